@@ -1,0 +1,87 @@
+"""One request or response, opened: what an API module is given, and what it answers.
+
+An API module has two functions, both pure over bytes:
+
+    cdef int open_request(Opening opening) except -1
+    cdef int open_response(Opening opening, object memo) except -1
+
+``open_request`` reads ``opening.data`` (a frame without its size; ``head`` is parsed, ``marks`` are filled), asks
+``opening.decide`` for each resource and leaves ``treatment`` and its companion set. What it puts in ``memo`` is handed to
+``open_response`` with the broker's answer to that very request; there ``head`` is still the request's head, ``data`` is
+the response frame, ``body`` the offset of its body, and the treatment is FORWARD or REPLACE.
+"""
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
+
+from kproxy._ext.policy_table cimport Cell, PolicyTable
+from kproxy._ext.request cimport Head, Splice
+from kproxy._ext.schema cimport Mark, Marks
+
+
+cdef enum Treatment:
+    FORWARD = 0     # the frame as it came, byte for byte
+    REPLACE = 1     # opening.segments instead, sizes already right
+    ANSWER = 2      # opening.answer to the client, nothing to the broker
+    WAIT = 3        # opening.wanted must be asked; then the same frame is opened again
+    CLOSE = 4       # opening.cause
+
+
+# What the audit needs of one partition of a produce or fetch; the topic is a span of the frame being opened.
+cdef struct NoteRow:
+    int8_t kind             # kproxy.model.spool: INTENT, OUTCOME, READ
+    int16_t error
+    int32_t partition
+    int32_t records
+    int32_t size            # bytes
+    int32_t topic_length
+    const unsigned char* topic
+    int64_t first_offset
+    int64_t last_offset
+
+
+# Node id -> the host and port this listener advertises for it. A node it does not know is never shown to a client.
+cdef class Addresses:
+    cdef dict nodes
+    cdef tuple find(self, int node)         # (host bytes, port int) or None
+    cdef tuple teach(self, int node, bytes host, int port)    # a broker's real address seen in an answer; returns find(node)
+    cdef readonly dict learned              # node -> (host, port) as brokers told; read by the shell
+
+
+cdef class Opening:
+    cdef Head head
+    # SAFETY: owned by ``owner`` (the connection's read buffer); valid until open_request/open_response returns.
+    cdef const unsigned char* data
+    cdef Py_ssize_t length
+    cdef Py_ssize_t body
+    cdef object owner                       # exports the bytes from ``data`` on, for memoryview spans
+    cdef double now                         # Unix seconds
+    cdef PolicyTable table
+    cdef Marks marks
+    cdef Splice splice
+    cdef Addresses addresses
+    cdef dict asked                         # ApprovalWanted -> (request id, state), answers already had in this epoch
+    # what came out
+    cdef int treatment
+    cdef list segments                      # REPLACE: whole frame, size included, for writelines
+    cdef bytes answer                       # ANSWER: whole response frame, size included
+    cdef object memo
+    cdef str cause                          # CLOSE: a CloseCause value
+    cdef list wanted                        # WAIT: ApprovalWanted values not in ``asked``
+    cdef list denials                       # [(operation, resource, name, Verdict)] for audit; observe-mode "would" ones too
+    cdef NoteRow* notes
+    cdef int note_count
+    cdef int note_room
+    cdef long long records                  # records seen in this frame
+
+    cdef void begin(self, const unsigned char* data, Py_ssize_t length, object owner, double now)
+    # The effect in force (EFFECT_*). Collects denials, would-denials and unasked approvals (treatment becomes WAIT).
+    cdef Cell* decide(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except NULL
+    cdef bint allowed(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1
+    # Like allowed, but leaves no trace: for filtering lists, where a hidden name is not a refusal.
+    cdef bint visible(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1
+    # The text a client is shown for a refusal: the rule's own message, or the approval request that waits.
+    cdef str refusal_text(self, Cell* cell)
+    cdef int note(self, int kind, const unsigned char* topic, Py_ssize_t topic_length, int partition,
+                  int64_t first_offset, int64_t last_offset, int records, Py_ssize_t size, int error) except -1
+    cdef int answer_body(self, bytes body) except -1                # treatment ANSWER with the right response header
+    cdef int refuse_malformed(self) except -1                       # CLOSE, malformed_request
+    cdef int replace_with_splice(self) except -1                    # REPLACE from self.splice

@@ -1,0 +1,34 @@
+"""The ``kproxy`` program: one Typer application, one file per group of commands."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+import typer
+
+from kproxy.errors import KproxyError
+
+#: Files of commands, in the order ``kproxy --help`` lists them.
+GROUPS = ("run", "check", "status", "demo", "policy", "token", "requests", "sessions", "audit", "bench")
+
+app = typer.Typer(name="kproxy", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="An identity-aware Kafka proxy.")
+
+
+def _register() -> None:
+    for group in GROUPS:
+        if importlib.util.find_spec(f"kproxy.cli.{group}") is not None:
+            importlib.import_module(f"kproxy.cli.{group}").register(app)
+
+
+_register()
+
+
+def main() -> None:
+    """Runs a command. Exit code 1 and one clear line for whatever was refused or failed."""
+    try:
+        app()
+    except KproxyError as error:
+        print(f"kproxy: {error}", file=sys.stderr)
+        sys.exit(1)

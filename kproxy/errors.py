@@ -1,0 +1,87 @@
+"""Every error kproxy raises on purpose, and the closed table of causes for which it closes a connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class KproxyError(Exception):
+    """The root of every error raised on purpose. ``str(error)`` is one clear line that is safe to show a user."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong in a file, worded so that its owner can mend it."""
+
+    message: str
+    file: str = ""
+    line: int = 0
+    path: str = ""
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.file else ""
+        return f"{place}{self.path + ': ' if self.path else ''}{self.message}"
+
+
+class ProblemsFound(KproxyError):
+    """A configuration or policy that is refused, with every problem found in one run."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class ConfigError(ProblemsFound):
+    """The configuration file cannot be used."""
+
+
+class PolicyError(ProblemsFound):
+    """The policy cannot be used; the one in force stays in force."""
+
+
+class TokenRefused(KproxyError):
+    """A token that proves nothing. ``reason`` is a fixed word for logs and metrics and holds no token material."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        self.reason = reason
+        self.detail = detail
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+
+
+class WireError(KproxyError):
+    """Bytes that are not what the Kafka protocol says they must be."""
+
+
+class ControlUnavailable(KproxyError):
+    """The control process did not answer in time; whatever rests on its answer is refused."""
+
+
+class CloseCause(StrEnum):
+    """Why a client connection was closed: a log key and the label of ``kproxy_close_total``."""
+
+    CLIENT_CLOSED = "client_closed"
+    BROKER_CLOSED = "broker_closed"
+    BROKER_UNREACHABLE = "broker_unreachable"
+    BROKER_REFUSED_LOGIN = "broker_refused_login"
+    BAD_LENGTH = "bad_length"
+    TOO_BIG = "too_big"
+    NOT_KAFKA = "not_kafka"
+    MALFORMED_REQUEST = "malformed_request"
+    MALFORMED_RESPONSE = "malformed_response"
+    UNKNOWN_API = "unknown_api"
+    UNEXPECTED_RESPONSE = "unexpected_response"
+    NOT_AUTHENTICATED = "not_authenticated"
+    ILLEGAL_SASL_STATE = "illegal_sasl_state"
+    UNSUPPORTED_MECHANISM = "unsupported_mechanism"
+    LOGIN_FAILED = "login_failed"
+    LOGIN_TIMEOUT = "login_timeout"
+    SESSION_EXPIRED = "session_expired"
+    SESSION_KILLED = "session_killed"
+    DENIED_WITHOUT_ANSWER = "denied_without_answer"
+    IDLE = "idle"
+    DRAINED = "drained"
+    TOO_MANY_CONNECTIONS = "too_many_connections"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
+    NO_POLICY = "no_policy"
+    INTERNAL = "internal"

@@ -1,0 +1,81 @@
+"""One line of the audit: who did what, by which rule, under which policy. Never a record value, never a token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from kproxy.model.access import Facts
+
+
+class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """``id`` is unique and stable over a crash: ``node.worker.start.sequence``. ``kind`` is one of KINDS."""
+
+    id: str
+    kind: str
+    ts: float
+    node: str
+    worker: int = -1
+    session: str = ""
+    listener: str = ""
+    principal: str = ""
+    issuer: str = ""
+    mechanism: str = ""
+    client_id: str = ""
+    address: str = ""
+    attested: dict[str, str] = {}
+    declared: dict[str, str] = {}
+    policy_version: str = ""
+    mode: str = ""
+    api: str = ""
+    operation: str = ""
+    resource: str = ""
+    name: str = ""
+    decision: str = ""
+    would: str = ""
+    rule: str = ""
+    reason: str = ""
+    request_id: str = ""
+    grant_id: str = ""
+    actor: str = ""
+    topic: str = ""
+    direction: str = ""
+    partitions: list[tuple[int, int, int, int, int]] = []
+    """Per partition: number, first offset, last offset, records, bytes."""
+    records: int = 0
+    bytes: int = 0
+    fields: str = ""
+    """``inspected`` or ``not_inspected``; never an empty list where nothing looked."""
+    fields_emitted: dict[str, int] = {}
+    fields_masked: dict[str, int] = {}
+    entities: dict[str, int] = {}
+    rules: dict[str, int] = {}
+    unanswered: int = 0
+    """Produces whose intent was written and whose outcome the broker never gave."""
+    recovered: bool = False
+    """True where the control process completed the line from the spool of a worker that died."""
+    cause: str = ""
+    error_id: str = ""
+    details: dict[str, Any] = {}
+
+
+KINDS = (
+    "connect", "login_failed", "disconnect", "flow", "denied", "guard_hit", "would", "condition_error",
+    "approval_requested", "approval_reviewed", "grant_started", "grant_ended", "approval_closed",
+    "policy_loaded", "policy_refused", "session_killed", "node_started", "node_stopped",
+)
+
+
+def about(facts: Facts) -> dict[str, Any]:
+    """The fields that say whose event it is."""
+    return {
+        "listener": facts.listener,
+        "principal": facts.principal.name,
+        "issuer": facts.principal.issuer,
+        "mechanism": facts.mechanism,
+        "client_id": facts.client.id,
+        "address": facts.client.address,
+        "attested": facts.attested,
+        "declared": facts.declared,
+    }

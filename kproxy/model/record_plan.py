@@ -1,0 +1,57 @@
+"""What is to be done to the records of one topic in one direction for one session: input of the native matcher."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Direction = Literal["produce", "consume"]
+ActionKind = Literal["redact", "replace", "mask", "hmac", "block"]
+
+
+class Action(msgspec.Struct, frozen=True):
+    """How a found value is hidden.
+
+    * ``redact``: the value becomes an empty string; * ``replace``: it becomes ``text``;
+    * ``mask``: all but ``keep_first`` and ``keep_last`` characters become ``character``;
+    * ``hmac``: it becomes the first 32 hex digits of HMAC-SHA-256 under ``keys[key]``, prefixed with the key id and a colon;
+    * ``block``: the batch is refused.
+    """
+
+    kind: ActionKind
+    text: str = ""
+    keep_first: int = 0
+    keep_last: int = 0
+    character: str = "*"
+    key: str = ""
+
+
+class FieldRule(msgspec.Struct, frozen=True):
+    """A JSON path: member names, ``[*]`` for every element of an array. Every occurrence is meant."""
+
+    path: tuple[str, ...]
+    action: Action
+    rule: str
+
+
+class DetectRule(msgspec.Struct, frozen=True):
+    """An entity of the detector catalogue, looked for in every inspected part."""
+
+    entity: str
+    action: Action
+    rule: str
+    message: str = ""
+
+
+class RecordPlan(msgspec.Struct, frozen=True):
+    """Rules in force. ``observe`` counts what would happen and changes nothing. ``count_fields`` asks for field accounting
+    even where no rule hides anything. ``on_unknown`` says what happens to a value that a field rule needs and that is not JSON."""
+
+    direction: Direction
+    fields: tuple[FieldRule, ...] = ()
+    detectors: tuple[DetectRule, ...] = ()
+    parts: tuple[Literal["value", "headers", "key"], ...] = ("value", "headers")
+    observe: bool = False
+    count_fields: bool = False
+    on_unknown: Literal["refuse", "pass"] = "refuse"

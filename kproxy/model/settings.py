@@ -1,0 +1,115 @@
+"""The configuration file as values. ``kproxy.config`` reads, checks and resolves it; see docs/configuration.md."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+Mode = Literal["enforce", "observe"]
+
+
+class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str = "kproxy"
+    workers: int | Literal["auto"] = "auto"
+    runtime_dir: str = "/run/kproxy"
+    state_dir: str = "/var/lib/kproxy"
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """What kproxy shows the broker. ``role`` empty: for everybody. The first that fits wins."""
+
+    mechanism: Literal["NONE", "PLAIN"] = "NONE"
+    role: str = ""
+    username: str = ""
+    password: str = ""
+
+
+class Cluster(msgspec.Struct, frozen=True):
+    name: str
+    bootstrap: tuple[tuple[str, int], ...]
+    credentials: tuple[Credential, ...] = ()
+
+
+class Advertise(msgspec.Struct, frozen=True):
+    """Broker ``n`` of ``first_broker..last_broker`` is reached at ``host``, port ``first_port + n - first_broker``."""
+
+    host: str
+    first_broker: int
+    last_broker: int
+    first_port: int
+
+
+class Listener(msgspec.Struct, frozen=True):
+    name: str
+    cluster: str
+    host: str
+    port: int
+    advertise: Advertise
+    authenticate: tuple[str, ...]
+    mode: Mode = "enforce"
+    allow_plaintext: bool = False
+    allow_anonymous: bool = False
+
+
+class Issuer(msgspec.Struct, frozen=True):
+    """One trusted token issuer. ``alias`` is its key in the file; ``jwks_url``/``jwks_file`` replace discovery."""
+
+    alias: str
+    issuer: str
+    audience: tuple[str, ...]
+    algorithms: tuple[str, ...] = ("RS256", "ES256")
+    max_lifetime: float = 3600.0
+    principal: str = "{issuer}:{sub}"
+    groups: str = "groups"
+    attributes: dict[str, str] = {}
+    attest: dict[str, str] = {}
+    token_profile: Literal["rfc9068", "generic"] = "rfc9068"
+    jwks_url: str = ""
+    jwks_file: str = ""
+    ca: str = ""
+    clock_skew: float = 30.0
+    jwks_refresh: float = 300.0
+    jwks_max_stale: float = 3600.0
+
+
+class Audit(msgspec.Struct, frozen=True):
+    durability: Literal["request", "interval"] = "request"
+    when_full: Literal["refuse", "pass"] = "refuse"
+    fields: bool = False
+    file: str = ""
+    """The JSON Lines sink; empty: ``state_dir/audit/audit.jsonl``."""
+    max_spool_bytes: int = 1 << 30
+    flow_interval: float = 5.0
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Kafka's own names, dots as underscores; times in seconds, sizes in bytes."""
+
+    connections_max_idle: float = 600.0
+    socket_request_max_bytes: int = 104857600
+    connections_max_reauth: float = 3600.0
+    max_connections: int = 20000
+    login_timeout: float = 30.0
+    drain_timeout: float = 30.0
+    queued_bytes_per_connection: int = 16 * 1024 * 1024
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Resolved: secrets read, durations in seconds, sizes in bytes, paths absolute."""
+
+    file: str
+    node: Node
+    clusters: dict[str, Cluster]
+    listeners: dict[str, Listener]
+    issuers: dict[str, Issuer]
+    policy_path: str
+    mode: Mode
+    keys: dict[str, bytes] = {}
+    audit: Audit = Audit()
+    admin: tuple[str, int] | None = ("127.0.0.1", 9464)
+    admin_authenticate: tuple[str, ...] = ("oidc",)
+    node_roles: dict[str, str] = {}
+    metrics: tuple[str, int] | None = ("127.0.0.1", 9465)
+    metrics_topics: tuple[str, ...] = ()
+    limits: Limits = Limits()

@@ -1,0 +1,72 @@
+"""Builds the native half: every ``_ext/NAME.pyx`` becomes ``kproxy._ext.NAME``, compiled as C++.
+
+Switches, read from the environment because build front ends pass nothing else through:
+
+* ``KPROXY_BUILD``: ``release`` (default), ``debug`` (asserts, line tracing), ``sanitize`` (asan and ubsan),
+  ``coverage`` (line tracing without asserts).
+* ``KPROXY_MODULES``: comma-separated module names to build, to shorten the loop while working on one room.
+"""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+FLAVOUR = os.environ.get("KPROXY_BUILD", "release")
+ONLY = {name for name in os.environ.get("KPROXY_MODULES", "").split(",") if name}
+
+#: The C and C++ libraries a module calls; a module not named here needs none.
+LIBRARIES = {
+    "compression": ["lz4", "zstd", "snappy", "z"],
+    "mask": ["re2", "simdjson", "crypto"],
+}
+
+COMPILE = {
+    "release": ["-O3", "-g1", "-DNDEBUG"],
+    "debug": ["-O0", "-g3"],
+    "sanitize": ["-O1", "-g2", "-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"],
+    "coverage": ["-O0", "-g1"],
+}
+LINK = {"sanitize": ["-fsanitize=address,undefined"]}
+DIRECTIVES = {
+    "language_level": 3,
+    "binding": True,
+    "boundscheck": FLAVOUR == "debug",
+    "wraparound": False,
+    "cdivision": True,
+    "initializedcheck": False,
+    "linetrace": FLAVOUR in ("debug", "coverage"),
+}
+
+
+def extensions() -> list[Extension]:
+    found = []
+    for source in sorted(Path("_ext").glob("*.pyx")):
+        if ONLY and source.stem not in ONLY:
+            continue
+        found.append(
+            Extension(
+                f"kproxy._ext.{source.stem}",
+                [str(source)],
+                language="c++",
+                include_dirs=["_ext/cpp", "_ext/schema"],
+                libraries=LIBRARIES.get(source.stem, []),
+                extra_compile_args=["-std=c++17", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter",
+                                    "-Wno-cast-function-type", "-Wno-missing-field-initializers", *COMPILE[FLAVOUR]],
+                extra_link_args=LINK.get(FLAVOUR, []),
+                define_macros=[("CYTHON_TRACE", "1")] if DIRECTIVES["linetrace"] else [],
+            )
+        )
+    return found
+
+
+setup(
+    ext_modules=cythonize(
+        extensions(),
+        include_path=["."],
+        build_dir="build/cython",
+        compiler_directives=DIRECTIVES,
+        nthreads=0,
+    )
+)
