@@ -1,0 +1,1 @@
+"""The test suite. It is a package so that tests share code as ``tests.support.NAME``."""

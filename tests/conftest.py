@@ -1,0 +1,50 @@
+"""Fixtures shared by every folder of tests. Whatever needs Java is started only by the tests that ask for it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+if TYPE_CHECKING:
+    from tests.support.kafka_broker import KafkaBroker
+
+
+def _need_kafka() -> None:
+    """Locally a machine without Java skips with a reason; in CI that would hide the whole suite, so there it fails."""
+    from tests.support.kafka_libs import KafkaMissing, java_program, kafka_libs
+
+    try:
+        java_program("java")
+        java_program("javac")
+        kafka_libs()
+    except KafkaMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no real Kafka: {missing}")
+        pytest.skip(f"no real Kafka: {missing}")
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaBroker]:
+    """A real Kafka that does not create topics by itself, with a way in that leaves room for a tap behind kproxy."""
+    from tests.support.kafka_broker import KafkaBroker
+
+    _need_kafka()
+    with KafkaBroker(taps=["tapped"]) as broker:
+        yield broker
+
+
+@pytest.fixture(scope="session")
+def kafka_auto_create() -> Iterator[KafkaBroker]:
+    """A real Kafka that creates topics on first use."""
+    from tests.support.kafka_broker import KafkaBroker
+
+    _need_kafka()
+    with KafkaBroker(auto_create=True) as broker:
+        yield broker

@@ -1,0 +1,180 @@
+"""A real Apache Kafka in KRaft mode, one node, on free loopback ports; up in about three seconds.
+
+Its ways in are listeners of their own, each with its own advertised address, because a client follows the address that
+Metadata names: ``direct`` (PLAINTEXT), ``sasl`` (SASL_PLAINTEXT with PLAIN) and whatever ``taps`` names: a PLAINTEXT
+listener whose advertised port is left free for a relay that forwards to it.
+
+By hand: ``python -m tests.support.kafka_broker [--auto-create] [--tap NAME]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.support import children
+from tests.support.kafka_libs import class_path, java_program
+from tests.support.ports import accepts, free_ports, wait_for
+
+CLUSTER_ID = "kproxyRigClusterAAAAAA"
+#: The account kproxy shows the broker on the ``sasl`` way.
+USERNAME, PASSWORD = "kproxy", "kproxy-upstream"
+START_SECONDS = 60
+#: Tests want a quick start; a bench wants the optimising compiler.
+QUICK = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+THOROUGH = ("-Xms1g", "-Xmx1g", "-XX:+UseG1GC")
+
+
+class KafkaBroker:
+    """One broker. ``start`` after ``kill`` keeps its data: the folder goes away only with ``close``."""
+
+    def __init__(self, *, auto_create: bool = False, taps: Sequence[str] = (), jvm: Sequence[str] = QUICK,
+                 settings: dict[str, str] | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="kproxy-kafka-"))
+        self.log = self.folder / "kafka.log"
+        self.jvm = list(jvm)
+        names = ["direct", "sasl", *taps]
+        ports = free_ports(1 + len(names) + len(taps))
+        self._controller = ports.pop()
+        self._bound = dict(zip(names, ports, strict=False))
+        self._advertised = {**self._bound, **dict(zip(taps, ports[len(names):], strict=True))}
+        self._child: subprocess.Popen[bytes] | None = None
+        self._properties = self._write_properties(auto_create, settings or {})
+
+    def address(self, way: str = "direct") -> tuple[str, int]:
+        """Where clients of this way go: the advertised host and port."""
+        return "127.0.0.1", self._advertised[way]
+
+    def bootstrap(self, way: str = "direct") -> str:
+        host, port = self.address(way)
+        return f"{host}:{port}"
+
+    def behind(self, way: str) -> tuple[str, int]:
+        """Where a relay on ``address(way)`` must forward to: the port the broker itself listens on."""
+        return "127.0.0.1", self._bound[way]
+
+    @property
+    def pid(self) -> int:
+        assert self._child is not None
+        return self._child.pid
+
+    def start(self) -> KafkaBroker:
+        """Formats the storage if it is new, starts Kafka and waits until every listener answers."""
+        data = self.folder / "data"
+        if not data.exists():
+            self._run_to_end("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties))
+        seen = self.log.stat().st_size if self.log.exists() else 0
+        command = [java_program(), *self.jvm, "-cp", class_path(), "kafka.Kafka", str(self._properties)]
+        self._child = children.start(command, self.log, cwd=self.folder)
+        wait_for("Kafka to start", lambda: self._is_up(seen), START_SECONDS, 0.05)
+        return self
+
+    def stop(self) -> None:
+        if self._child is not None:
+            children.stop(self._child, 15)
+            self._child = None
+
+    def kill(self) -> None:
+        """The broker dies without a word."""
+        if self._child is not None:
+            children.kill(self._child)
+            self._child = None
+
+    def close(self) -> None:
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> KafkaBroker:
+        try:
+            return self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def run_tool(self, tool: str, *arguments: str, seconds: float = 600) -> str:
+        """Runs one of Kafka's own tools (``org.apache.kafka.tools.TopicCommand`` …) to its end; its output."""
+        return self._run_to_end(tool, *arguments, seconds=seconds)
+
+    def _is_up(self, seen: int) -> bool:
+        assert self._child is not None
+        if self._child.poll() is not None:
+            raise AssertionError(f"Kafka ended with {self._child.returncode}:\n{children.tail(self.log)}")
+        with open(self.log, "rb") as log:
+            log.seek(seen)
+            if b"Kafka Server started" not in log.read():
+                return False
+        return all(accepts("127.0.0.1", port) for port in self._bound.values())
+
+    def _run_to_end(self, program: str, *arguments: str, seconds: float = 60) -> str:
+        command = [java_program(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path(),
+                   program, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        if done.returncode != 0:
+            raise AssertionError(f"{program} ended with {done.returncode}:\n{(done.stdout + done.stderr)[-3000:]}")
+        return done.stdout
+
+    def _write_properties(self, auto_create: bool, settings: dict[str, str]) -> Path:
+        def listed(ports: dict[str, int]) -> list[str]:
+            return [f"{name.upper()}://127.0.0.1:{port}" for name, port in ports.items()]
+
+        protocols = {name.upper(): "SASL_PLAINTEXT" if name == "sasl" else "PLAINTEXT" for name in self._bound}
+        protocols["CONTROLLER"] = "PLAINTEXT"
+        module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+        lines = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._controller}",
+            "controller.listener.names": "CONTROLLER",
+            "listeners": ",".join([*listed(self._bound), f"CONTROLLER://127.0.0.1:{self._controller}"]),
+            "advertised.listeners": ",".join(listed(self._advertised)),
+            "listener.security.protocol.map": ",".join(f"{name}:{kind}" for name, kind in protocols.items()),
+            "inter.broker.listener.name": "DIRECT",
+            "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.sasl.plain.sasl.jaas.config": f'{module} required user_{USERNAME}="{PASSWORD}";',
+            "log.dirs": str(self.folder / "data"),
+            "num.partitions": "1",
+            "auto.create.topics.enable": str(auto_create).lower(),
+            "offsets.topic.replication.factor": "1",
+            "offsets.topic.num.partitions": "1",
+            "transaction.state.log.replication.factor": "1",
+            "transaction.state.log.min.isr": "1",
+            "transaction.state.log.num.partitions": "1",
+            "share.coordinator.state.topic.replication.factor": "1",
+            "share.coordinator.state.topic.min.isr": "1",
+            "share.coordinator.state.topic.num.partitions": "1",
+            "group.initial.rebalance.delay.ms": "0",
+            "log.flush.interval.messages": "9223372036854775807",
+            **settings,
+        }
+        path = self.folder / "server.properties"
+        path.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
+        return path
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Starts a real Kafka, says where; Ctrl-C ends and deletes it.")
+    parser.add_argument("--auto-create", action="store_true", help="create topics on first use")
+    parser.add_argument("--tap", action="append", default=[], help="one more way in whose advertised port stays free")
+    options = parser.parse_args(arguments)
+    with KafkaBroker(auto_create=options.auto_create, taps=options.tap) as broker:
+        ways = {way: broker.bootstrap(way) for way in ("direct", "sasl", *options.tap)}
+        behind = {way: "{}:{}".format(*broker.behind(way)) for way in options.tap}
+        print(json.dumps({"ways": ways, "behind": behind, "pid": broker.pid, "log": str(broker.log)}), flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The jars of Apache Kafka: found in ``.cache/kafka-libs`` or fetched once through Maven.
+
+``KPROXY_KAFKA_LIBS`` names another folder. Several test runs may ask at the same moment: one fetches, the others wait.
+Run as ``python -m tests.support.kafka_libs`` to fetch and print the folder.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+POM = ROOT / "tests" / "java" / "pom.xml"
+DEFAULT_FOLDER = ROOT / ".cache" / "kafka-libs"
+#: One file of each artifact the pom names; a folder without them is not whole.
+NEEDED = ("kafka_2.13-*.jar", "kafka-tools-*.jar", "kafka-clients-*.jar", "slf4j-simple-*.jar")
+FETCH_SECONDS = 600
+
+
+class KafkaMissing(Exception):
+    """Java, Maven or the jars are not there; the text says which and what would mend it."""
+
+
+def java_program(name: str = "java") -> str:
+    """The path of ``java`` or ``javac``. Raises KafkaMissing."""
+    home = os.environ.get("JAVA_HOME")
+    found = shutil.which(name, path=f"{home}/bin") if home else None
+    found = found or shutil.which(name)
+    if found is None:
+        raise KafkaMissing(f"{name} is not installed (Debian: openjdk-17-jdk-headless)")
+    return found
+
+
+def is_whole(folder: Path) -> bool:
+    return all(any(folder.glob(pattern)) for pattern in NEEDED)
+
+
+def kafka_libs() -> Path:
+    """The folder with the jars, fetched if need be. Raises KafkaMissing."""
+    override = os.environ.get("KPROXY_KAFKA_LIBS")
+    if override:
+        folder = Path(override)
+        if not is_whole(folder):
+            raise KafkaMissing(f"KPROXY_KAFKA_LIBS={folder} does not hold Kafka's jars")
+        return folder
+    if not is_whole(DEFAULT_FOLDER):
+        _fetch_once(DEFAULT_FOLDER)
+    return DEFAULT_FOLDER
+
+
+def class_path(*more: Path) -> str:
+    """What ``java -cp`` wants: ``more`` first, then every jar."""
+    return os.pathsep.join([*map(str, more), f"{kafka_libs()}/*"])
+
+
+def _fetch_once(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with open(folder.parent / "kafka-libs.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_whole(folder):
+            _fetch(folder)
+
+
+def _fetch(folder: Path) -> None:
+    """Maven writes beside the folder and a rename publishes it, so that nobody ever sees half of it."""
+    maven = shutil.which("mvn")
+    if maven is None:
+        raise KafkaMissing("Maven is not installed (Debian: maven), and Kafka's jars are not in .cache/kafka-libs")
+    with tempfile.TemporaryDirectory(prefix="kafka-libs-", dir=folder.parent) as place:
+        fresh = Path(place) / "libs"
+        command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS)
+        if done.returncode != 0 or not is_whole(fresh):
+            raise KafkaMissing("Maven could not fetch Kafka's jars: " + (done.stdout + done.stderr)[-800:])
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+
+
+if __name__ == "__main__":
+    try:
+        print(kafka_libs())
+    except KafkaMissing as problem:
+        sys.exit(f"fetch-kafka: {problem}")
