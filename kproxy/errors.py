@@ -41,11 +41,16 @@ class PolicyError(ProblemsFound):
 
 
 class TokenRefused(KproxyError):
-    """A token that proves nothing. ``reason`` is a fixed word for logs and metrics and holds no token material."""
+    """A token that proves nothing. ``reason`` is a fixed word for logs and metrics and holds no token material;
+    ``issuer`` is the alias of the configured issuer, empty where the token named none of them. ``error_id`` is what the
+    client may be told: it leads an operator to the reason in the log and the audit."""
 
-    def __init__(self, reason: str, detail: str = "") -> None:
+    error_id: str = ""
+
+    def __init__(self, reason: str, detail: str = "", issuer: str = "") -> None:
         self.reason = reason
         self.detail = detail
+        self.issuer = issuer
         super().__init__(f"{reason}: {detail}" if detail else reason)
 
 
@@ -55,6 +60,18 @@ class WireError(KproxyError):
 
 class ControlUnavailable(KproxyError):
     """The control process did not answer in time; whatever rests on its answer is refused."""
+
+
+class BrokerUnreachable(KproxyError):
+    """No connection to a broker could be opened, or it could not be learned where the broker is."""
+
+
+class BrokerRefusedLogin(KproxyError):
+    """The broker did not take the credentials kproxy showed it. The text is the broker's own."""
+
+
+class SpoolFull(KproxyError):
+    """The audit spool takes no more; what cannot be audited is refused."""
 
 
 class CloseCause(StrEnum):

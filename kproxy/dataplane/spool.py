@@ -1,0 +1,265 @@
+"""A worker's audit spool: segment files that survive the worker's death at any instruction.
+
+What the ledger adds during a turn of the event loop is one ``write(2)`` in ``commit``, made before that turn's bytes leave
+the worker: a killed worker loses nothing that a client has seen. ``fdatasync`` follows once a second on a thread of its
+own, which bounds what a power cut may take. With ``durability: interval`` also the write waits up to a second.
+
+A turn that cannot be written raises SpoolFull and its notes are dropped: nothing of that turn may leave the worker.
+Events (a denial, a closed session) did happen, so they stay in memory, bounded, until there is room again.
+The shape of the files is kproxy/model/spool.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+import structlog
+
+from kproxy.errors import SpoolFull
+from kproxy.model.settings import Audit
+from kproxy.model.spool import END, EVENT, MAGIC, pack_entry
+
+log = structlog.get_logger("kproxy.spool")
+
+#: Kafka's own default for a log segment is 1 GiB; these are deleted as soon as they are shipped, so small ones free space early.
+SEGMENT_BYTES = 64 * 1024 * 1024
+#: A segment is closed at this age, so that a quiet worker's lines become deletable too.
+SEGMENT_SECONDS = 300.0
+#: With ``durability: interval`` a buffer of this size is written without waiting for the second to end.
+BUFFER_BYTES = 256 * 1024
+#: Events kept in memory while the spool takes nothing.
+HELD_EVENT_BYTES = 8 * 1024 * 1024
+
+
+class Spool:
+    """The one writer of ``directory/w<worker>-<start>-<number>.seg``.
+
+    ``start`` is the worker's start in Unix milliseconds, ``clock`` gives monotonic seconds, ``executor`` has one thread and
+    is used for ``fdatasync`` and closing only. ``call_soon`` schedules a commit for what was added outside a turn's own.
+    """
+
+    def __init__(self, directory: Path, worker: int, start: int, settings: Audit, *, clock: Callable[[], float],
+                 call_soon: Callable[[Callable[[], None]], object], executor: Executor | None = None) -> None:
+        self._directory = directory
+        self._prefix = f"w{worker}-{start}-"
+        self._settings = settings
+        self._clock = clock
+        self._call_soon = call_soon
+        self._executor = executor
+        self._interval = settings.durability == "interval"
+        self._segment_bytes = max(4096, min(SEGMENT_BYTES, settings.max_spool_bytes // 8))
+        self._turn: list[bytes] = []
+        self._turn_bytes = 0
+        self._turn_has_notes = False
+        self._held: list[bytes] = []
+        self._held_bytes = 0
+        self._scheduled = False
+        self._fd = -1
+        self._number = 0
+        self._size = 0
+        self._synced = 0
+        self._opened_at = 0.0
+        self._elsewhere = 0
+        self._lost = 0
+        self.full = False
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._measure()
+
+    @property
+    def refuses(self) -> bool:
+        """Whether work that must be audited is to be refused now, before it is begun."""
+        return self.full and self._settings.when_full == "refuse"
+
+    @property
+    def bytes_used(self) -> int:
+        """Bytes in the whole directory as last measured, with what this worker has written since."""
+        return self._elsewhere + self._size
+
+    def take_lost(self) -> int:
+        """Entries dropped since the last call because the spool was full."""
+        lost, self._lost = self._lost, 0
+        return lost
+
+    def append(self, kind: int, payload: bytes) -> None:
+        """Adds an entry to this turn. It is on its way to the disk after the next ``commit``, at the latest this turn's end."""
+        entry = pack_entry(kind, payload)
+        self._turn.append(entry)
+        self._turn_bytes += len(entry)
+        if kind != EVENT:
+            self._turn_has_notes = True
+        if not self._scheduled:
+            self._scheduled = True
+            self._call_soon(self._end_of_turn)
+
+    def commit(self) -> None:
+        """Writes the turn. Raises SpoolFull where nothing of this turn may leave the worker."""
+        if not self._turn or (self._interval and self._turn_bytes < BUFFER_BYTES and not self.full):
+            return
+        self._write_turn()
+
+    def tick(self) -> None:
+        """Once a second: writes what waits, rotates by age, syncs, and looks whether there is room again."""
+        self._measure()
+        if self.full and self._has_room(self._held_bytes):
+            self._recover()
+        if self._turn:
+            try:
+                self._write_turn()
+            except SpoolFull:
+                pass  # Told once where it turned full; whoever needs an answer hears of it in commit().
+        if self._fd >= 0 and self._clock() - self._opened_at >= SEGMENT_SECONDS:
+            self._close_segment()
+        self._sync()
+
+    def close(self) -> None:
+        """Writes what is left and END. What still cannot be written is counted in the log."""
+        try:
+            if self._held:
+                self._recover()
+            if self._turn:
+                self._write_turn()
+        except SpoolFull:
+            pass
+        if self._held or self._lost:
+            log.error("audit_lines_lost", entries=self._lost + len(self._held))
+        self._close_segment()
+
+    def _end_of_turn(self) -> None:
+        self._scheduled = False
+        if not self._turn:
+            return
+        try:
+            self.commit()
+        except SpoolFull:
+            pass  # The turn's owner has had its answer from its own commit(); only events are left here.
+
+    def _write_turn(self) -> None:
+        turn, has_notes = self._turn, self._turn_has_notes
+        data = turn[0] if len(turn) == 1 else b"".join(turn)
+        self._turn, self._turn_bytes, self._turn_has_notes = [], 0, False
+        if not self.full and self._has_room(len(data)) and self._write(data):
+            return
+        self._turn_full()
+        self._hold(turn)
+        if self._settings.when_full == "refuse" and has_notes:
+            raise SpoolFull("the audit spool is full")
+
+    def _hold(self, turn: list[bytes]) -> None:
+        for entry in turn:
+            if entry[8] == EVENT and self._held_bytes + len(entry) <= HELD_EVENT_BYTES:
+                self._held.append(entry)
+                self._held_bytes += len(entry)
+            else:
+                self._lost += 1
+
+    def _write(self, data: bytes) -> bool:
+        """One ``write(2)``. False leaves the segment as it was: a torn entry would hide all that follow it."""
+        try:
+            if self._fd < 0:
+                self._open_segment()
+            written = os.write(self._fd, data)
+        except OSError as error:
+            log.error("audit_spool_write_failed", error=error.strerror)
+            return False
+        if written != len(data):
+            log.error("audit_spool_write_failed", error="short write")
+            self._cut_back()
+            return False
+        self._size += written
+        if self._size >= self._segment_bytes:
+            self._close_segment()
+        return True
+
+    def _cut_back(self) -> None:
+        try:
+            os.ftruncate(self._fd, self._size)
+        except OSError:
+            # The torn tail stays. Readers stop at it, so nothing may follow it in this file.
+            self._retire(self._fd)
+            self._elsewhere += self._size
+            self._fd, self._size, self._synced = -1, 0, 0
+
+    def _open_segment(self) -> None:
+        name = self._directory / f"{self._prefix}{self._number:06d}.seg"
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._number += 1
+        try:
+            if os.write(fd, MAGIC) != len(MAGIC):
+                raise OSError(28, "short write")
+        except OSError:
+            os.close(fd)
+            name.unlink(missing_ok=True)
+            raise
+        self._fd, self._size, self._synced = fd, len(MAGIC), 0
+        self._opened_at = self._clock()
+
+    def _close_segment(self) -> None:
+        if self._fd < 0:
+            return
+        end = pack_entry(END, b"")
+        try:
+            if os.write(self._fd, end) == len(end):
+                self._size += len(end)
+        except OSError as error:
+            # Without END the segment reads as that of a dead writer, which loses nothing.
+            log.warning("audit_spool_end_not_written", error=error.strerror)
+        self._retire(self._fd)
+        self._elsewhere += self._size
+        self._fd, self._size, self._synced = -1, 0, 0
+
+    def _retire(self, fd: int) -> None:
+        def sync_and_close() -> None:
+            try:
+                os.fdatasync(fd)
+            finally:
+                os.close(fd)
+
+        self._run(sync_and_close)
+
+    def _sync(self) -> None:
+        if self._fd < 0 or self._synced == self._size:
+            return
+        fd, self._synced = self._fd, self._size
+        self._run(lambda: os.fdatasync(fd))
+
+    def _run(self, job: Callable[[], None]) -> None:
+        if self._executor is None:
+            job()
+        else:
+            self._executor.submit(job)
+
+    def _has_room(self, size: int) -> bool:
+        return self.bytes_used + size <= self._settings.max_spool_bytes
+
+    def _turn_full(self) -> None:
+        if self.full:
+            return
+        self.full = True
+        log.error("audit_spool_full", used=self.bytes_used, limit=self._settings.max_spool_bytes,
+                  when_full=self._settings.when_full)
+        self._close_segment()  # Only closed segments are deleted once shipped, so this one must not stay open.
+
+    def _recover(self) -> None:
+        held = b"".join(self._held)
+        if held and not self._write(held):
+            return
+        self._held, self._held_bytes = [], 0
+        if self.full:
+            self.full = False
+            log.warning("audit_spool_has_room", used=self.bytes_used, lost=self._lost)
+
+    def _measure(self) -> None:
+        """Sums the directory, this worker's open segment aside: the limit is the node's, not the worker's."""
+        own = f"{self._prefix}{self._number - 1:06d}.seg" if self._fd >= 0 else ""
+        total = 0
+        with os.scandir(self._directory) as entries:
+            for entry in entries:
+                if entry.name.endswith(".seg") and entry.name != own:
+                    try:
+                        total += entry.stat().st_size
+                    except FileNotFoundError:
+                        continue  # Shipped and deleted between the listing and the look.
+        self._elsewhere = total
