@@ -1,0 +1,62 @@
+"""What a log line holds, and that its keys come from the closed table."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from kproxy import logs
+
+
+@pytest.fixture
+def lines() -> Iterator[io.StringIO]:
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    logs.configure("control", stream=stream)
+    yield stream
+    structlog.reset_defaults()
+    root.handlers[:] = before
+    root.setLevel(level)
+
+
+def _read(stream: io.StringIO) -> list[dict]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_is_json_with_its_process_and_logger(lines: io.StringIO) -> None:
+    structlog.get_logger("kproxy.test").warning("policy_refused", problems=3, file="policy/a.yaml")
+    (line,) = _read(lines)
+    assert {key: line[key] for key in ("event", "level", "logger", "process", "problems", "file")} == {
+        "event": "policy_refused", "level": "warning", "logger": "kproxy.test", "process": "control", "problems": 3,
+        "file": "policy/a.yaml"}
+    assert line["timestamp"].endswith("Z")
+
+
+def test_an_unknown_key_is_named_and_its_value_is_dropped(lines: io.StringIO) -> None:
+    structlog.get_logger("kproxy.test").info("login", secret_token="eyJhbGciOi", issuer="corp")
+    (line,) = _read(lines)
+    assert line["unknown_keys"] == ["secret_token"]
+    assert line["issuer"] == "corp"
+    assert "eyJ" not in lines.getvalue()
+
+
+def test_a_library_warning_becomes_a_line_and_its_chatter_does_not(lines: io.StringIO) -> None:
+    logging.getLogger("httpx").info("HTTP Request: GET https://idp.example.com/jwks?secret=1")
+    logging.getLogger("uvicorn.error").warning("odd %s", "request")
+    (line,) = _read(lines)
+    assert (line["event"], line["logger"], line["reason"]) == ("library_message", "uvicorn.error", "odd request")
+
+
+def test_an_exception_keeps_its_traceback(lines: io.StringIO) -> None:
+    try:
+        raise ValueError("broken")
+    except ValueError:
+        structlog.get_logger("kproxy.test").error("failed", exc_info=True)
+    (line,) = _read(lines)
+    assert "ValueError: broken" in line["exception"]
