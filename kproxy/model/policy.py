@@ -1,7 +1,7 @@
-"""A policy as values: what ``kproxy.policy.load`` makes of the YAML files and what travels to the workers in the snapshot.
+"""A policy as values: what ``kproxy.policy.load`` makes of the YAML files, and what travels to workers in the snapshot.
 
-Conditions are carried as CEL text with the place they were written at; ``kproxy.policy.compile`` turns them into programs.
-Nothing here depends on the configuration, so that a worker can decide from a snapshot alone.
+Conditions are carried as CEL text with the place they were written at; ``kproxy.policy.compile`` turns them into
+programs. Nothing here depends on the configuration, so that a worker can decide from a snapshot alone.
 """
 
 from __future__ import annotations

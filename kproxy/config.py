@@ -1,0 +1,359 @@
+"""Reads kproxy.yaml into ``kproxy.model.settings.Config``: secrets fetched, units resolved, every problem in one run.
+
+This is the one place that reads the environment. What the documented format has and this version cannot honour is
+refused as not supported yet; nothing is ignored.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kproxy import config_checks
+from kproxy.config_values import (
+    ALGORITHMS,
+    NODE_ROLES,
+    address,
+    authentication,
+    broker_range,
+    membership,
+    milliseconds,
+    one_or_more,
+    upstream_mechanism,
+    workers,
+)
+from kproxy.errors import ConfigError, Problem
+from kproxy.model import settings
+from kproxy.yaml_nodes import (
+    Report,
+    Section,
+    Value,
+    Wrong,
+    boolean,
+    choice,
+    dict_of,
+    duration,
+    integer,
+    read_document,
+    size,
+    some_text,
+    tuple_of,
+)
+
+
+def load_config(path: str | Path) -> settings.Config:
+    """The resolved configuration. Raises ConfigError with every problem; reads the files and variables it names."""
+    file = Path(path)
+    try:
+        source = file.read_bytes()
+    except OSError as error:
+        raise ConfigError([Problem(f"cannot be read: {error.strerror}", str(file))]) from None
+    return parse_config(source, str(file), file.resolve().parent, dict(os.environ))
+
+
+def parse_config(source: bytes, file: str, folder: Path, environment: dict[str, str]) -> settings.Config:
+    """Like load_config, for source already read. Relative paths are taken from ``folder``."""
+    root, report = read_document(source, file)
+    if root is None:
+        if not report.problems:
+            report.add("the file is empty")
+        raise ConfigError(report.problems)
+    config = _Reader(report, folder, environment).config(Section(root), file)
+    config_checks.check_together(config, report, root)
+    if report.problems:
+        raise ConfigError(sorted(report.problems, key=lambda problem: problem.line))
+    return config
+
+
+def read_policy(path: str | Path) -> dict[str, bytes]:
+    """The sources of a policy: the file itself, or every ``*.yaml`` and ``*.yml`` of a folder (hidden files and folders
+    below it aside). Raises ConfigError when there is nothing to read."""
+    place = Path(path)
+    try:
+        if place.is_dir():
+            names = sorted(entry for entry in place.iterdir()
+                           if entry.suffix in (".yaml", ".yml") and not entry.name.startswith("."))
+        else:
+            names = [place]
+        sources = {str(name): name.read_bytes() for name in names}
+    except OSError as error:
+        file = str(error.filename or place)
+        raise ConfigError([Problem(f"the policy cannot be read: {error.strerror}", file)]) from None
+    if not sources:
+        raise ConfigError([Problem("no policy files (*.yaml) here", str(place))])
+    return sources
+
+
+class _Reader:
+    """One file being read."""
+
+    def __init__(self, report: Report, folder: Path, environment: dict[str, str]) -> None:
+        self.report = report
+        self.folder = folder
+        self.environment = environment
+
+    def config(self, root: Section, file: str) -> settings.Config:
+        defaults = settings.Limits()
+        clusters = {name: self._cluster(name, Section(value)) for name, value, _ in root.named("clusters")}
+        listeners = root.named("listeners")
+        node = self._node(root.section("node"))
+        identity = root.section("identity")
+        keys = {name: value.convert(self._key, b"") for name, value, _ in root.named("keys")}
+        policy_path, mode = self._policy(root)
+        admin = self._admin(root.section("admin"))
+        metrics, metrics_topics = self._metrics(root.section("metrics"))
+        config = settings.Config(
+            file=file,
+            node=node,
+            clusters=clusters,
+            listeners={name: self._listener(name, Section(value), mode) for name, value, _ in listeners},
+            issuers=self._identity(identity),
+            policy_path=policy_path,
+            mode=mode,
+            keys=keys,
+            audit=self._audit(root.section("audit")),
+            metrics=metrics,
+            metrics_topics=metrics_topics,
+            limits=self._limits(root.section("limits"), defaults),
+            **admin,
+        )
+        root.close()
+        return config
+
+    def path(self, value: Value) -> str:
+        """A path; a relative one starts at the configuration file's folder."""
+        return str(self.folder / some_text(value))
+
+    def secret(self, value: Value) -> str:
+        """Text that the file does not hold: ``{env: NAME}`` or ``{file: PATH}``, its last newline aside."""
+        found = self._secret_bytes(value)
+        try:
+            return found.decode("utf-8").removesuffix("\n").removesuffix("\r")
+        except UnicodeDecodeError:
+            raise Wrong(value, "the secret is not UTF-8 text") from None
+
+    def _key(self, value: Value) -> bytes:
+        found = self._secret_bytes(value)
+        if len(found) < 16:
+            raise Wrong(value, "the key is shorter than 16 bytes")
+        return found
+
+    def _secret_bytes(self, value: Value) -> bytes:
+        if value.kind() != "a mapping":
+            raise Wrong(value, "a secret is written as {env: NAME} or {file: PATH}, never in this file")
+        section = Section(value)
+        name = section.optional("env", some_text)
+        path = section.optional("file", self.path)
+        section.close()
+        if (name is None) == (path is None):
+            raise Wrong(value, "a secret is either {env: NAME} or {file: PATH}")
+        if name is not None:
+            if not self.environment.get(name):
+                raise Wrong(value, f"the environment variable {name} is not set")
+            return self.environment[name].encode("utf-8", "surrogateescape")
+        try:
+            with open(str(path), "rb") as opened:
+                if os.fstat(opened.fileno()).st_mode & 0o077:
+                    raise Wrong(value, f"{path} can be read by its group or by others; chmod 600 it")
+                found = opened.read(1 << 20)
+        except OSError as error:
+            raise Wrong(value, f"{path} cannot be read: {error.strerror}") from None
+        if not found.strip():
+            raise Wrong(value, f"{path} is empty")
+        return found
+
+    def _node(self, section: Section | None) -> settings.Node:
+        if section is None:
+            return settings.Node()
+        defaults = settings.Node()
+        node = settings.Node(
+            name=section.take("name", some_text, defaults.name),
+            workers=section.take("workers", workers, defaults.workers),
+            runtime_dir=section.take("runtime_dir", self.path, defaults.runtime_dir),
+            state_dir=section.take("state_dir", self.path, defaults.state_dir),
+        )
+        section.close()
+        return node
+
+    def _cluster(self, name: str, section: Section) -> settings.Cluster:
+        section.not_yet("tls", "TLS to the brokers")
+        cluster = settings.Cluster(
+            name=name,
+            bootstrap=section.need("bootstrap", tuple_of(address), ()),
+            credentials=tuple(self._credential(value) for value in section.values("credentials")),
+        )
+        section.close()
+        return cluster
+
+    def _credential(self, value: Value) -> settings.Credential:
+        section = Section(value)
+        target = section.section("for")
+        mechanism = section.take("mechanism", upstream_mechanism, "PLAIN")
+        username = section.optional("username", some_text)
+        password = section.optional("password", self.secret)
+        has_both = username is not None and password is not None
+        if mechanism == "PLAIN" and not has_both:
+            value.complain("PLAIN needs a username and a password")
+        if mechanism == "NONE" and (username is not None or password is not None):
+            value.complain("a username or password has no effect with mechanism NONE")
+        role = ""
+        if target is not None:
+            role = target.need("role", some_text, "")
+            target.close()
+        section.close()
+        return settings.Credential(mechanism, role, username or "", password or "")
+
+    def _listener(self, name: str, section: Section, mode: settings.Mode) -> settings.Listener:
+        section.not_yet("tls", "TLS on a listener")
+        host, port = section.need("bind", address, ("127.0.0.1", 1))
+        listener = settings.Listener(
+            name=name,
+            cluster=section.need("cluster", some_text, ""),
+            host=host,
+            port=port,
+            advertise=self._advertise(section),
+            authenticate=section.need("authenticate", tuple_of(authentication), ()),
+            mode=section.take("mode", choice("enforce", "observe"), mode),
+            allow_plaintext=section.take("allow_plaintext", boolean, False),
+            allow_anonymous=section.take("allow_anonymous", boolean, False),
+        )
+        section.close()
+        return listener
+
+    def _advertise(self, listener: Section) -> settings.Advertise:
+        section = listener.section("advertise")
+        blank = settings.Advertise("", 0, 0, 1)
+        if section is None:
+            listener.value.complain("'advertise' is missing")
+            return blank
+        section.not_yet("sni", "advertising by SNI")
+        ports = section.section("ports")
+        section.close()
+        if ports is None:
+            return blank
+        first, last = ports.need("brokers", broker_range, (0, 0))
+        advertise = settings.Advertise(
+            host=ports.need("host", some_text, ""),
+            first_broker=first,
+            last_broker=last,
+            first_port=ports.need("first", integer(1, 65535), 1),
+        )
+        ports.close()
+        if advertise.first_port + last - first > 65535:
+            ports.value.complain(f"broker {last} would be at port {advertise.first_port + last - first}, past 65535")
+        return advertise
+
+    def _identity(self, section: Section | None) -> dict[str, settings.Issuer]:
+        if section is None:
+            return {}
+        section.not_yet("saml", "SAML")
+        section.not_yet("token_service", "the token service")
+        issuers = {alias: self._issuer(alias, Section(value)) for alias, value, _ in section.named("issuers")}
+        section.close()
+        return issuers
+
+    def _issuer(self, alias: str, section: Section) -> settings.Issuer:
+        plain = settings.Issuer(alias, "", ())
+        issuer = settings.Issuer(
+            alias=alias,
+            issuer=section.need("issuer", some_text, ""),
+            audience=section.need("audience", one_or_more(some_text), ()),
+            algorithms=section.take("algorithms", tuple_of(choice(*ALGORITHMS)), plain.algorithms),
+            max_lifetime=section.take("max_lifetime", duration, plain.max_lifetime),
+            principal=section.take("principal", some_text, plain.principal),
+            groups=section.take("groups", some_text, plain.groups),
+            attributes=section.take("attributes", dict_of(some_text), {}),
+            attest=section.take("attest", dict_of(some_text), {}),
+            token_profile=section.take("token_profile", choice("rfc9068", "generic"), plain.token_profile),
+            jwks_url=section.take("jwks_url", some_text, ""),
+            jwks_file=section.take("jwks_file", self.path, ""),
+            ca=section.take("ca", self.path, ""),
+            clock_skew=section.take("clock_skew", duration, plain.clock_skew),
+            jwks_refresh=section.take("jwks_refresh", duration, plain.jwks_refresh),
+            jwks_max_stale=section.take("jwks_max_stale", duration, plain.jwks_max_stale),
+        )
+        section.close()
+        config_checks.check_issuer(issuer, section.value)
+        return issuer
+
+    def _policy(self, root: Section) -> tuple[str, settings.Mode]:
+        section = root.section("policy")
+        if section is None:
+            root.value.complain("'policy' is missing")
+            return "", "enforce"
+        path = section.need("path", self.path, "")
+        mode: settings.Mode = section.take("mode", choice("enforce", "observe"), "enforce")
+        section.close()
+        return path, mode
+
+    def _audit(self, section: Section | None) -> settings.Audit:
+        if section is None:
+            return settings.Audit()
+        plain = settings.Audit()
+        files = [file for file in (self._sink(Section(value)) for value in section.values("sinks")) if file]
+        if len(files) > 1:
+            section.value.complain("more than one file sink is not supported yet")
+        audit = settings.Audit(
+            durability=section.take("durability", choice("request", "interval"), plain.durability),
+            when_full=section.take("when_full", choice("refuse", "pass"), plain.when_full),
+            fields=section.take("fields", boolean, plain.fields),
+            file=files[0] if files else "",
+            max_spool_bytes=section.take("max_spool_bytes", size, plain.max_spool_bytes),
+            flow_interval=section.take("flow_interval", duration, plain.flow_interval),
+        )
+        section.close()
+        return audit
+
+    def _sink(self, section: Section) -> str:
+        section.not_yet("kafka", "the Kafka audit sink")
+        section.not_yet("http", "the HTTP audit sink")
+        file = section.take("file", self.path, "")
+        section.close()
+        return file
+
+    def _admin(self, section: Section | None) -> dict[str, Any]:
+        if section is None:
+            return {}
+        section.not_yet("tls", "TLS on the admin API")
+        bind = section.take("bind", address, ("127.0.0.1", 9464))
+        roles = section.named("roles")
+        for role, value, line in roles:
+            if role not in NODE_ROLES:
+                value.report.add(f"{role!r} is not one of {', '.join(NODE_ROLES)}", line, value.path)
+        admin = {
+            "admin": bind,
+            "admin_authenticate": section.take("authenticate", tuple_of(choice("oidc")), ("oidc",)),
+            "node_roles": {role: value.convert(membership, "") for role, value, _ in roles},
+        }
+        if not section.take("allow_plaintext", boolean, False) and not config_checks.is_loopback(bind[0]):
+            section.value.complain("tokens would travel in the clear: bind to loopback or set allow_plaintext: true")
+        section.close()
+        return admin
+
+    def _metrics(self, section: Section | None) -> tuple[tuple[str, int], tuple[str, ...]]:
+        bind = ("127.0.0.1", 9465)
+        topics: tuple[str, ...] = ()
+        if section is not None:
+            bind = section.take("bind", address, bind)
+            topics = section.take("topics", tuple_of(some_text), ())
+            section.close()
+        return bind, topics
+
+    def _limits(self, section: Section | None, plain: settings.Limits) -> settings.Limits:
+        if section is None:
+            return plain
+        limits = settings.Limits(
+            connections_max_idle=section.take("connections.max.idle.ms", milliseconds, plain.connections_max_idle),
+            socket_request_max_bytes=section.take("socket.request.max.bytes", integer(1024, 2**31 - 1),
+                                                  plain.socket_request_max_bytes),
+            connections_max_reauth=section.take("connections.max.reauth.ms", milliseconds,
+                                                plain.connections_max_reauth),
+            max_connections=section.take("max.connections", integer(1), plain.max_connections),
+            login_timeout=section.take("login.timeout.ms", milliseconds, plain.login_timeout),
+            drain_timeout=section.take("drain.timeout.ms", milliseconds, plain.drain_timeout),
+            queued_bytes_per_connection=section.take("queued.bytes.per.connection", size,
+                                                     plain.queued_bytes_per_connection),
+        )
+        section.close()
+        return limits

@@ -1,0 +1,76 @@
+"""The kinds of value that kproxy.yaml is written in: addresses, ranges, mechanisms, memberships."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from kproxy.yaml_nodes import Converter, Section, Value, Wrong, choice, integer, some_text, text, tuple_of
+
+#: Signatures that need no shared secret; the rest of JOSE's list is refused when it is written, not when a token comes.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+NODE_ROLES = ("viewer", "operator", "approver", "auditor")
+
+
+def address(value: Value) -> tuple[str, int]:
+    """``host:port``; an IPv6 host in brackets."""
+    written = some_text(value)
+    host, colon, port = written.rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        raise Wrong(value, f"{written!r}: put an IPv6 host in brackets")
+    if not colon or not host or not port.isascii() or not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise Wrong(value, f"expected host:port, found {written!r}")
+    return host, int(port)
+
+
+def membership(value: Value) -> str:
+    """Who holds a role of the node, as CEL over ``principal``: written so, or as ``{groups: [...]}``."""
+    if value.kind() == "text":
+        return some_text(value)
+    section = Section(value)
+    groups = section.need("groups", tuple_of(some_text), ())
+    section.close()
+    # ensure_ascii would write surrogate pairs, which CEL does not read.
+    return " || ".join(f"{json.dumps(group, ensure_ascii=False)} in principal.groups" for group in groups)
+
+
+def one_or_more(converter: Converter[str]) -> Converter[tuple[str, ...]]:
+    """A list, or a single element written without brackets."""
+    several = tuple_of(converter)
+
+    def convert(value: Value) -> tuple[str, ...]:
+        return several(value) if value.kind() == "a list" else (converter(value),)
+
+    return convert
+
+
+def workers(value: Value) -> Any:
+    return "auto" if value.kind() == "text" and text(value) == "auto" else integer(1, 1024)(value)
+
+
+def milliseconds(value: Value) -> float:
+    return integer(1, 2**31 - 1)(value) / 1000
+
+
+def upstream_mechanism(value: Value) -> Any:
+    written = text(value)
+    if written in ("SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"):
+        raise Wrong(value, f"{written} to the brokers is not supported yet")
+    return choice("NONE", "PLAIN")(value)
+
+
+def authentication(value: Value) -> str:
+    written = text(value)
+    if written in ("SCRAM-SHA-256", "SCRAM-SHA-512", "mtls"):
+        raise Wrong(value, f"{written} is not supported yet")
+    return str(choice("OAUTHBEARER", "PLAIN", "none")(value))
+
+
+def broker_range(value: Value) -> tuple[int, int]:
+    first, dash, last = some_text(value).partition("-")
+    are_numbers = first.isascii() and first.isdigit() and last.isascii() and last.isdigit()
+    if not dash or not are_numbers or int(first) > int(last):
+        raise Wrong(value, f"expected a range of broker ids such as 0-63, found {value.node.value!r}")
+    return int(first), int(last)
