@@ -1,7 +1,7 @@
 """Logging of every process of kproxy: one line per event on stderr, JSON when nobody sits at a terminal.
 
-An event is a fixed lower-case word group (``policy_refused``) and its facts are the keys of LOG_KEYS, a closed table, so
-that a log search written once keeps working. No key holds a token, a password or a record's value.
+An event is a fixed lower-case word group (``policy_refused``) and its facts are the keys of LOG_KEYS, a closed table,
+so that a log search written once keeps working. No key holds a token, a password or a record's value.
 """
 
 from __future__ import annotations

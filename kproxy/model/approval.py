@@ -22,6 +22,8 @@ class Review(msgspec.Struct, frozen=True):
     decision: Literal["approve", "deny"]
     at: float
     reason: str = ""
+    duration: float = 0.0
+    """Seconds the reviewer would grant; 0: as long as the rule allows."""
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True):
