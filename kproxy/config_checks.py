@@ -1,4 +1,4 @@
-"""What must hold between the parts of a configuration: no token in the clear, no name for two principals, no port twice."""
+"""What must hold between the parts of a configuration: no token in the clear, no shared names, no port twice."""
 
 from __future__ import annotations
 
