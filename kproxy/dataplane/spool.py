@@ -6,6 +6,9 @@ own, which bounds what a power cut may take. With ``durability: interval`` also 
 
 A turn that cannot be written raises SpoolFull and its notes are dropped: nothing of that turn may leave the worker.
 Events (a denial, a closed session) did happen, so they stay in memory, bounded, until there is room again.
+
+Within a turn events come after notes. A flow event covers the notes before it, and the ledger hands over its notes only
+at the end of the turn; so an event that is appended meanwhile waits for them.
 The shape of the files is kproxy/model/spool.py.
 """
 
@@ -38,7 +41,7 @@ class Spool:
     """The one writer of ``directory/w<worker>-<start>-<number>.seg``.
 
     ``start`` is the worker's start in Unix milliseconds, ``clock`` gives monotonic seconds, ``executor`` has one thread and
-    is used for ``fdatasync`` and closing only. ``call_soon`` schedules a commit for what was added outside a turn's own.
+    is used for ``fdatasync`` and closing only. ``call_soon`` schedules ``end_turn`` for what was added outside a turn's own.
     """
 
     def __init__(self, directory: Path, worker: int, start: int, settings: Audit, *, clock: Callable[[], float],
@@ -51,9 +54,12 @@ class Spool:
         self._executor = executor
         self._interval = settings.durability == "interval"
         self._segment_bytes = max(4096, min(SEGMENT_BYTES, settings.max_spool_bytes // 8))
-        self._turn: list[bytes] = []
-        self._turn_bytes = 0
-        self._turn_has_notes = False
+        self._notes: list[bytes] = []
+        self._events: list[bytes] = []
+        self._waiting_bytes = 0
+        self._at_commit: list[Callable[[], None]] = []
+        self.end_turn: Callable[[], object] = self._commit_events
+        """What ends a turn: the owner of the ledger puts its own in place, so that notes are handed over first."""
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._scheduled = False
@@ -69,7 +75,7 @@ class Spool:
         self._measure()
 
     @property
-    def refuses(self) -> bool:
+    def refusing(self) -> bool:
         """Whether work that must be audited is to be refused now, before it is begun."""
         return self.full and self._settings.when_full == "refuse"
 
@@ -86,17 +92,23 @@ class Spool:
     def append(self, kind: int, payload: bytes) -> None:
         """Adds an entry to this turn. It is on its way to the disk after the next ``commit``, at the latest this turn's end."""
         entry = pack_entry(kind, payload)
-        self._turn.append(entry)
-        self._turn_bytes += len(entry)
-        if kind != EVENT:
-            self._turn_has_notes = True
+        (self._events if kind == EVENT else self._notes).append(entry)
+        self._waiting_bytes += len(entry)
         if not self._scheduled:
             self._scheduled = True
-            self._call_soon(self._end_of_turn)
+            self._call_soon(self._end_turn)
+
+    def at_commit(self, action: Callable[[], None]) -> None:
+        """Runs ``action`` once inside the next ``commit``, when all notes have been handed over and none is written."""
+        self._at_commit.append(action)
 
     def commit(self) -> None:
         """Writes the turn. Raises SpoolFull where nothing of this turn may leave the worker."""
-        if not self._turn or (self._interval and self._turn_bytes < BUFFER_BYTES and not self.full):
+        if self._at_commit:
+            actions, self._at_commit = self._at_commit, []
+            for action in actions:
+                action()
+        if not self._waiting_bytes or (self._interval and self._waiting_bytes < BUFFER_BYTES and not self.full):
             return
         self._write_turn()
 
@@ -105,7 +117,7 @@ class Spool:
         self._measure()
         if self.full and self._has_room(self._held_bytes):
             self._recover()
-        if self._turn:
+        if self._interval and self._waiting_bytes:
             try:
                 self._write_turn()
             except SpoolFull:
@@ -119,7 +131,7 @@ class Spool:
         try:
             if self._held:
                 self._recover()
-            if self._turn:
+            if self._waiting_bytes:
                 self._write_turn()
         except SpoolFull:
             pass
@@ -127,24 +139,25 @@ class Spool:
             log.error("audit_lines_lost", entries=self._lost + len(self._held))
         self._close_segment()
 
-    def _end_of_turn(self) -> None:
+    def _end_turn(self) -> None:
         self._scheduled = False
-        if not self._turn:
-            return
+        self.end_turn()
+
+    def _commit_events(self) -> None:
         try:
             self.commit()
         except SpoolFull:
-            pass  # The turn's owner has had its answer from its own commit(); only events are left here.
+            pass  # Without a ledger there are only events, and those are held.
 
     def _write_turn(self) -> None:
-        turn, has_notes = self._turn, self._turn_has_notes
+        notes, turn = bool(self._notes), [*self._notes, *self._events]
         data = turn[0] if len(turn) == 1 else b"".join(turn)
-        self._turn, self._turn_bytes, self._turn_has_notes = [], 0, False
+        self._notes, self._events, self._waiting_bytes = [], [], 0
         if not self.full and self._has_room(len(data)) and self._write(data):
             return
         self._turn_full()
         self._hold(turn)
-        if self._settings.when_full == "refuse" and has_notes:
+        if self._settings.when_full == "refuse" and notes:
             raise SpoolFull("the audit spool is full")
 
     def _hold(self, turn: list[bytes]) -> None:

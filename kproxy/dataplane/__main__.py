@@ -1,0 +1,26 @@
+"""``python -m kproxy.dataplane --config F --worker N``: one worker, as the supervisor starts it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kproxy.config import load_config
+from kproxy.dataplane import worker
+from kproxy.errors import ConfigError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m kproxy.dataplane", description=__doc__)
+    parser.add_argument("--config", required=True, help="the configuration file")
+    parser.add_argument("--worker", required=True, type=int, help="this worker's number, from 0")
+    options = parser.parse_args()
+    try:
+        config = load_config(options.config)
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return worker.run(config, options.worker)
+
+
+sys.exit(main())

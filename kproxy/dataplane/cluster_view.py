@@ -1,0 +1,185 @@
+"""What a worker knows of one Kafka cluster: where its brokers are and which versions each of them speaks.
+
+Learned over one service connection, kept as long as it holds: refreshed every half minute, when an unknown broker is asked
+for, and when a broker could not be reached. What is known stays in use while a refresh fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import structlog
+
+from kproxy.dataplane.suspend import SingleFlight
+from kproxy.dataplane.upstream import Ranges, ServiceConnection, choose_credential, connect
+from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
+from kproxy.model.settings import Cluster
+
+log = structlog.get_logger("kproxy.upstream")
+
+REFRESH_SECONDS = 30.0
+#: A fresh view that lacks a broker is believed for this long, so that a client cannot cause a storm of refreshes.
+BELIEVED_SECONDS = 1.0
+#: A broker may be upgraded in place: its versions are asked again after this time, and whenever it was unreachable.
+VERSIONS_SECONDS = 300.0
+
+Address = tuple[str, int]
+_FAILURES = (BrokerUnreachable, BrokerRefusedLogin, WireError)
+
+
+class ClusterView:
+    """``clock`` gives monotonic seconds, ``random`` a number from 0 to 1, ``on_error(cluster, cause)`` counts failures."""
+
+    def __init__(self, cluster: Cluster, *, timeout: float, max_bytes: int, clock: Callable[[], float],
+                 random: Callable[[], float], on_error: Callable[[str, str], None]) -> None:
+        self._cluster = cluster
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._random = random
+        self._on_error = on_error
+        self._service: ServiceConnection | None = None
+        self._contact: Address | None = None
+        self._contact_ranges: Ranges = {}
+        self._nodes: dict[int, Address] = {}
+        self._learned: list[dict[int, Address]] = []
+        self._ranges: dict[int, tuple[float, Ranges]] = {}
+        self._refreshed_at = -REFRESH_SECONDS
+        self._flights: SingleFlight[Any] = SingleFlight()
+
+    @property
+    def nodes(self) -> dict[int, Address]:
+        return dict(self._nodes)
+
+    @property
+    def contact_ranges(self) -> Ranges:
+        """Versions of the broker that bootstrap connections go to; empty before any was reached."""
+        return self._contact_ranges
+
+    def learn_from(self, addresses: dict[int, Address]) -> None:
+        """``addresses`` is filled elsewhere, from answers on their way to clients; it is looked at where the view lacks a
+        broker."""
+        self._learned.append(addresses)
+
+    async def keep_fresh(self) -> None:
+        """Refreshes until cancelled, at intervals that many workers do not share."""
+        while True:
+            try:
+                await self.refresh()
+            except BrokerUnreachable as error:
+                log.warning("cluster_not_reached", cluster=self._cluster.name, error=str(error))
+            await asyncio.sleep(REFRESH_SECONDS * (0.8 + 0.4 * self._random()))
+
+    async def refresh(self) -> None:
+        """Raises BrokerUnreachable when no broker could be asked; the view is then what it was."""
+        await self._flights.run("refresh", self._refresh)
+
+    async def versions(self, node: int | None) -> Ranges:
+        """What the broker speaks; ``None`` is the one that a bootstrap connection goes to. Raises BrokerUnreachable."""
+        if node is None:
+            if not self._contact_ranges:
+                await self.refresh()
+            return self._contact_ranges
+        known = self._ranges.get(node)
+        if known is not None and self._clock() - known[0] < VERSIONS_SECONDS:
+            return known[1]
+        return await self._flights.run(("versions", node), lambda: self._learn_versions(node))
+
+    async def connect(self, factory: Callable[[], Any], node: int | None) -> tuple[Any, Any]:
+        """(transport, protocol) to the broker. A second try follows a refresh if that gave another address.
+        Raises BrokerUnreachable."""
+        address = await self._find(node)
+        try:
+            return await connect(factory, *address, self._timeout)
+        except BrokerUnreachable:
+            self.forget(node)
+            await self.refresh()
+            moved = await self._find(node)
+            if moved == address and node is not None:
+                raise
+            return await connect(factory, *moved, self._timeout)
+
+    def forget(self, node: int | None) -> None:
+        """The broker was unreachable or closed a connection: it may come back with other versions."""
+        if node is None:
+            self._contact_ranges = {}
+        else:
+            self._ranges.pop(node, None)
+        self._refreshed_at = self._clock() - REFRESH_SECONDS
+
+    def close(self) -> None:
+        if self._service is not None:
+            self._service.close()
+            self._service = None
+
+    async def _find(self, node: int | None) -> Address:
+        if node is None:
+            if self._contact is None:
+                await self.refresh()
+            assert self._contact is not None
+            return self._contact
+        if node not in self._nodes and self._clock() - self._refreshed_at >= BELIEVED_SECONDS:
+            await self.refresh()
+        for known in (self._nodes, *self._learned):
+            if node in known:
+                return known[node]
+        raise BrokerUnreachable(f"cluster {self._cluster.name} has no broker {node}")
+
+    async def _learn_versions(self, node: int) -> Ranges:
+        # Versions come before login, so no credential is shown here.
+        service = ServiceConnection(*await self._find(node), timeout=self._timeout, max_bytes=self._max_bytes)
+        try:
+            await service.open()
+        except _FAILURES as error:
+            self._count(error)
+            raise BrokerUnreachable(str(error)) from error
+        finally:
+            service.close()
+        self._ranges[node] = (self._clock(), service.ranges)
+        return service.ranges
+
+    async def _refresh(self) -> None:
+        if self._service is not None:
+            try:
+                return self._take(self._service, await self._service.fetch_brokers())
+            except _FAILURES as error:
+                self._count(error)
+                self.close()
+        problem: Exception = BrokerUnreachable(f"cluster {self._cluster.name} has no bootstrap address")
+        for host, port in self._candidates():
+            service = ServiceConnection(host, port, timeout=self._timeout, max_bytes=self._max_bytes)
+            try:
+                await service.open()
+                await service.log_in(choose_credential(self._cluster.credentials, ()))
+                self._take(service, await service.fetch_brokers())
+                self._service = service
+                return None
+            except _FAILURES as error:
+                self._count(error)
+                service.close()
+                problem = error
+        raise BrokerUnreachable(str(problem)) from problem
+
+    def _candidates(self) -> Iterable[Address]:
+        """Brokers known to be there first, then the configured list, each once."""
+        known = [*self._nodes.values(), *self._cluster.bootstrap]
+        if self._nodes:
+            start = int(self._random() * len(self._nodes)) % len(self._nodes)
+            known = [*known[start : len(self._nodes)], *known[:start], *known[len(self._nodes) :]]
+        return dict.fromkeys(known)
+
+    def _take(self, service: ServiceConnection, brokers: dict[int, Address]) -> None:
+        if brokers != self._nodes:
+            log.info("brokers_known", cluster=self._cluster.name, count=len(brokers))
+            for node in set(self._nodes) - set(brokers):
+                self._ranges.pop(node, None)
+        self._nodes = brokers
+        self._contact = (service.host, service.port)
+        self._contact_ranges = service.ranges
+        self._refreshed_at = self._clock()
+
+    def _count(self, error: Exception) -> None:
+        causes = {BrokerRefusedLogin: "broker_refused_login", WireError: "malformed_response"}
+        self._on_error(self._cluster.name, causes.get(type(error), "broker_unreachable"))

@@ -1,0 +1,62 @@
+"""Audit events of a worker: what happened, completed with who it was and under which policy, on its way to the spool."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from kproxy.dataplane.spool import Spool
+from kproxy.model.access import Facts, Verdict
+from kproxy.model.audit_event import AuditEvent, about
+from kproxy.model.spool import EVENT
+
+#: Kafka's names of the served APIs, for audit and metric labels.
+API_NAMES = {
+    0: "Produce", 1: "Fetch", 2: "ListOffsets", 3: "Metadata", 8: "OffsetCommit", 9: "OffsetFetch",
+    10: "FindCoordinator", 11: "JoinGroup", 12: "Heartbeat", 13: "LeaveGroup", 14: "SyncGroup", 17: "SaslHandshake",
+    18: "ApiVersions", 19: "CreateTopics", 22: "InitProducerId", 36: "SaslAuthenticate",
+}
+
+
+class Journal:
+    """``start`` is the worker's start in Unix milliseconds: with node, worker and a sequence it names every event."""
+
+    def __init__(self, spool: Spool, node: str, worker: int, start: int, *, now: Callable[[], float],
+                 in_force: Callable[[str], tuple[str, str]],
+                 on_event: Callable[[AuditEvent], None] | None = None) -> None:
+        """``in_force(listener)`` gives the policy version and the listener's mode. ``on_event`` counts what is told."""
+        self._spool = spool
+        self._node = node
+        self._worker = worker
+        self._start = start
+        self._now = now
+        self._in_force = in_force
+        self._on_event = on_event
+        self._sequence = itertools.count(1)
+        self._encode = msgspec.json.Encoder().encode
+
+    def record(self, kind: str, facts: Facts | None = None, **fields: Any) -> str:
+        """Appends one event and gives its id. ``fields`` are fields of AuditEvent and win over what the facts say."""
+        said = {**about(facts), **fields} if facts is not None else fields
+        version, mode = self._in_force(said.get("listener", ""))
+        event = AuditEvent(
+            id=f"{self._node}.{self._worker}.{self._start}.{next(self._sequence)}", kind=kind, ts=self._now(),
+            node=self._node, worker=self._worker, **{"policy_version": version, "mode": mode, **said})
+        self._spool.append(EVENT, self._encode(event))
+        if self._on_event is not None:
+            self._on_event(event)
+        return event.id
+
+    def tell(self, kind: str, session: Any, fields: dict[str, Any]) -> str:
+        """What a native session reports: its ``number`` and ``facts``, an API by number, a verdict as it was decided."""
+        said = dict(fields)
+        if "api" in said:
+            said["api"] = API_NAMES.get(said["api"], str(said["api"]))
+        verdict: Verdict | None = said.pop("verdict", None)
+        if verdict is not None:
+            said.update(decision=verdict.effect, would=verdict.would or "", rule=verdict.rule, reason=verdict.reason)
+        said["session"] = f"{self._worker}-{session.number}"
+        return self.record(kind, session.facts, **said)

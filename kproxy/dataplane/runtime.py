@@ -1,0 +1,98 @@
+"""All that a worker's sessions ask of the world, in one object: who somebody is, what the policy says, where a broker is.
+
+Nothing here is on the hot path: a session asks at login, when its policy table lacks a cell, and when it needs a broker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kproxy.dataplane.cluster_view import ClusterView
+from kproxy.dataplane.in_force import Decide, SnapshotFile, decider_for
+from kproxy.dataplane.journal import Journal
+from kproxy.dataplane.logins import Logins
+from kproxy.dataplane.stats import Stats
+from kproxy.dataplane.suspend import ApprovalDesk
+from kproxy.dataplane.upstream import BrokerLogin, Ranges, choose_credential
+from kproxy.errors import BrokerUnreachable
+from kproxy.model.access import ApprovalWanted, Client, Facts
+from kproxy.model.settings import Config, Limits, Listener
+
+
+class Runtime:
+    """One per worker. Times are Unix seconds."""
+
+    def __init__(self, config: Config, worker: int, *, file: SnapshotFile, journal: Journal, logins: Logins,
+                 approvals: ApprovalDesk, clusters: dict[str, ClusterView], stats: Stats,
+                 now: Callable[[], float]) -> None:
+        self.config = config
+        self.worker = worker
+        self.journal = journal
+        self.now = now
+        self.stats = stats
+        self._file = file
+        self._logins = logins
+        self._approvals = approvals
+        self._clusters = clusters
+
+    @property
+    def limits(self) -> Limits:
+        return self.config.limits
+
+    @property
+    def epoch(self) -> int:
+        """Of the snapshot in force, 0 before the first."""
+        return self._file.in_force.snapshot.epoch if self._file.in_force else 0
+
+    @property
+    def policy_version(self) -> str:
+        return self._file.in_force.snapshot.policy_version if self._file.in_force else ""
+
+    async def validate(self, mechanism: str, payload: bytes, listener: Listener, client: Client) -> Facts:
+        """Raises TokenRefused; its ``error_id`` is what the client may be told."""
+        return await self._logins.check(mechanism, payload, listener, client)
+
+    def decider_for(self, facts: Facts) -> Decide:
+        """``decide(resource, operation, name, now) -> (Verdict, native plan or None)`` for one session. It decides by
+        whatever snapshot is in force when it is called, and raises rather than guess."""
+        return decider_for(self._file, facts, self.config.audit.fields)
+
+    async def ask_approval(self, facts: Facts, wanted: ApprovalWanted) -> tuple[str, str]:
+        """(request id, state); ``('', 'unavailable')`` when nobody could be asked within two seconds."""
+        return await self._approvals.ask(facts, wanted)
+
+    async def api_versions(self, cluster: str, node: int | None) -> Ranges | None:
+        """Key → (lowest, highest) version of the broker, None when it cannot be asked. ``node`` None: the broker that
+        bootstrap connections go to."""
+        try:
+            return await self._clusters[cluster].versions(node)
+        except BrokerUnreachable:
+            return None
+
+    def broker_login(self, cluster: str, facts: Facts) -> BrokerLogin | None:
+        """What is spoken first on a session's broker connection; None where the cluster asks for no login."""
+        view = self._clusters[cluster]
+        credential = choose_credential(self.config.clusters[cluster].credentials, self._roles(facts))
+        return BrokerLogin(credential, view.contact_ranges) if credential is not None else None
+
+    async def connect_broker(self, factory: Callable[[], Any], cluster: str, node: int | None, facts: Facts) -> Any:
+        """The transport of a new connection to the broker, its protocol made by ``factory``. ``factory`` may be called
+        again when the first address does not answer. Raises BrokerUnreachable."""
+        try:
+            transport, _ = await self._clusters[cluster].connect(factory, node)
+        except BrokerUnreachable:
+            self.count_broker_error(cluster, "broker_unreachable")
+            raise
+        return transport
+
+    def count_broker_error(self, cluster: str, cause: str) -> None:
+        self.stats.add("kproxy_broker_errors_total", (cluster, cause))
+
+    def record_event(self, kind: str, facts: Facts | None = None, **fields: Any) -> str:
+        """An audit event of this worker; gives its id."""
+        return self.journal.record(kind, facts, **fields)
+
+    def _roles(self, facts: Facts) -> tuple[str, ...]:
+        in_force = self._file.in_force
+        return in_force.decider.roles_of(facts, self.now()) if in_force else ()

@@ -1,0 +1,94 @@
+"""A worker's metrics: what it counted since it started, in the shape that the control process collects.
+
+The hot path counts in native arrays, one set per listener; what is rare is counted here. Both are read only when asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from kproxy.dataplane.journal import API_NAMES
+from kproxy.model.audit_event import AuditEvent
+from kproxy.model.metrics import METRICS
+
+Labels = tuple[str, ...]
+Values = dict[str, list[tuple[Labels, Any]]]
+
+#: kproxy._ext.session's states before a session serves requests, and after.
+OPEN, CLOSED = 5, 6
+
+
+class Stats:
+    """``add`` refuses names that are not in the closed table: a counter nobody shows is a bug."""
+
+    def __init__(self, worker: int) -> None:
+        self._worker = str(worker)
+        self._counts: dict[str, Counter[Labels]] = {}
+        self.loop_lag = 0.0
+
+    def add(self, name: str, labels: Labels, count: int = 1) -> None:
+        if len(labels) != len(METRICS[name].labels):
+            raise ValueError(f"{name} has the labels {METRICS[name].labels}")
+        self._counts.setdefault(name, Counter())[labels] += count
+
+    def on_event(self, event: AuditEvent) -> None:
+        """Counts what the audit is told anyway."""
+        if event.kind == "guard_hit":
+            for rule, hits in event.rules.items():
+                self.add("kproxy_guard_hits_total", (rule,), hits)
+        elif event.kind == "condition_error":
+            self.add("kproxy_policy_errors_total", (event.rule,))
+
+    def collect(self, connections: Any) -> Values:
+        """Everything, with the native counters and gauges of ``connections`` (kproxy.dataplane.connections)."""
+        values: Values = {name: list(counts.items()) for name, counts in self._counts.items()}
+        values["kproxy_loop_lag_seconds"] = [((self._worker,), self.loop_lag)]
+        values["kproxy_close_total"] = [((cause,), count) for cause, count in connections.closes.items()]
+        values.update(_gauges(connections))
+        values.update(_traffic({name: counters.read() for name, counters in connections.counters.items()}))
+        return values
+
+
+def _gauges(connections: Any) -> Values:
+    states: Counter[Labels] = Counter()
+    sessions: Counter[Labels] = Counter()
+    brokers: Counter[Labels] = Counter()
+    for connection in connections.open.values():
+        session, listener = connection.half.session, connection.listener
+        state = "open" if session.state == OPEN else "closing" if session.state == CLOSED else "login"
+        states[listener.name, state] += 1
+        if session.state == OPEN:
+            sessions[listener.name, session.facts.mechanism] += 1
+        if connection.half.broker is not None and connection.half.broker.transport is not None:
+            node = "bootstrap" if connection.node is None else str(connection.node)
+            brokers[listener.cluster, node] += 1
+    return {"kproxy_connections": list(states.items()), "kproxy_sessions": list(sessions.items()),
+            "kproxy_broker_connections": list(brokers.items())}
+
+
+def _traffic(read: dict[str, dict[str, Any]]) -> Values:
+    """From each listener's native counters, as ``Counters.read`` gives them."""
+    requests: list[tuple[Labels, Any]] = []
+    octets: list[tuple[Labels, Any]] = []
+    durations: dict[str, list[float]] = {}
+    records = {"produce": 0, "consume": 0}
+    for listener, counted in read.items():
+        for (api, decision), count in counted["requests"].items():
+            requests.append(((listener, name_api(api), decision), count))
+        for api, row in counted["durations"].items():
+            total = durations.setdefault(name_api(api), [0] * len(row))
+            for column, count in enumerate(row):
+                total[column] += count
+        octets.append(((listener, "in"), counted["bytes_in"]))
+        octets.append(((listener, "out"), counted["bytes_out"]))
+        records["produce"] += counted["records_in"]
+        records["consume"] += counted["records_out"]
+    return {"kproxy_requests_total": requests, "kproxy_bytes_total": octets,
+            "kproxy_request_duration_seconds": [((api,), row) for api, row in durations.items()],
+            "kproxy_records_total": [((direction,), count) for direction, count in records.items()]}
+
+
+def name_api(api: int) -> str:
+    """Kafka's name; what is never served is one label, so that a client cannot make labels up."""
+    return API_NAMES.get(api, "other")

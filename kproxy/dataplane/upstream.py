@@ -1,0 +1,226 @@
+"""kproxy as a Kafka client: how it connects to a broker, logs in, and what it asks for itself.
+
+BrokerLogin is bytes in, bytes out, so that the native protocol runs it over a client's own broker connection and
+ServiceConnection over kproxy's. What kproxy asks for itself stays below the flexible versions, whose response header
+would only add bytes that nobody reads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from kproxy._ext import schema
+from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
+from kproxy.model.settings import Credential
+
+METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 3, 17, 18, 36
+UNSUPPORTED_VERSION = 35
+CLIENT_ID = "kproxy"
+SOFTWARE = {"client_software_name": "kproxy", "client_software_version": "0.1.0"}
+#: From 9 on Metadata is flexible. 1 is the first in which an empty list of topics means none.
+METADATA_VERSIONS = (1, 8)
+#: ApiVersions, the newest first: a broker that cannot read or write one is asked again with the next.
+API_VERSIONS_TRIED = (3, 2, 1, 0)
+#: Kafka's own limit for a frame during SASL; the login answers of a broker are far below it.
+LOGIN_FRAME_BYTES = 524288
+LONGEST_CORRELATION = 2147483639  # Java keeps the eight above for itself.
+
+Ranges = dict[int, tuple[int, int]]
+_HEAD = struct.Struct(">ihhih")
+
+
+def build_request(api_key: int, version: int, correlation: int, body: bytes) -> bytes:
+    """A whole request frame of kproxy's own, its size included."""
+    name = CLIENT_ID.encode()
+    tags = b"\0" if schema.is_flexible(api_key, version) else b""
+    size = 10 + len(name) + len(tags) + len(body)
+    return _HEAD.pack(size, api_key, version, correlation, len(name)) + name + tags + body
+
+
+def read_answer(frame: bytes, correlation: int) -> bytes:
+    """The body of a whole answer frame with response header 0. Raises WireError."""
+    if len(frame) < 8 or int.from_bytes(frame[4:8], "big", signed=True) != correlation:
+        raise WireError("the broker answered something that was not asked")
+    return frame[8:]
+
+
+class BrokerLogin:
+    """SASL PLAIN towards a broker: SaslHandshake v1, then SaslAuthenticate.
+
+    Send ``start()``; hand every answering frame (whole, its size included) to ``receive_frame`` and send what it gives, until
+    ``done``. It raises BrokerRefusedLogin or WireError, after which ``failed`` says why. ``lifetime`` is then the number of
+    seconds the broker lets the login last, 0 for ever.
+    """
+
+    def __init__(self, credential: Credential, ranges: Ranges) -> None:
+        self._credential = credential
+        lowest, highest = ranges.get(SASL_AUTHENTICATE, (0, 0))
+        self._version = min(1, highest)
+        self._correlation = 1
+        self._authenticating = False
+        self.done = False
+        self.failed = ""
+        self.lifetime = 0.0
+
+    def start(self) -> bytes:
+        body = schema.build(SASL_HANDSHAKE, 1, False, {"mechanism": self._credential.mechanism})
+        return build_request(SASL_HANDSHAKE, 1, self._correlation, body)
+
+    def receive_frame(self, frame: bytes) -> bytes | None:
+        """What to send next, None when the login is done."""
+        try:
+            body = read_answer(bytes(frame), self._correlation)
+            if self._authenticating:
+                return self._on_authenticated(schema.parse(SASL_AUTHENTICATE, self._version, True, body))
+            return self._on_handshake(schema.parse(SASL_HANDSHAKE, 1, True, body))
+        except (WireError, BrokerRefusedLogin) as error:
+            self.failed = str(error)
+            raise
+
+    def _on_handshake(self, answer: dict[str, Any]) -> bytes:
+        if answer["error_code"]:
+            offered = ", ".join(answer["mechanisms"])
+            raise BrokerRefusedLogin(f"the broker does not take {self._credential.mechanism}; it offers {offered}")
+        self._authenticating = True
+        self._correlation += 1
+        message = f"\0{self._credential.username}\0{self._credential.password}".encode()
+        body = schema.build(SASL_AUTHENTICATE, self._version, False, {"auth_bytes": message})
+        return build_request(SASL_AUTHENTICATE, self._version, self._correlation, body)
+
+    def _on_authenticated(self, answer: dict[str, Any]) -> None:
+        if answer["error_code"]:
+            raise BrokerRefusedLogin(answer["error_message"] or f"error {answer['error_code']}")
+        self.lifetime = answer.get("session_lifetime_ms", 0) / 1000.0
+        self.done = True
+
+
+def choose_credential(credentials: tuple[Credential, ...], roles: tuple[str, ...]) -> Credential | None:
+    """The first that is for everybody or for one of ``roles``; None where the broker asks for nothing."""
+    for credential in credentials:
+        if not credential.role or credential.role in roles:
+            return None if credential.mechanism == "NONE" else credential
+    return None
+
+
+async def connect(factory: Callable[[], Any], host: str, port: int, timeout: float) -> tuple[Any, Any]:
+    """(transport, protocol) to the first address of ``host`` that answers. One dead address among several may not use up
+    the time of all: each has its share of ``timeout`` seconds. Raises BrokerUnreachable."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(timeout):
+            found = await loop.getaddrinfo(host, port, type=1)  # SOCK_STREAM
+    except (OSError, TimeoutError) as error:
+        raise BrokerUnreachable(f"{host} is not a known name: {error}") from None
+    addresses = list(dict.fromkeys(entry[4][0] for entry in found))
+    problem = "no address"
+    for address in addresses:
+        try:
+            async with asyncio.timeout(timeout / len(addresses)):
+                return await loop.create_connection(factory, address, port)
+        except TimeoutError:
+            problem = f"no answer within {timeout / len(addresses):g} s"
+        except OSError as error:
+            problem = error.strerror or str(error)
+    raise BrokerUnreachable(f"{host}:{port}: {problem}")
+
+
+class ServiceConnection:
+    """kproxy's own connection to one broker: one question at a time, no client's data. Any error ends it."""
+
+    def __init__(self, host: str, port: int, *, timeout: float, max_bytes: int) -> None:
+        self.host = host
+        self.port = port
+        self.ranges: Ranges = {}
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._reader: asyncio.StreamReader | None = None
+        self._transport: Any = None
+        self._correlation = 0
+
+    async def open(self, first: int = API_VERSIONS_TRIED[0]) -> None:
+        """Connects and learns the broker's versions. Raises BrokerUnreachable or WireError."""
+        for version in (version for version in API_VERSIONS_TRIED if version <= first):
+            if self._transport is None:
+                await self._connect()
+            try:
+                ranges = await self._ask_versions(version)
+            except BrokerUnreachable:
+                # Some brokers close on a version they do not know; the next is tried over a new connection.
+                self.close()
+                if version == API_VERSIONS_TRIED[-1]:
+                    raise
+                continue
+            if ranges is not None:
+                self.ranges = ranges
+                return
+        self.close()
+        raise WireError("the broker answers no version of ApiVersions that can be read")
+
+    async def log_in(self, credential: Credential | None) -> None:
+        """Raises BrokerRefusedLogin, BrokerUnreachable or WireError."""
+        if credential is None:
+            return
+        login = BrokerLogin(credential, self.ranges)
+        message: bytes | None = login.start()
+        while message is not None:
+            message = login.receive_frame(await self._exchange(message, LOGIN_FRAME_BYTES))
+
+    async def fetch_brokers(self) -> dict[int, tuple[str, int]]:
+        """Node id → (host, port) as this broker tells kproxy. Raises BrokerUnreachable or WireError."""
+        lowest, highest = self.ranges.get(METADATA, (0, -1))
+        version = min(METADATA_VERSIONS[1], highest)
+        if version < max(METADATA_VERSIONS[0], lowest):
+            raise WireError("the broker speaks no version of Metadata that kproxy knows")
+        answer = await self.ask(METADATA, version, {"topics": [], "allow_auto_topic_creation": False})
+        return {broker["node_id"]: (broker["host"], broker["port"]) for broker in answer["brokers"]}
+
+    async def ask(self, api_key: int, version: int, values: dict[str, Any]) -> dict[str, Any]:
+        self._correlation = self._correlation % LONGEST_CORRELATION + 1
+        request = build_request(api_key, version, self._correlation, schema.build(api_key, version, False, values))
+        frame = await self._exchange(request, self._max_bytes)
+        return schema.parse(api_key, version, True, read_answer(frame, self._correlation))
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = self._reader = None
+
+    async def _connect(self) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(limit=1 << 16, loop=loop)
+        self._transport, _ = await connect(lambda: asyncio.StreamReaderProtocol(reader, loop=loop), self.host, self.port,
+                                           self._timeout)
+        self._reader = reader
+
+    async def _ask_versions(self, version: int) -> Ranges | None:
+        """None: the broker does not speak this version, or its answer cannot be read."""
+        values = SOFTWARE if version >= 3 else {}
+        self._correlation += 1
+        request = build_request(API_VERSIONS, version, self._correlation,
+                                schema.build(API_VERSIONS, version, False, values))
+        body = read_answer(await self._exchange(request, self._max_bytes), self._correlation)
+        try:
+            answer = schema.parse(API_VERSIONS, version, True, body)
+        except WireError:
+            return None  # The body of version 0 with error 35, or one that is simply malformed: ask lower.
+        if answer["error_code"]:
+            return None
+        return {entry["api_key"]: (entry["min_version"], entry["max_version"]) for entry in answer["api_keys"]}
+
+    async def _exchange(self, request: bytes, max_bytes: int) -> bytes:
+        if self._transport is None or self._reader is None:
+            raise BrokerUnreachable(f"{self.host}:{self.port}: not connected")
+        self._transport.write(request)
+        try:
+            async with asyncio.timeout(self._timeout):
+                size = int.from_bytes(await self._reader.readexactly(4), "big", signed=True)
+                if not 0 <= size <= max_bytes:
+                    raise WireError(f"the broker announced a frame of {size} bytes")
+                return size.to_bytes(4, "big") + await self._reader.readexactly(size)
+        except TimeoutError:
+            raise BrokerUnreachable(f"{self.host}:{self.port}: no answer within {self._timeout:g} s") from None
+        except (OSError, asyncio.IncompleteReadError) as error:
+            raise BrokerUnreachable(f"{self.host}:{self.port}: connection lost ({type(error).__name__})") from None
