@@ -40,11 +40,13 @@ class InForce(msgspec.Struct, frozen=True, tag=True):
 
 class KeyWanted(msgspec.Struct, frozen=True, tag=True):
     """Worker to control: a token names a key that the snapshot lacks. Control fetches (single flight, rate limited),
-    publishes if the key is new, and answers with the epoch to load before looking again."""
+    publishes if the key is new, and answers with the epoch to load before looking again. ``because`` is the refusal's
+    reason: ``unknown_kid``, or ``bad_signature`` where the issuer may have reused the id for a new key."""
 
     ask: int
     issuer: str
     kid: str
+    because: str = "unknown_kid"
 
 
 class KeyAnswer(msgspec.Struct, frozen=True, tag=True):
