@@ -8,6 +8,7 @@ Switches, read from the environment because build front ends pass nothing else t
 """
 
 import os
+import re
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -32,12 +33,26 @@ LINK = {"sanitize": ["-fsanitize=address,undefined"]}
 DIRECTIVES = {
     "language_level": 3,
     "binding": True,
+    "auto_pickle": False,  # No native object travels between processes.
     "boundscheck": FLAVOUR == "debug",
     "wraparound": False,
     "cdivision": True,
     "initializedcheck": False,
     "linetrace": FLAVOUR in ("debug", "coverage"),
 }
+
+
+CPP = "_ext/cpp"
+_SHIM = re.compile(r'from "([\w./]+\.(?:hpp|h|inc))"')
+
+
+def shims(source: Path) -> list[str]:
+    """The C++ headers of ours that ``source`` or its ``.pxd`` names; a change in one compiles the module again."""
+    declarations = Path("kproxy/_ext") / f"{source.stem}.pxd"
+    texts = [path.read_text() for path in (source, declarations) if path.exists()]
+    named = {name for text in texts for name in _SHIM.findall(text)}
+    folders = (Path(CPP), Path("_ext/schema"), Path("_ext"))
+    return sorted({str(folder / name) for name in named for folder in folders if (folder / name).exists()})
 
 
 def extensions() -> list[Extension]:
@@ -50,7 +65,8 @@ def extensions() -> list[Extension]:
                 f"kproxy._ext.{source.stem}",
                 [str(source)],
                 language="c++",
-                include_dirs=["_ext/cpp", "_ext/schema"],
+                include_dirs=[CPP, "_ext/schema"],
+                depends=shims(source),
                 libraries=LIBRARIES.get(source.stem, []),
                 extra_compile_args=["-std=c++17", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter",
                                     "-Wno-cast-function-type", "-Wno-missing-field-initializers", *COMPILE[FLAVOUR]],

@@ -5,13 +5,15 @@ An API module has two functions, both pure over bytes:
     cdef int open_request(Opening opening) except -1
     cdef int open_response(Opening opening, object memo) except -1
 
-``open_request`` reads ``opening.data`` (a frame without its size; ``head`` is parsed, ``marks`` are filled), asks
-``opening.decide`` for each resource and leaves ``treatment`` and its companion set. What it puts in ``memo`` is handed to
+``open_request`` reads ``opening.data`` (a frame without its size; ``head`` is parsed, ``marks`` are filled and relative
+to the body: add ``body`` for an offset in the frame), asks ``opening.decide`` for each resource and leaves ``treatment``
+and its companion set. When a decision has set WAIT, it returns at once: the frame will be opened again. What it puts in ``memo`` is handed to
 ``open_response`` with the broker's answer to that very request; there ``head`` is still the request's head, ``data`` is
 the response frame, ``body`` the offset of its body, and the treatment is FORWARD or REPLACE.
 """
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
 
+from kproxy._ext.chunk cimport Chunk
 from kproxy._ext.policy_table cimport Cell, PolicyTable
 from kproxy._ext.request cimport Head, Splice
 from kproxy._ext.schema cimport Mark, Marks
@@ -38,21 +40,26 @@ cdef struct NoteRow:
     int64_t last_offset
 
 
-# Node id -> the host and port this listener advertises for it. A node it does not know is never shown to a client.
+# Node id -> the host and port this listener advertises for it. A node outside its range is never shown to a client.
 cdef class Addresses:
-    cdef dict nodes
-    cdef tuple find(self, int node)         # (host bytes, port int) or None
-    cdef tuple teach(self, int node, bytes host, int port)    # a broker's real address seen in an answer; returns find(node)
-    cdef readonly dict learned              # node -> (host, port) as brokers told; read by the shell
+    cdef readonly bytes host
+    cdef readonly int first_broker
+    cdef readonly int last_broker
+    cdef readonly int first_port
+    cdef readonly dict learned              # node -> (host, port) as brokers told; the shell takes them from here
+    cdef tuple find(self, int node)         # (host bytes, port int), or None: the node has no address on this listener
+    cdef tuple teach(self, int node, object host, int port)     # a broker's own address, seen in an answer; gives find(node)
 
 
 cdef class Opening:
     cdef Head head
-    # SAFETY: owned by ``owner`` (the connection's read buffer); valid until open_request/open_response returns.
+    # SAFETY: owned by ``chunk``; valid until open_request/open_response returns.
     cdef const unsigned char* data
     cdef Py_ssize_t length
     cdef Py_ssize_t body
-    cdef object owner                       # exports the bytes from ``data`` on, for memoryview spans
+    cdef Chunk chunk                        # holds ``data`` at ``at``, so that spans of it can be handed on
+    cdef Py_ssize_t at
+    cdef int acks                           # of a produce; any other request has an answer, so it is not 0
     cdef double now                         # Unix seconds
     cdef PolicyTable table
     cdef Marks marks
@@ -64,15 +71,19 @@ cdef class Opening:
     cdef list segments                      # REPLACE: whole frame, size included, for writelines
     cdef bytes answer                       # ANSWER: whole response frame, size included
     cdef object memo
-    cdef str cause                          # CLOSE: a CloseCause value
+    cdef str cause                          # CLOSE: a CloseCause value. With REPLACE: close once it is written (acks=0)
     cdef list wanted                        # WAIT: ApprovalWanted values not in ``asked``
     cdef list denials                       # [(operation, resource, name, Verdict)] for audit; observe-mode "would" ones too
+    cdef list refused_records               # [(topic, partition, message, {rule: count})] of batches a guard or mask refused
+    cdef readonly list condition_errors     # names of rules whose condition ended in an error while deciding
     cdef NoteRow* notes
     cdef int note_count
     cdef int note_room
     cdef long long records                  # records seen in this frame
 
-    cdef void begin(self, const unsigned char* data, Py_ssize_t length, object owner, double now)
+    # Walks the body into ``marks``; false if it is not what the schema says. The session calls it before an API module.
+    cdef bint walk(self, bint response)
+    cdef void begin(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length, double now)
     # The effect in force (EFFECT_*). Collects denials, would-denials and unasked approvals (treatment becomes WAIT).
     cdef Cell* decide(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except NULL
     cdef bint allowed(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1
@@ -85,3 +96,6 @@ cdef class Opening:
     cdef int answer_body(self, bytes body) except -1                # treatment ANSWER with the right response header
     cdef int refuse_malformed(self) except -1                       # CLOSE, malformed_request
     cdef int replace_with_splice(self) except -1                    # REPLACE from self.splice
+
+
+cdef bytes build_response(int api_key, int api_version, int32_t correlation, bytes body)

@@ -1,0 +1,135 @@
+"""Notes, flows and counters of the hot path; see the .pxd."""
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cython.operator cimport dereference, preincrement
+from libc.string cimport memcpy
+
+from kproxy._ext.slots cimport hash_topic
+
+#: Upper bounds of the request duration histogram, in seconds.
+BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+DECISION_NAMES = ("allow", "deny", "ask", "local", "would_deny")
+
+cdef double[BUCKETS] _bounds
+for _at, _bound in enumerate(BOUNDS):
+    _bounds[_at] = _bound
+
+cdef enum:
+    NOTES = 2               # kproxy.model.spool: the kind of an entry that holds a turn's notes
+    NOTE_HEAD = 45
+    MOST_RUNS = 512         # per session, before its flow is written out early
+
+
+cdef class Flow:
+    cdef int add(self, int kind, const unsigned char* topic, Py_ssize_t length, int partition, int64_t first,
+                 int64_t last, int records, Py_ssize_t size, double now) except -1:
+        cdef uint64_t key = hash_topic(topic, length) * 31 + kind
+        cdef FlowRow* row = &self.rows[key]
+        cdef Run* run
+        cdef size_t i
+        if row.kind == 0:
+            row.kind = kind
+            row.topic.assign(<const char*>topic, length)
+        if self.runs == 0:
+            self.since = now
+        for i in range(row.runs.size()):
+            run = &row.runs[i]
+            # Runs are few: a new one begins only where another session's records lie between.
+            if run.partition == partition and (first == run.last + 1 or (run.first <= first and first <= run.last)):
+                if last > run.last:
+                    run.last = last
+                run.records += records
+                run.size += size
+                return 0
+        row.runs.push_back(Run(partition, first, last, records, size))
+        self.runs += 1
+        return 0
+
+    cpdef dict take(self):
+        """{(topic, kind): [(partition, first, last, records, bytes), …]}, and forgets it."""
+        taken = {}
+        cdef unordered_map[uint64_t, FlowRow].iterator it = self.rows.begin()
+        cdef FlowRow* row
+        cdef size_t i
+        while it != self.rows.end():
+            row = &dereference(it).second
+            found = []
+            for i in range(row.runs.size()):
+                found.append((row.runs[i].partition, row.runs[i].first, row.runs[i].last, row.runs[i].records,
+                              row.runs[i].size))
+            taken[((<bytes>row.topic).decode("utf-8", "replace"), <int>row.kind)] = found
+            preincrement(it)
+        self.rows.clear()
+        self.runs = 0
+        return taken
+
+
+cdef class Ledger:
+    """``spool`` has ``append(kind, payload)``, ``commit()`` (both may raise OSError) and ``refusing``."""
+
+    def __init__(self, spool):
+        self.spool = spool
+        self.refusing = False
+
+    cdef int add(self, uint64_t session, int32_t correlation, NoteRow* row) noexcept:
+        # SAFETY: the vector owns the bytes; ``out`` is used before it can grow again.
+        cdef size_t at = self.notes.size()
+        cdef unsigned short length = <unsigned short>row.topic_length
+        cdef char* out
+        self.notes.resize(at + NOTE_HEAD + length)
+        out = self.notes.data() + at
+        out[0] = row.kind
+        memcpy(out + 1, &session, 8)
+        memcpy(out + 9, &correlation, 4)
+        memcpy(out + 13, &row.partition, 4)
+        memcpy(out + 17, &row.first_offset, 8)
+        memcpy(out + 25, &row.last_offset, 8)
+        memcpy(out + 33, &row.records, 4)
+        memcpy(out + 37, &row.size, 4)
+        memcpy(out + 41, &row.error, 2)
+        memcpy(out + 43, &length, 2)
+        memcpy(out + NOTE_HEAD, row.topic, length)
+        return 0
+
+    cpdef bint commit(self) except -1:
+        """Writes the turn's notes and events. False: they are not on disk, so what they are about must not leave."""
+        try:
+            if self.notes.size():
+                payload = PyBytes_FromStringAndSize(self.notes.data(), self.notes.size())
+                self.notes.clear()
+                self.spool.append(NOTES, payload)
+            self.spool.commit()
+            self.refusing = self.spool.refusing
+            return True
+        except Exception:
+            self.notes.clear()
+            self.refusing = True
+            return False
+
+
+cdef class Counters:
+    def __init__(self, str listener):
+        self.listener = listener
+
+    cdef void answered(self, int api, double seconds) noexcept:
+        cdef int bucket = 0
+        while bucket < BUCKETS and seconds > _bounds[bucket]:
+            bucket += 1
+        self.durations[api][bucket] += 1
+        self.duration_sums[api] += seconds
+
+    cpdef dict read(self):
+        """Plain values, api keys as numbers: requests {(api, decision): n}, durations {api: [buckets…, sum]}, totals."""
+        requests = {}
+        durations = {}
+        cdef int api, decision, bucket
+        for api in range(APIS):
+            for decision in range(DECISIONS):
+                if self.requests[api][decision]:
+                    requests[(api, DECISION_NAMES[decision])] = self.requests[api][decision]
+            counts = [self.durations[api][bucket] for bucket in range(BUCKETS + 1)]
+            if any(counts):
+                durations[api] = [*counts, self.duration_sums[api]]
+        return {
+            "requests": requests, "durations": durations, "bytes_in": self.bytes_in, "bytes_out": self.bytes_out,
+            "records_in": self.records_in, "records_out": self.records_out,
+        }

@@ -1,0 +1,59 @@
+"""What kproxy answers of itself before a client is known.
+
+The advertised range of an API is what broker, proxy and caps have in common; an API without one is left out. Features are
+never advertised: what they promise (transactions v2, the new groups) lies above the caps.
+"""
+from kproxy._ext import schema
+
+cdef enum:
+    API_VERSIONS = 18
+    SASL_HANDSHAKE = 17
+    SASL_AUTHENTICATE = 36
+    UNSUPPORTED_VERSION = 35
+
+#: Key -> (lowest, highest) version kproxy serves. The caps keep topic ids out: Produce and Fetch below 13, OffsetCommit and
+#: OffsetFetch below 10, Metadata below 12. SaslHandshake v0 is left out, because raw tokens carry no framing to answer in.
+SERVED = {
+    0: (3, 12), 1: (4, 12), 2: (1, 11), 3: (0, 11), 8: (2, 9), 9: (1, 9), 10: (0, 6), 11: (0, 9), 12: (0, 4), 13: (0, 5),
+    14: (0, 5), 17: (1, 1), 18: (0, 4), 19: (2, 7), 22: (0, 5), 36: (0, 2),
+}
+#: Answered by kproxy itself, so no broker's range matters.
+LOCAL = (17, 18, 36)
+
+
+def advertised(broker):
+    """``broker``: {key: (lowest, highest)} as its ApiVersions answer says. Gives {key: (lowest, highest)} for clients."""
+    ranges = {}
+    for key, (lowest, highest) in SERVED.items():
+        if key not in LOCAL:
+            if key not in broker:
+                continue
+            lowest, highest = max(lowest, broker[key][0]), min(highest, broker[key][1])
+        if lowest <= highest:
+            ranges[key] = (lowest, highest)
+    return ranges
+
+
+cdef bytes versions_body(int version, dict ranges):
+    # Produce from 0: librdkafka before its fix for KAFKA-18659 turns compression off when the minimum is 3.
+    keys = [{"api_key": key, "min_version": 0 if key == 0 else lowest, "max_version": highest}
+            for key, (lowest, highest) in sorted(ranges.items())]
+    return schema.build(API_VERSIONS, version, True, {"api_keys": keys})
+
+
+cdef bytes versions_refusal_body():
+    """For a version above ours: the body of version 0, whatever was asked, naming the range to try again with."""
+    return schema.build(API_VERSIONS, 0, True, {
+        "error_code": UNSUPPORTED_VERSION,
+        "api_keys": [{"api_key": API_VERSIONS, "min_version": SERVED[18][0], "max_version": SERVED[18][1]}],
+    })
+
+
+cdef bytes handshake_body(int version, int error, tuple mechanisms):
+    return schema.build(SASL_HANDSHAKE, version, True, {"error_code": error, "mechanisms": list(mechanisms)})
+
+
+cdef bytes authenticate_body(int version, int error, str message, bytes token, long long lifetime_ms):
+    return schema.build(SASL_AUTHENTICATE, version, True, {
+        "error_code": error, "error_message": message, "auth_bytes": token, "session_lifetime_ms": lifetime_ms,
+    })

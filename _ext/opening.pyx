@@ -1,0 +1,160 @@
+"""One request or response, opened. See the .pxd for the contract between the session and the API modules."""
+from libc.stdlib cimport free, realloc
+
+from kproxy._ext.chunk cimport Chunk, build_span
+from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
+from kproxy._ext.schema cimport response_header_version, walk_body
+from kproxy._ext.wire cimport store_i32
+
+from kproxy.errors import CloseCause
+
+OPERATIONS = {
+    3: "read", 4: "write", 5: "create", 6: "delete", 7: "alter", 8: "describe", 9: "cluster_action",
+    10: "describe_configs", 11: "alter_configs", 12: "idempotent_write",
+}
+RESOURCES = {2: "topic", 3: "group", 4: "cluster", 5: "transactional_id", 100: "any_topic"}
+
+
+cdef class Addresses:
+    """The addresses of one listener: broker ``n`` is reached at ``host``, port ``first_port + n - first_broker``."""
+
+    def __init__(self, str host, int first_broker, int last_broker, int first_port):
+        self.host = host.encode()
+        self.first_broker = first_broker
+        self.last_broker = last_broker
+        self.first_port = first_port
+        self.learned = {}
+
+    cdef tuple find(self, int node):
+        if node < self.first_broker or node > self.last_broker:
+            return None
+        return self.host, self.first_port + node - self.first_broker
+
+    cdef tuple teach(self, int node, object host, int port):
+        if node >= 0 and host and port > 0:
+            self.learned[node] = (host.decode() if isinstance(host, bytes) else host, port)
+        return self.find(node)
+
+
+cdef class Opening:
+    """Re-used for every frame of one connection."""
+
+    def __cinit__(self, PolicyTable table, Addresses addresses):
+        self.table = table
+        self.addresses = addresses
+        self.marks = Marks()
+        self.splice = Splice()
+        self.asked = {}
+        self.denials = []
+        self.wanted = []
+        self.condition_errors = []
+        self.refused_records = []
+        self.notes = NULL
+        self.note_count = self.note_room = 0
+
+    def __dealloc__(self):
+        free(self.notes)
+
+    cdef void begin(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length, double now):
+        self.chunk = chunk
+        self.at = at
+        self.data = chunk.data + at
+        self.length = length
+        self.acks = -1
+        self.now = now
+        self.treatment = FORWARD
+        self.segments = None
+        self.answer = None
+        self.memo = None
+        self.cause = None
+        self.note_count = 0
+        self.records = 0
+        if self.denials:
+            self.denials = []
+        if self.wanted:
+            self.wanted = []
+        if self.refused_records:
+            self.refused_records = []
+        if self.condition_errors:
+            self.condition_errors = []
+
+    cdef bint walk(self, bint response):
+        return walk_body(self.head.api_key, self.head.api_version, response, self.data + self.body,
+                         self.length - self.body, self.marks) == 0
+
+    cdef Cell* decide(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except NULL:
+        cdef Cell* cell = self.table.look_up(resource, operation, name, length, self.now)
+        if cell.effect == EFFECT_ALLOW and cell.would < 0:
+            return cell
+        verdict = <object>cell.verdict
+        if verdict.condition_errors:
+            self.condition_errors.extend(verdict.condition_errors)
+        self.denials.append((OPERATIONS.get(operation, str(operation)), RESOURCES.get(resource, str(resource)),
+                             name[:length].decode("utf-8", "replace"), verdict))
+        if cell.effect == EFFECT_ASK and verdict.wanted not in self.asked:
+            self.wanted.append(verdict.wanted)
+            self.treatment = WAIT
+        return cell
+
+    cdef bint allowed(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1:
+        return self.decide(resource, operation, name, length).effect == EFFECT_ALLOW
+
+    cdef bint visible(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1:
+        return self.table.look_up(resource, operation, name, length, self.now).effect == EFFECT_ALLOW
+
+    cdef str refusal_text(self, Cell* cell):
+        verdict = <object>cell.verdict
+        if cell.effect != EFFECT_ASK:
+            return verdict.reason or "kproxy: not allowed by policy"
+        request, state = self.asked.get(verdict.wanted, ("", "unavailable"))
+        if not request:
+            return f"kproxy: rule {verdict.rule} needs an approval, and none could be asked for now"
+        return f"kproxy: rule {verdict.rule} needs an approval; request {request} is {state}"
+
+    cdef int note(self, int kind, const unsigned char* topic, Py_ssize_t topic_length, int partition,
+                  int64_t first_offset, int64_t last_offset, int records, Py_ssize_t size, int error) except -1:
+        cdef NoteRow* grown
+        if self.note_count == self.note_room:
+            grown = <NoteRow*>realloc(self.notes, (self.note_room * 2 + 8) * sizeof(NoteRow))
+            if grown == NULL:
+                raise MemoryError
+            self.notes = grown
+            self.note_room = self.note_room * 2 + 8
+        cdef NoteRow* row = &self.notes[self.note_count]
+        row.kind = kind
+        row.error = error
+        row.partition = partition
+        row.records = records
+        row.size = size
+        row.topic = topic
+        row.topic_length = topic_length
+        row.first_offset = first_offset
+        row.last_offset = last_offset
+        self.note_count += 1
+        self.records += records
+        return 0
+
+    cdef int answer_body(self, bytes body) except -1:
+        self.answer = build_response(self.head.api_key, self.head.api_version, self.head.correlation, body)
+        self.treatment = ANSWER
+        return 0
+
+    cdef int refuse_malformed(self) except -1:
+        self.treatment = CLOSE
+        self.cause = CloseCause.MALFORMED_REQUEST
+        return 0
+
+    cdef int replace_with_splice(self) except -1:
+        self.segments = self.splice.finish_segments(build_span(self.chunk, self.at, self.length))
+        self.treatment = REPLACE
+        return 0
+
+
+cdef bytes build_response(int api_key, int api_version, int32_t correlation, bytes body):
+    """A whole response frame: size, header of the right version, body."""
+    cdef unsigned char head[9]
+    cdef int flexible = response_header_version(api_key, api_version)
+    store_i32(head, <int32_t>(4 + flexible + len(body)))
+    store_i32(head + 4, correlation)
+    head[8] = 0
+    return head[:8 + flexible] + body

@@ -1,0 +1,10 @@
+"""Read buffers that are handed on without a copy; see the .pxd."""
+
+class Chunk: ...
+
+class Span:
+    def __len__(self) -> int: ...
+
+class Pool:
+    held: int
+    def __init__(self, limit: int) -> None: ...

@@ -1,0 +1,68 @@
+"""What the audit and the metrics are told by the hot path, kept in native memory until somebody asks."""
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
+from libcpp.string cimport string
+from libcpp.unordered_map cimport unordered_map
+from libcpp.vector cimport vector
+
+from kproxy._ext.opening cimport NoteRow, Opening
+
+
+# A run of offsets without a gap, written or read by one session.
+cdef struct Run:
+    int32_t partition
+    int64_t first
+    int64_t last
+    int64_t records
+    int64_t size
+
+
+cdef cppclass FlowRow:
+    string topic
+    int8_t kind
+    vector[Run] runs
+
+
+# Offsets, records and bytes of one session by topic and direction, since the last time they were taken.
+cdef class Flow:
+    cdef unordered_map[uint64_t, FlowRow] rows
+    cdef readonly int runs
+    cdef readonly double since
+    cdef int add(self, int kind, const unsigned char* topic, Py_ssize_t length, int partition, int64_t first,
+                 int64_t last, int records, Py_ssize_t size, double now) except -1
+    cpdef dict take(self)
+
+
+# The notes of one loop turn, for all connections of a worker. The spool has them before any of the turn's bytes leave.
+cdef class Ledger:
+    cdef readonly object spool
+    cdef vector[char] notes
+    cdef readonly bint refusing         # the spool is full and the configuration says refuse
+    cdef int add(self, uint64_t session, int32_t correlation, NoteRow* row) noexcept
+    cpdef bint commit(self) except -1   # false: what was noted could not be written
+
+
+cdef enum Decision:
+    ALLOWED = 0
+    DENIED = 1
+    ASKED = 2
+    LOCAL = 3
+    WOULD_DENY = 4
+
+cdef enum:
+    APIS = 128
+    DECISIONS = 5
+    BUCKETS = 18
+
+
+# Counters of one listener in one worker.
+cdef class Counters:
+    cdef readonly str listener
+    cdef int64_t requests[APIS][DECISIONS]
+    cdef int64_t durations[APIS][BUCKETS + 1]       # the last bucket has no upper bound
+    cdef double duration_sums[APIS]
+    cdef int64_t bytes_in
+    cdef int64_t bytes_out
+    cdef int64_t records_in
+    cdef int64_t records_out
+    cdef void answered(self, int api, double seconds) noexcept
+    cpdef dict read(self)

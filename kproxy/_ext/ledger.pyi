@@ -1,0 +1,22 @@
+"""Notes, flows and counters of the hot path; see the .pxd."""
+
+from typing import Any
+
+BOUNDS: tuple[float, ...]
+DECISION_NAMES: tuple[str, ...]
+
+class Flow:
+    runs: int
+    since: float
+    def take(self) -> dict[tuple[str, int], list[tuple[int, int, int, int, int]]]: ...
+
+class Ledger:
+    spool: Any
+    refusing: bool
+    def __init__(self, spool: Any) -> None: ...
+    def commit(self) -> bool: ...
+
+class Counters:
+    listener: str
+    def __init__(self, listener: str) -> None: ...
+    def read(self) -> dict[str, Any]: ...

@@ -1,0 +1,6 @@
+"""What kproxy answers of itself before a client is known: versions, mechanisms, the outcome of a login."""
+
+cdef bytes versions_body(int version, dict ranges)
+cdef bytes versions_refusal_body()
+cdef bytes handshake_body(int version, int error, tuple mechanisms)
+cdef bytes authenticate_body(int version, int error, str message, bytes token, long long lifetime_ms)

@@ -1,0 +1,8 @@
+"""What kproxy answers of itself before a client is known; see the .pxd."""
+
+from collections.abc import Mapping
+
+SERVED: dict[int, tuple[int, int]]
+LOCAL: tuple[int, ...]
+
+def advertised(broker: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]: ...

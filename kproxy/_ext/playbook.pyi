@@ -1,0 +1,9 @@
+"""The session driven by hand: events in, actions out."""
+
+from typing import Any
+
+from kproxy._ext.session import Session
+
+def receive_client(session: Session, data: bytes, now: float) -> list[tuple[str, Any]]: ...
+def receive_broker(session: Session, data: bytes, now: float) -> list[tuple[str, Any]]: ...
+def take_actions(session: Session) -> list[tuple[str, Any]]: ...

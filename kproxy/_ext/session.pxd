@@ -1,0 +1,99 @@
+"""One client connection as a pure machine: frames and verdicts in, spans and tickets out. No socket, no clock.
+
+    GREETING ──SaslHandshake──► HANDSHAKEN ──SaslAuthenticate──► VERIFYING ──facts──► CONNECTING ──broker ready──► OPEN
+        │                            ▲                               │
+        │                            └── OAUTHBEARER refused: the client's one dummy answer, then CLOSED
+        └──── listener authenticates nobody: facts are given at the start ──► CONNECTING
+    any state ──cause──► CLOSED
+
+Waiting is a ticket. While ``waiting`` is set the shell offers no client frame; it does what the ticket asks and calls
+``resume``. A frame that was HELD is then offered again, because the answer may change what it may do.
+"""
+from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
+
+from kproxy._ext.chunk cimport Chunk
+from kproxy._ext.ledger cimport APIS, Counters, Flow, Ledger
+from kproxy._ext.opening cimport Addresses, Opening
+from kproxy._ext.policy_table cimport PolicyTable
+from kproxy._ext.slots cimport Slot, Slots
+
+
+cdef enum SessionState:
+    GREETING = 0
+    HANDSHAKEN = 1
+    VERIFYING = 2
+    REFUSED = 3         # an OAUTHBEARER token was refused: one more SaslAuthenticate is answered 58, then closed
+    CONNECTING = 4
+    OPEN = 5
+    CLOSED = 6
+
+cdef enum Taken:
+    TAKEN = 0
+    HELD = 1            # offer the same frame again after resume
+    STOP = 2            # the session is closed
+
+
+# A number all sessions of a worker compare with their own at every frame; publishing a snapshot raises it.
+cdef class Epoch:
+    cdef public long value
+
+
+# Bytes bound one way. Neighbouring spans of one chunk become one write.
+cdef class Lane:
+    cdef list out
+    cdef Chunk chunk
+    cdef Py_ssize_t at
+    cdef Py_ssize_t end
+    cdef readonly Py_ssize_t queued
+    cdef int forward(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length) except -1
+    cdef int add(self, object data) except -1
+    cdef list take(self)
+
+
+cdef class Session:
+    cdef readonly int state
+    cdef readonly str cause
+    cdef readonly object facts              # kproxy.model.access.Facts once known
+    cdef readonly object waiting            # a ticket: ("token", mechanism, payload) | ("broker",) | ("approval", [wanted])
+                                            # | ("versions",)
+    cdef readonly uint64_t number
+    cdef readonly str client_id
+    cdef readonly str client_software
+    cdef readonly int64_t requests
+    cdef tuple mechanisms
+    cdef str mechanism
+    cdef int16_t login_version              # of the SaslAuthenticate being answered
+    cdef int32_t login_correlation
+    cdef dict ranges                        # what is advertised: key -> (lowest, highest)
+    cdef int16_t lowest[APIS]               # the same for the hot path; highest −1: not served
+    cdef int16_t highest[APIS]
+    cdef double expires_at
+    cdef Opening opening
+    cdef PolicyTable table
+    cdef Epoch epoch
+    cdef long seen_epoch
+    cdef Ledger ledger
+    cdef Counters counters
+    cdef readonly Flow flow
+    cdef object journal                     # called for what is rare: journal(kind, session, fields)
+    cdef readonly Lane to_client
+    cdef readonly Lane to_broker
+    cdef readonly Slots slots
+
+    # client's side
+    cdef int client_frame(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
+    cdef int take_ranges(self, object ranges) except -1
+    cdef bint serves(self, int api, int version) noexcept
+    cdef int greet(self, double now) except -1
+    cdef int serve(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
+    cdef int open_request(self) except -1
+    cdef int forward_opened(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
+    # broker's side
+    cdef int broker_frame(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
+    cdef int open_response(self, Slot* slot) except -1
+    cdef int settle(self, Slot* slot, double now) except -1
+    # answers in order
+    cdef int answer(self, bytes frame, double now) except -1
+    cdef int release_answers(self, double now) except -1
+    cdef int tell(self) except -1
+    cpdef close(self, str cause)

@@ -1,0 +1,48 @@
+"""One client connection as a pure machine; see the .pxd."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kproxy._ext.ledger import Counters, Flow, Ledger
+from kproxy._ext.opening import Addresses
+from kproxy._ext.slots import Slots
+
+class Epoch:
+    value: int
+    def __init__(self, value: int = 0) -> None: ...
+
+class Lane:
+    queued: int
+
+class Session:
+    state: int
+    cause: str | None
+    facts: Any
+    waiting: tuple[Any, ...] | None
+    number: int
+    client_id: str
+    client_software: str
+    requests: int
+    flow: Flow
+    slots: Slots
+    to_client: Lane
+    to_broker: Lane
+    def __init__(
+        self,
+        number: int,
+        mechanisms: Sequence[str],
+        addresses: Addresses,
+        decide: Callable[[str, str, str, float], tuple[Any, Any]],
+        epoch: Epoch,
+        ledger: Ledger,
+        counters: Counters,
+        journal: Callable[[str, Session, dict[str, Any]], Any],
+        facts: Any = None,
+    ) -> None: ...
+    def resume_versions(self, ranges: Mapping[int, tuple[int, int]] | None) -> None: ...
+    def resume_login(self, facts: Any, now: float) -> None: ...
+    def refuse_login(self, message: str, challenge: bytes | None, now: float) -> None: ...
+    def resume_broker(self, ranges: Mapping[int, tuple[int, int]], now: float) -> None: ...
+    def resume_approval(self, answers: Mapping[Any, tuple[str, str]]) -> None: ...
+    def close(self, cause: str) -> None: ...
+    def unanswered(self) -> int: ...

@@ -1,0 +1,45 @@
+"""The order of answers. A broker answers in the order it was asked, and clients rely on that order, so an answer kproxy
+gives by itself waits here until every earlier request has been answered. A produce with acks=0 has no slot.
+"""
+from libc.stdint cimport int16_t, int32_t, uint64_t
+
+from kproxy._ext.opening cimport NoteRow, Opening
+
+
+# One produce partition between its request and its answer.
+cdef struct Intent:
+    uint64_t topic          # hash of the name: the answer names it again
+    int32_t partition
+    int32_t records
+    int32_t size
+
+
+cdef struct Slot:
+    int16_t api_key
+    int16_t api_version
+    int32_t correlation
+    double started              # Unix seconds
+    void* reply                 # owned reference to bytes: answered here, waits for its turn
+    void* memo                  # owned reference: what the API module needs with the broker's answer
+    Intent intent               # the first partition of a produce
+    Intent* more                # malloc'ed, owned: the others
+    int intents
+
+
+# A ring of slots.
+cdef class Slots:
+    cdef Slot* ring
+    cdef int first
+    cdef int room
+    cdef readonly int count
+    cdef readonly Py_ssize_t waiting        # bytes of local answers that wait for their turn
+    cdef Slot* head(self) noexcept
+    cdef Slot* push(self, Opening opening, double now) except NULL
+    cdef int push_reply(self, Opening opening, bytes frame, double now) except -1
+    cdef int remember(self, Slot* slot, Opening opening) except -1
+    cdef void pop(self) noexcept
+    cdef int unanswered(self) noexcept
+
+
+cdef Intent* find_intent(Slot* slot, NoteRow* row) noexcept
+cdef uint64_t hash_topic(const unsigned char* topic, Py_ssize_t length) noexcept nogil

@@ -1,0 +1,5 @@
+"""The order of answers; see the .pxd."""
+
+class Slots:
+    count: int
+    waiting: int

@@ -1,0 +1,63 @@
+"""What one session moved, summed up for the audit: offsets, records and bytes by topic and direction, and which fields."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from kproxy.model.spool import OUTCOME, READ
+
+DIRECTIONS = {READ: "consume", OUTCOME: "produce"}
+KINDS = {"read": READ, "write": OUTCOME}
+
+#: A session that moves many short runs of offsets is written out before its list grows past this.
+MOST_RUNS = 512
+
+
+class FlowBook:
+    """The plans of one session and the events made of their counts."""
+
+    def __init__(self, journal: Any) -> None:
+        self._journal = journal
+        self._plans: dict[tuple[str, int], list[Any]] = {}
+
+    def keep(self, topic: str, operation: str, plan: Any) -> None:
+        """A cell of the session's table now works by ``plan``. Its predecessor still holds counts that nobody has read."""
+        plans = self._plans.setdefault((topic, KINDS[operation]), [])
+        if not plans or plans[-1] is not plan:
+            plans.append(plan)
+
+    def due(self, session: Any, now: float, interval: float) -> bool:
+        return session.flow.runs > 0 and (now - session.flow.since >= interval or session.flow.runs >= MOST_RUNS)
+
+    def write(self, session: Any, now: float) -> None:
+        """One ``flow`` event for each topic and direction that moved records or was inspected."""
+        taken = session.flow.take()
+        for key in {*taken, *self._plans}:
+            runs = taken.get(key, [])
+            counts = self._take_counts(key)
+            if not runs and not (counts and counts["records"]):
+                continue
+            topic, kind = key
+            fields: dict[str, Any] = {"fields": "not_inspected"}
+            if counts is not None:
+                fields = {"fields": "inspected", "fields_emitted": counts["fields_emitted"],
+                          "fields_masked": counts["fields_masked"], "entities": counts["entities"],
+                          "rules": counts["rules"]}
+            self._journal.tell("flow", session, {
+                "topic": topic, "direction": DIRECTIONS[kind], "partitions": runs,
+                "records": sum(run[3] for run in runs), "bytes": sum(run[4] for run in runs), **fields})
+
+    def _take_counts(self, key: tuple[str, int]) -> dict[str, Any] | None:
+        plans = self._plans.get(key)
+        if not plans:
+            return None
+        total: dict[str, Any] = {"records": 0, "fields_emitted": Counter(), "fields_masked": Counter(),
+                                 "entities": Counter(), "rules": Counter()}
+        for plan in plans:
+            counts = plan.take_counts()
+            total["records"] += counts["records"]
+            for name in ("fields_emitted", "fields_masked", "entities", "rules"):
+                total[name].update(counts[name])
+        del plans[:-1]
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in total.items()}

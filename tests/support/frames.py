@@ -1,0 +1,78 @@
+"""Kafka frames by hand: requests as a client sends them, answers as a broker gives them."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+from kproxy._ext import schema
+
+FLEXIBLE_FROM = {0: 9, 1: 12, 2: 6, 3: 9, 8: 8, 9: 6, 10: 3, 11: 6, 12: 4, 13: 4, 14: 4, 18: 3, 19: 5, 22: 2, 36: 2}
+
+
+def is_flexible(api: int, version: int) -> bool:
+    return version >= FLEXIBLE_FROM.get(api, 1 << 15)
+
+
+def request(api: int, version: int, correlation: int, values: dict[str, Any], client_id: str | None = "tester") -> bytes:
+    name = b"\xff\xff" if client_id is None else struct.pack(">h", len(client_id)) + client_id.encode()
+    tags = b"\x00" if is_flexible(api, version) else b""
+    body = struct.pack(">hhi", api, version, correlation) + name + tags + schema.build(api, version, False, values)
+    return struct.pack(">i", len(body)) + body
+
+
+def response(api: int, version: int, correlation: int, values: dict[str, Any]) -> bytes:
+    tags = b"\x00" if is_flexible(api, version) and api != 18 else b""
+    body = struct.pack(">i", correlation) + tags + schema.build(api, version, True, values)
+    return struct.pack(">i", len(body)) + body
+
+
+def split(data: bytes) -> list[bytes]:
+    """The frames of a run of bytes, their sizes included."""
+    frames = []
+    at = 0
+    while at < len(data):
+        size = struct.unpack_from(">i", data, at)[0] + 4
+        frames.append(data[at : at + size])
+        at += size
+    assert at == len(data)
+    return frames
+
+
+def read_response(api: int, version: int, frame: bytes) -> tuple[int, dict[str, Any]]:
+    """(correlation, body)."""
+    head = 9 if is_flexible(api, version) and api != 18 else 8
+    return struct.unpack_from(">i", frame, 4)[0], schema.parse(api, version, True, frame[head:])
+
+
+def read_request(frame: bytes) -> tuple[int, int, int, dict[str, Any]]:
+    """(api key, version, correlation, body)."""
+    api, version, correlation, length = struct.unpack_from(">hhih", frame, 4)
+    at = 14 + max(length, 0) + (1 if is_flexible(api, version) else 0)
+    return api, version, correlation, schema.parse(api, version, False, frame[at:])
+
+
+def batch(values: list[bytes | None], key: bytes | None = None, attributes: int = 0, base_offset: int = 0) -> bytes:
+    """One uncompressed magic 2 batch."""
+    import crc32c
+
+    records = b""
+    for at, value in enumerate(values):
+        fields = b"\x00" + varint(0) + varint(at)
+        for part in (key, value):
+            fields += varint(-1) if part is None else varint(len(part)) + part
+        fields += varint(0)
+        records += varint(len(fields)) + fields
+    after_crc = struct.pack(">hiqqqhii", attributes, len(values) - 1, 1000, 1000, -1, -1, -1, len(values)) + records
+    head = struct.pack(">qiibI", base_offset, len(after_crc) + 9, -1, 2, crc32c.crc32c(after_crc))
+    return head + after_crc
+
+
+def varint(value: int) -> bytes:
+    value = (value << 1) ^ (value >> 63)
+    out = bytearray()
+    while value & ~0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
