@@ -1,0 +1,3 @@
+from bench.ladder import main
+
+main()
