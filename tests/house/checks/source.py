@@ -1,0 +1,154 @@
+"""What a compiler does not refuse and a reader would: words the house does without, raw pointers without an owner."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections import Counter
+from pathlib import Path
+
+from tests.house.checks import tree
+
+#: Words that say nothing about direction or duty, anywhere in a name that is defined.
+BANNED = {"handler", "manager", "helper", "helpers", "util", "utils"}
+#: Verbs that say as little; as a noun (an operating system process, a file handle) they may end a name.
+BANNED_VERBS = {"process", "handle"}
+_DEFINED = re.compile(
+    r"^\s*(?:cdef\s+class|class|async\s+def|def|cpdef\s+[\w *]*?|cdef\s+[\w *]*?)\s+\*?(\w+)\s*[(:]", re.M)
+_POINTER_FIELD = re.compile(
+    r"^ {4}cdef\s+(?:public\s+|readonly\s+)?(?:const\s+)?(?:unsigned\s+)?(?:char|void|uint8_t)\s*\*+\s*\w+")
+_PRINT = re.compile(r"^\s*print\(", re.M)
+_ENVIRON = re.compile(r"\bos\.(?:environ|getenv)\b")
+
+
+def _parts(name: str) -> list[str]:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_").split("_")
+
+
+def _says_nothing(name: str) -> bool:
+    parts = _parts(name)
+    return bool(BANNED & set(parts)) or parts[0] in BANNED_VERBS
+
+
+def check_names(root: Path) -> list[str]:
+    """Nothing is called process, handle, manager, helper or utils."""
+    problems = []
+    for path in tree.with_suffix(root, ".py", ".pyx", ".pxd"):
+        where = tree.name(root, path)
+        if where.startswith("tests/house/") or tree.is_generated(path):
+            continue
+        if BANNED & set(_parts(path.stem)):
+            problems.append(f"{where}: a file's name says what is in it")
+        problems += [f"{where}: {name}: say what it does to what" for name in _DEFINED.findall(tree.text(path))
+                     if _says_nothing(name)]
+    return problems
+
+
+def check_raw_pointers(root: Path) -> list[str]:
+    """A raw byte pointer kept as a field carries ``# SAFETY:`` within the four lines above: who owns it, until when."""
+    problems = []
+    for path in tree.with_suffix(root, ".pxd", ".pyx"):
+        lines = tree.text(path).splitlines()
+        in_class = False
+        for number, line in enumerate(lines):
+            if line and not line[0].isspace():
+                in_class = line.startswith(("cdef class", "@"))
+            if in_class and _POINTER_FIELD.match(line) and "(" not in line:
+                near = "\n".join(lines[max(0, number - 4):number + 1])
+                if "SAFETY:" not in near:
+                    problems.append(f"{tree.name(root, path)}:{number + 1}: a raw pointer outlives its line without "
+                                    f"a # SAFETY: comment")
+    return problems
+
+
+def check_kernels(root: Path) -> list[str]:
+    """``nogil`` stands with ``noexcept``: an exception cannot be raised there, so a declared one would be a lie."""
+    problems = []
+    for path in tree.with_suffix(root, ".pxd", ".pyx"):
+        for number, line in enumerate(tree.text(path).splitlines(), 1):
+            code = line.split("#")[0].rstrip()
+            if re.search(r"\)\s*(?:except\s+\S+\s+)?nogil\s*:?$", code) and "extern" not in code:
+                problems.append(f"{tree.name(root, path)}:{number}: nogil without noexcept")
+    return problems
+
+
+def check_environment(root: Path) -> list[str]:
+    """The environment is read in kproxy/config.py and, for a person's own token and terminal, in kproxy/cli."""
+    problems = []
+    for path in tree.with_suffix(root, ".py"):
+        where = tree.name(root, path)
+        if where.startswith("kproxy/") and where != "kproxy/config.py" \
+                and not where.startswith(("kproxy/cli/", "kproxy/demo/")) and _ENVIRON.search(tree.text(path)):
+            problems.append(f"{where}: reads the environment; only config.py and the commands may")
+    return problems
+
+
+def check_prints(root: Path) -> list[str]:
+    """Only commands and the demo print; everything else logs."""
+    return [f"{tree.name(root, path)}: prints; a module below the commands logs or returns"
+            for path in tree.with_suffix(root, ".py")
+            if (where := tree.name(root, path)).startswith("kproxy/")
+            and not where.startswith(("kproxy/cli/", "kproxy/demo/")) and path.name != "__main__.py"
+            and _PRINT.search(tree.text(path))]
+
+
+def check_comments(root: Path) -> list[str]:
+    """A comment that marks work not done belongs in an issue; a noqa or type: ignore names its rule."""
+    problems = []
+    for path in tree.with_suffix(root, ".py"):
+        where = tree.name(root, path)
+        if where.startswith("tests/house/"):
+            continue
+        for token in tokenize.generate_tokens(io.StringIO(tree.text(path)).readline):
+            if token.type != tokenize.COMMENT:
+                continue
+            if re.search(r"\b(?:TODO|FIXME|XXX|HACK)\b", token.string):
+                problems.append(f"{where}:{token.start[0]}: {token.string.strip()[:60]}")
+            if re.search(r"#\s*(?:noqa(?!:)|type:\s*ignore(?!\[))", token.string):
+                problems.append(f"{where}:{token.start[0]}: a silenced rule is named")
+    return problems
+
+
+def check_test_names(root: Path) -> list[str]:
+    """Two tests of one name in one class or module: Python would silently keep only the last."""
+    problems = []
+    for path in tree.with_suffix(root, ".py"):
+        where = tree.name(root, path)
+        if not where.startswith("tests/"):
+            continue
+        module = ast.parse(tree.text(path))
+        for scope in [module, *(node for node in ast.walk(module) if isinstance(node, ast.ClassDef))]:
+            functions = [node for node in scope.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+            names = Counter(node.name for node in functions if node.name.startswith("test"))
+            problems += [f"{where}: {name} is defined {count} times" for name, count in names.items() if count > 1]
+    return problems
+
+
+def check_tests_assert(root: Path) -> list[str]:
+    """A test asserts, expects an error, or hands over to a function that does (named assert_*, expect_*, check_*)."""
+    problems = []
+    for path in tree.with_suffix(root, ".py"):
+        where = tree.name(root, path)
+        if not where.startswith("tests/"):
+            continue
+        for node in ast.walk(ast.parse(tree.text(path))):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_") \
+                    and not _asserts(node):
+                problems.append(f"{where}:{node.lineno}: {node.name} asserts nothing")
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep"} \
+                    and where.rpartition("/")[2].startswith("test_") and ast.unparse(node) != "asyncio.sleep(0)":
+                problems.append(f"{where}:{node.lineno}: sleeps; poll a condition with a deadline")
+    return problems
+
+
+def _asserts(test: ast.AST) -> bool:
+    for node in ast.walk(test):
+        if isinstance(node, ast.Assert | ast.Raise):
+            return True
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func).rpartition(".")[2]
+            if called.lstrip("_").startswith(("assert", "expect", "check", "raises", "fail", "wait_for")):
+                return True
+    return False
