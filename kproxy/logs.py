@@ -20,6 +20,7 @@ LOG_KEYS: dict[str, str] = {
     "bytes": "a size in bytes",
     "cause": "a fixed word of a closed table: why a connection ended or a step failed",
     "changes": "names of what changed and is not taken over before a restart",
+    "child": "name of a child process: control or worker-N",
     "client_id": "the client's own name for itself",
     "cluster": "name of an upstream cluster",
     "count": "how many",

@@ -23,7 +23,8 @@ _PR_SET_PDEATHSIG = 1
 
 
 def restart_delay(fast_deaths: int) -> float:
-    """Seconds to wait after the ``fast_deaths``-th quick death in a row: none for the first, then doubling up to 10 s."""
+    """Seconds to wait after the ``fast_deaths``-th quick death in a row: none for the first, then doubling up to 10
+    s."""
     if fast_deaths <= 1:
         return 0.0
     return min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2.0 ** min(fast_deaths - 2, 10))
@@ -45,8 +46,8 @@ def _die_with_parent() -> Callable[[], None] | None:
 
 
 class Child:
-    """Keeps ``command`` running until ``stop``. ``on_config_refused`` is called instead of a restart when the child says
-    EXIT_CONFIG before it ever started well; later such an exit is a death like any other."""
+    """Keeps ``command`` running until ``stop``. ``on_config_refused`` is called instead of a restart when the child
+    says EXIT_CONFIG before it ever started well; later such an exit is a death like any other."""
 
     def __init__(self, name: str, command: Sequence[str], *, clock: Callable[[], float],
                  on_config_refused: Callable[[str], None] | None = None) -> None:
@@ -83,7 +84,7 @@ class Child:
             return True
         done, _ = await asyncio.wait({self._watch}, timeout=timeout)
         if not done:
-            log.warning("child_killed", child=self.name, waited_seconds=timeout)
+            log.warning("child_killed", child=self.name, seconds=timeout)
             self.send(signal.SIGKILL)
             await self._watch
         return bool(done)
@@ -104,8 +105,7 @@ class Child:
                 started_well, fast_deaths = True, 0
             fast_deaths += 1
             delay = restart_delay(fast_deaths)
-            log.error("child_died", child=self.name, exit_code=code, lived_seconds=round(lived, 3),
-                      restart_in_seconds=delay)
+            log.error("child_died", child=self.name, exit_code=code, attempt=fast_deaths, seconds=delay)
             await self._pause(delay)
 
     async def _run_once(self) -> int:

@@ -1,7 +1,7 @@
 """What a worker knows of one Kafka cluster: where its brokers are and which versions each of them speaks.
 
-Learned over one service connection, kept as long as it holds: refreshed every half minute, when an unknown broker is asked
-for, and when a broker could not be reached. What is known stays in use while a refresh fails.
+Learned over one service connection, kept as long as it holds: refreshed every half minute, when an unknown broker is
+asked for, and when a broker could not be reached. What is known stays in use while a refresh fails.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import structlog
 
 from kproxy.dataplane.suspend import SingleFlight
 from kproxy.dataplane.upstream import Ranges, ServiceConnection, choose_credential, connect
-from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
+from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, CloseCause, WireError
 from kproxy.model.settings import Cluster
 
 log = structlog.get_logger("kproxy.upstream")
@@ -30,7 +30,8 @@ _FAILURES = (BrokerUnreachable, BrokerRefusedLogin, WireError)
 
 
 class ClusterView:
-    """``clock`` gives monotonic seconds, ``random`` a number from 0 to 1, ``on_error(cluster, cause)`` counts failures."""
+    """``clock`` gives monotonic seconds, ``random`` a number from 0 to 1, ``on_error(cluster, cause)`` counts
+    failures."""
 
     def __init__(self, cluster: Cluster, *, timeout: float, max_bytes: int, clock: Callable[[], float],
                  random: Callable[[], float], on_error: Callable[[str, str], None]) -> None:
@@ -59,8 +60,8 @@ class ClusterView:
         return self._contact_ranges
 
     def learn_from(self, addresses: dict[int, Address]) -> None:
-        """``addresses`` is filled elsewhere, from answers on their way to clients; it is looked at where the view lacks a
-        broker."""
+        """``addresses`` is filled elsewhere, from answers on their way to clients; it is looked at where the view lacks
+        a broker."""
         self._learned.append(addresses)
 
     async def keep_fresh(self) -> None:
@@ -181,5 +182,9 @@ class ClusterView:
         self._refreshed_at = self._clock()
 
     def _count(self, error: Exception) -> None:
-        causes = {BrokerRefusedLogin: "broker_refused_login", WireError: "malformed_response"}
-        self._on_error(self._cluster.name, causes.get(type(error), "broker_unreachable"))
+        cause = CloseCause.BROKER_UNREACHABLE
+        if isinstance(error, BrokerRefusedLogin):
+            cause = CloseCause.BROKER_REFUSED_LOGIN
+        elif isinstance(error, WireError):
+            cause = CloseCause.MALFORMED_RESPONSE
+        self._on_error(self._cluster.name, cause.value)

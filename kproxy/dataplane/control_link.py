@@ -1,4 +1,5 @@
-"""A worker's end of the node's private socket: questions with a deadline, answers to the control process's own questions.
+"""A worker's end of the node's private socket: questions with a deadline, answers to the control process's own
+questions.
 
 The link is never in the way of serving. While the control process is away every question ends in ControlUnavailable at
 once, whatever rests on the answer is refused, and the link keeps trying to come back.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +27,15 @@ LONGEST_RETRY_SECONDS = 1.0
 UNSENT_BYTES = MAX_FRAME
 ANSWERS = (KeyAnswer, ApprovalAnswer)
 
-Receive = Callable[[Any], Awaitable[Message | None]]
+Receive = Callable[[Any], Coroutine[Any, Any, Message | None]]
 
 
 class ControlLink:
-    """``receive`` is called with every message that is no answer; what it returns is sent back. ``on_connected`` runs after
-    each Hello, before anything else is asked."""
+    """``receive`` is called with every message that is no answer; what it returns is sent back. ``on_connected`` runs
+    after each Hello, before anything else is asked."""
 
-    def __init__(self, path: Path, hello: Hello, receive: Receive, on_connected: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, path: Path, hello: Hello, receive: Receive,
+                 on_connected: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._path = path
         self._hello = hello
         self._receive = receive
@@ -92,8 +94,7 @@ class ControlLink:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
         self.send(self._hello)
-        greeting = asyncio.get_running_loop().create_task(self._on_connected())
-        self._keep(greeting)
+        self._keep(asyncio.get_running_loop().create_task(self._on_connected()))
         try:
             while True:
                 length = int.from_bytes(await reader.readexactly(4), "big")

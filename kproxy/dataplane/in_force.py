@@ -1,7 +1,7 @@
 """The snapshot a worker decides by: loaded whole, compiled once, replaced in one assignment.
 
-Everything that must change together is one object, so a decision never mixes the rules of one snapshot with the grants or
-keys of another. The file is the truth; a message only says when to read it.
+Everything that must change together is one object, so a decision never mixes the rules of one snapshot with the grants
+or keys of another. The file is the truth; a message only says when to read it.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Records(Protocol):
 
     def compile_plan(self, plan: RecordPlan, keys: Mapping[str, bytes]) -> Any: ...
 
-    def Plan(self, program: Any) -> Any: ...  # noqa: N802 - the native class's own name
+    def Plan(self, program: Any) -> Any: ...
 
 
 class InForce:
@@ -78,7 +78,8 @@ class InForce:
 
 
 class SnapshotFile:
-    """Keeps ``in_force`` at what the file at ``path`` says. ``on_changed`` is called, on the loop, after each replacement."""
+    """Keeps ``in_force`` at what the file at ``path`` says. ``on_changed`` is called, on the loop, after each
+    replacement."""
 
     def __init__(self, path: Path, build: Callable[[Snapshot], InForce], on_changed: Callable[[InForce], None]) -> None:
         self._path = path

@@ -1,4 +1,5 @@
-"""Audit events of a worker: what happened, completed with who it was and under which policy, on its way to the spool."""
+"""Audit events of a worker: what happened, completed with who it was and under which policy, on its way to the
+spool."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ class Journal:
         return event.id
 
     def tell(self, kind: str, session: Any, fields: dict[str, Any]) -> str:
-        """What a native session reports: its ``number`` and ``facts``, an API by number, a verdict as it was decided."""
+        """What a native session reports: its ``number`` and ``facts``, an API by number, a verdict as it was
+        decided."""
         said = dict(fields)
         if "api" in said:
             said["api"] = API_NAMES.get(said["api"], str(said["api"]))

@@ -24,7 +24,8 @@ KEY_SECONDS = 8.0
 
 
 class Logins:
-    """``issuers`` by their exact ``iss``; ``longest_session`` in seconds; ``on_checked(issuer alias, result)`` counts."""
+    """``issuers`` by their exact ``iss``; ``longest_session`` in seconds; ``on_checked(issuer alias, result)``
+    counts."""
 
     def __init__(self, issuers: Mapping[str, Issuer], file: SnapshotFile, link: ControlLink, journal: Journal, *,
                  longest_session: float, now: Callable[[], float], error_id: Callable[[], str],

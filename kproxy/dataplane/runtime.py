@@ -1,6 +1,8 @@
-"""All that a worker's sessions ask of the world, in one object: who somebody is, what the policy says, where a broker is.
+"""All that a worker's sessions ask of the world, in one object: who somebody is, what the policy says, where a broker
+is.
 
-Nothing here is on the hot path: a session asks at login, when its policy table lacks a cell, and when it needs a broker.
+Nothing here is on the hot path: a session asks at login, when its policy table lacks a cell, and when it needs a
+broker.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A worker's audit spool: segment files that survive the worker's death at any instruction.
 
-What the ledger adds during a turn of the event loop is one ``write(2)`` in ``commit``, made before that turn's bytes leave
-the worker: a killed worker loses nothing that a client has seen. ``fdatasync`` follows once a second on a thread of its
-own, which bounds what a power cut may take. With ``durability: interval`` also the write waits up to a second.
+What the ledger adds during a turn of the event loop is one ``write(2)`` in ``commit``, made before that turn's bytes
+leave the worker: a killed worker loses nothing that a client has seen. ``fdatasync`` follows once a second on a thread
+of its own, which bounds what a power cut may take. With ``durability: interval`` also the write waits up to a second.
 
 A turn that cannot be written raises SpoolFull and its notes are dropped: nothing of that turn may leave the worker.
 Events (a denial, a closed session) did happen, so they stay in memory, bounded, until there is room again.
@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -27,7 +28,8 @@ from kproxy.model.spool import END, EVENT, MAGIC, pack_entry
 
 log = structlog.get_logger("kproxy.spool")
 
-#: Kafka's own default for a log segment is 1 GiB; these are deleted as soon as they are shipped, so small ones free space early.
+#: Kafka's own default for a log segment is 1 GiB; these are deleted as soon as they are shipped, so small ones free
+#: space early.
 SEGMENT_BYTES = 64 * 1024 * 1024
 #: A segment is closed at this age, so that a quiet worker's lines become deletable too.
 SEGMENT_SECONDS = 300.0
@@ -40,8 +42,9 @@ HELD_EVENT_BYTES = 8 * 1024 * 1024
 class Spool:
     """The one writer of ``directory/w<worker>-<start>-<number>.seg``.
 
-    ``start`` is the worker's start in Unix milliseconds, ``clock`` gives monotonic seconds, ``executor`` has one thread and
-    is used for ``fdatasync`` and closing only. ``call_soon`` schedules ``end_turn`` for what was added outside a turn's own.
+    ``start`` is the worker's start in Unix milliseconds, ``clock`` gives monotonic seconds, ``executor`` has one thread
+    and is used for ``fdatasync`` and closing only. ``call_soon`` schedules ``end_turn`` for what was added outside a
+    turn's own.
     """
 
     def __init__(self, directory: Path, worker: int, start: int, settings: Audit, *, clock: Callable[[], float],
@@ -90,7 +93,8 @@ class Spool:
         return lost
 
     def append(self, kind: int, payload: bytes) -> None:
-        """Adds an entry to this turn. It is on its way to the disk after the next ``commit``, at the latest this turn's end."""
+        """Adds an entry to this turn. It is on its way to the disk after the next ``commit``, at the latest this turn's
+        end."""
         entry = pack_entry(kind, payload)
         (self._events if kind == EVENT else self._notes).append(entry)
         self._waiting_bytes += len(entry)
@@ -118,23 +122,20 @@ class Spool:
         if self.full and self._has_room(self._held_bytes):
             self._recover()
         if self._interval and self._waiting_bytes:
-            try:
+            # It was told once where the spool turned full; whoever needs an answer hears of it in commit().
+            with suppress(SpoolFull):
                 self._write_turn()
-            except SpoolFull:
-                pass  # Told once where it turned full; whoever needs an answer hears of it in commit().
         if self._fd >= 0 and self._clock() - self._opened_at >= SEGMENT_SECONDS:
             self._close_segment()
         self._sync()
 
     def close(self) -> None:
         """Writes what is left and END. What still cannot be written is counted in the log."""
-        try:
+        with suppress(SpoolFull):
             if self._held:
                 self._recover()
             if self._waiting_bytes:
                 self._write_turn()
-        except SpoolFull:
-            pass
         if self._held or self._lost:
             log.error("audit_lines_lost", entries=self._lost + len(self._held))
         self._close_segment()
@@ -144,10 +145,9 @@ class Spool:
         self.end_turn()
 
     def _commit_events(self) -> None:
-        try:
+        # Without a ledger there are only events, and those are held.
+        with suppress(SpoolFull):
             self.commit()
-        except SpoolFull:
-            pass  # Without a ledger there are only events, and those are held.
 
     def _write_turn(self) -> None:
         notes, turn = bool(self._notes), [*self._notes, *self._events]

@@ -1,6 +1,7 @@
 """A worker's metrics: what it counted since it started, in the shape that the control process collects.
 
-The hot path counts in native arrays, one set per listener; what is rare is counted here. Both are read only when asked for.
+The hot path counts in native arrays, one set per listener; what is rare is counted here. Both are read only when asked
+for.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The parent of a node's processes: starts them, starts them again when they die, and ends them in the right order.
 
-The control process starts first, because workers wait for its snapshot, and stops last, because it ships what the workers
-spool while they drain. A dead child of either kind leaves the others at work.
+The control process starts first, because workers wait for its snapshot, and stops last, because it ships what the
+workers spool while they drain. A dead child of either kind leaves the others at work.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from kproxy import logs
 from kproxy.dataplane.child import Child
 from kproxy.errors import KproxyError
 from kproxy.model.settings import Config
@@ -94,11 +95,11 @@ class Supervisor:
         self._stop.set()
 
     async def _drain(self) -> None:
-        log.info("draining", workers=len(self.workers), seconds=self._drain_timeout)
+        log.info("draining", count=len(self.workers), seconds=self._drain_timeout)
         allowed = self._drain_timeout + WORKER_MARGIN_SECONDS
         by_themselves = await asyncio.gather(*(worker.stop(allowed) for worker in self.workers))
         clean = await self.control.stop(SHIPPING_SECONDS) and all(by_themselves)
-        log.info("stopped", clean=clean)
+        log.info("stopped", state="clean" if clean else "killed")
         if not clean:
             self._exit_code = 1
 
@@ -114,8 +115,8 @@ def prepare_directories(config: Config) -> None:
 
 
 def claim(config: Config) -> int:
-    """Locks and writes ``supervisor.pid``, and removes the snapshot of an earlier run: grants in it may have been revoked
-    since. The lock lasts as long as the returned descriptor. Raises AlreadyRunning."""
+    """Locks and writes ``supervisor.pid``, and removes the snapshot of an earlier run: grants in it may have been
+    revoked since. The lock lasts as long as the returned descriptor. Raises AlreadyRunning."""
     runtime = Path(config.node.runtime_dir)
     fd = os.open(runtime / "supervisor.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -132,6 +133,7 @@ def claim(config: Config) -> int:
 
 def run(config: Config) -> int:
     """``kproxy run``: blocks until the node has stopped and returns the exit code."""
+    logs.configure("supervisor")
     prepare_directories(config)
     lock = claim(config)
     count = count_workers(config.node.workers, len(os.sched_getaffinity(0)), cpu_quota())

@@ -22,7 +22,8 @@ Answer = TypeVar("Answer")
 
 
 class SingleFlight(Generic[Answer]):
-    """Callers with the same key share one question. It is not cancelled by a caller that goes away: others wait for it."""
+    """Callers with the same key share one question. It is not cancelled by a caller that goes away: others wait for
+    it."""
 
     def __init__(self) -> None:
         self._flying: dict[Hashable, asyncio.Task[Answer]] = {}

@@ -35,7 +35,7 @@ _HEAD = struct.Struct(">ihhih")
 def build_request(api_key: int, version: int, correlation: int, body: bytes) -> bytes:
     """A whole request frame of kproxy's own, its size included."""
     name = CLIENT_ID.encode()
-    tags = b"\0" if schema.is_flexible(api_key, version) else b""
+    tags = b"\0" if schema.flexible(api_key, version) else b""
     size = 10 + len(name) + len(tags) + len(body)
     return _HEAD.pack(size, api_key, version, correlation, len(name)) + name + tags + body
 
@@ -50,15 +50,14 @@ def read_answer(frame: bytes, correlation: int) -> bytes:
 class BrokerLogin:
     """SASL PLAIN towards a broker: SaslHandshake v1, then SaslAuthenticate.
 
-    Send ``start()``; hand every answering frame (whole, its size included) to ``receive_frame`` and send what it gives, until
-    ``done``. It raises BrokerRefusedLogin or WireError, after which ``failed`` says why. ``lifetime`` is then the number of
-    seconds the broker lets the login last, 0 for ever.
+    Send ``start()``; hand every answering frame (whole, its size included) to ``receive_frame`` and send what it gives,
+    until ``done``. It raises BrokerRefusedLogin or WireError, after which ``failed`` says why. ``lifetime`` is then the
+    number of seconds the broker lets the login last, 0 for ever.
     """
 
     def __init__(self, credential: Credential, ranges: Ranges) -> None:
         self._credential = credential
-        lowest, highest = ranges.get(SASL_AUTHENTICATE, (0, 0))
-        self._version = min(1, highest)
+        self._version = min(1, ranges.get(SASL_AUTHENTICATE, (0, 0))[1])
         self._correlation = 1
         self._authenticating = False
         self.done = False
@@ -74,7 +73,8 @@ class BrokerLogin:
         try:
             body = read_answer(bytes(frame), self._correlation)
             if self._authenticating:
-                return self._on_authenticated(schema.parse(SASL_AUTHENTICATE, self._version, True, body))
+                self._on_authenticated(schema.parse(SASL_AUTHENTICATE, self._version, True, body))
+                return None
             return self._on_handshake(schema.parse(SASL_HANDSHAKE, 1, True, body))
         except (WireError, BrokerRefusedLogin) as error:
             self.failed = str(error)
@@ -106,15 +106,15 @@ def choose_credential(credentials: tuple[Credential, ...], roles: tuple[str, ...
 
 
 async def connect(factory: Callable[[], Any], host: str, port: int, timeout: float) -> tuple[Any, Any]:
-    """(transport, protocol) to the first address of ``host`` that answers. One dead address among several may not use up
-    the time of all: each has its share of ``timeout`` seconds. Raises BrokerUnreachable."""
+    """(transport, protocol) to the first address of ``host`` that answers. One dead address among several may not use
+    up the time of all: each has its share of ``timeout`` seconds. Raises BrokerUnreachable."""
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(timeout):
             found = await loop.getaddrinfo(host, port, type=1)  # SOCK_STREAM
     except (OSError, TimeoutError) as error:
         raise BrokerUnreachable(f"{host} is not a known name: {error}") from None
-    addresses = list(dict.fromkeys(entry[4][0] for entry in found))
+    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
     problem = "no address"
     for address in addresses:
         try:
@@ -191,7 +191,8 @@ class ServiceConnection:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=1 << 16, loop=loop)
-        self._transport, _ = await connect(lambda: asyncio.StreamReaderProtocol(reader, loop=loop), self.host, self.port,
+        self._transport, _ = await connect(lambda: asyncio.StreamReaderProtocol(reader, loop=loop), self.host,
+        self.port,
                                            self._timeout)
         self._reader = reader
 

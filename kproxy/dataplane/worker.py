@@ -110,7 +110,7 @@ class Worker:
         for future in done:
             future.result()
 
-    # -- drain --------------------------------------------------------------------------------------------------------------
+    # -- drain ---------------------------------------------------------------------------------------------------------
 
     async def _drain(self) -> None:
         """Nothing new is accepted; what a client has asked is still answered, until the deadline."""
@@ -141,7 +141,7 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         log.info("stopped")
 
-    # -- snapshots and the control process ----------------------------------------------------------------------------------
+    # -- snapshots and the control process -----------------------------------------------------------------------------
 
     def _build(self, snapshot: Snapshot) -> InForce:
         return InForce(snapshot, compile_policy(snapshot.policy), mask, self._config.keys)
@@ -191,7 +191,7 @@ class Worker:
         self._journal.record("session_killed", session=asked.session, reason=asked.reason)
         return True
 
-    # -- time ---------------------------------------------------------------------------------------------------------------
+    # -- time ----------------------------------------------------------------------------------------------------------
 
     async def _every_second(self) -> None:
         while True:
@@ -213,14 +213,14 @@ class Worker:
             await asyncio.sleep(LAG_SECONDS)
             self._stats.loop_lag = max(0.0, self._loop.time() - due)
 
-    # -- putting it together ------------------------------------------------------------------------------------------------
+    # -- putting it together -------------------------------------------------------------------------------------------
 
     def _build_runtime(self) -> Runtime:
         config = self._config
         issuers = {issuer.issuer: issuer for issuer in config.issuers.values()}
         logins = Logins(issuers, self._file, self._link, self._journal, now=time.time,
                         longest_session=config.limits.connections_max_reauth, error_id=lambda: secrets.token_hex(6),
-                        on_checked=lambda issuer, result: self._stats.add("kproxy_token_checks_total", (issuer, result)))
+                        on_checked=lambda *labels: self._stats.add("kproxy_token_checks_total", labels))
         return Runtime(config, self._number, file=self._file, journal=self._journal, logins=logins,
                        approvals=ApprovalDesk(self._link), clusters=self._clusters, stats=self._stats, now=time.time)
 
