@@ -14,6 +14,7 @@ from kproxy import config_checks
 from kproxy.config_values import (
     ALGORITHMS,
     NODE_ROLES,
+    TOKEN_PROFILES,
     address,
     authentication,
     broker_range,
@@ -54,16 +55,24 @@ def load_config(path: str | Path) -> settings.Config:
 
 def parse_config(source: bytes, file: str, folder: Path, environment: dict[str, str]) -> settings.Config:
     """Like load_config, for source already read. Relative paths are taken from ``folder``."""
+    config, problems = examine_config(source, file, folder, environment)
+    if config is None or problems:
+        raise ConfigError(problems)
+    return config
+
+
+def examine_config(source: bytes, file: str, folder: Path,
+                   environment: dict[str, str]) -> tuple[settings.Config | None, list[Problem]]:
+    """The configuration as far as it can be read, with every problem; it may be used only where there is none.
+    Lets a check go on to the policy although the configuration is wrong."""
     root, report = read_document(source, file)
     if root is None:
         if not report.problems:
             report.add("the file is empty")
-        raise ConfigError(report.problems)
+        return None, report.problems
     config = _Reader(report, folder, environment).config(Section(root), file)
     config_checks.check_together(config, report, root)
-    if report.problems:
-        raise ConfigError(sorted(report.problems, key=lambda problem: problem.line))
-    return config
+    return config, sorted(report.problems, key=lambda problem: problem.line)
 
 
 def read_policy(path: str | Path) -> dict[str, bytes]:
@@ -265,7 +274,7 @@ class _Reader:
             groups=section.take("groups", some_text, plain.groups),
             attributes=section.take("attributes", dict_of(some_text), {}),
             attest=section.take("attest", dict_of(some_text), {}),
-            token_profile=section.take("token_profile", choice("rfc9068", "generic"), plain.token_profile),
+            token_profile=section.take("token_profile", choice(*TOKEN_PROFILES), plain.token_profile),
             jwks_url=section.take("jwks_url", some_text, ""),
             jwks_file=section.take("jwks_file", self.path, ""),
             ca=section.take("ca", self.path, ""),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
+from kproxy.model.settings import Issuer
 from kproxy.yaml_nodes import Converter, Section, Value, Wrong, choice, integer, some_text, text, tuple_of
 
 #: Signatures that need no shared secret; the rest of JOSE's list is refused when it is written, not when a token comes.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+TOKEN_PROFILES: tuple[str, ...] = get_args(get_type_hints(Issuer)["token_profile"])
 NODE_ROLES = ("viewer", "operator", "approver", "auditor")
 
 

@@ -9,6 +9,9 @@ import msgspec
 Direction = Literal["produce", "consume"]
 ActionKind = Literal["redact", "replace", "mask", "hmac", "block"]
 
+#: What detectors can find; the native matcher names the same (a test holds the two together).
+ENTITIES: tuple[str, ...] = ("email", "credit_card", "us_ssn", "iban", "ipv4", "private_key", "api_key")
+
 
 class Action(msgspec.Struct, frozen=True):
     """How a found value is hidden.

@@ -39,7 +39,7 @@ class BadCondition(ValueError):
     """A condition that cannot be used, in one line for its author."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
     """A compiled condition and what it depends on."""
 
@@ -70,7 +70,7 @@ class Program:
             if value.type() == cel.Type.BOOL:
                 return value.value() is True
         except Exception:
-            # The binding raises RuntimeError for input it cannot convert. Whatever it raises, the condition is in error.
+            # The binding raises RuntimeError for input it cannot convert; whatever it raises is an error.
             return None
         return None
 

@@ -1,5 +1,5 @@
-"""Names by pattern. The only wildcard is ``*``: any run of characters, dots included. A backslash makes a star or another
-backslash literal.
+"""Names by pattern. The only wildcard is ``*``: any run of characters, dots included. A backslash makes a star or
+another backslash literal.
 
 A glob is kept as its literal parts between the stars, so that matching is a few string comparisons and neither a
 regular expression nor a loop over characters.
@@ -7,7 +7,7 @@ regular expression nor a loop over characters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -47,6 +47,32 @@ def overlap(one: str, other: str) -> bool:
         return _parts_match(a, b[0])
     # With a star in both, whatever stands between compatible ends can be written out one after the other.
     return _is_start(a[0], b[0]) and _is_start(a[-1][::-1], b[-1][::-1])
+
+
+def overlapping_pairs(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Every pair of distinct patterns that some name matches both of, once. Literal names and prefixes, which are
+    nearly all patterns in practice, are found by look-up; globs of other shapes are compared with every other."""
+    prefixes: dict[int, dict[str, str]] = {}
+    others: dict[str, None] = {}
+    distinct = dict.fromkeys(patterns)
+    for pattern in distinct:
+        parts = parse(pattern)
+        if len(parts) == 2 and not parts[1]:
+            prefixes.setdefault(len(parts[0]), {})[parts[0]] = pattern
+        elif len(parts) > 1:
+            others[pattern] = None
+    for pattern in distinct:
+        start = parse(pattern)[0]
+        if pattern in others:
+            continue
+        for length, known in prefixes.items():
+            found = known.get(start[:length]) if length <= len(start) else None
+            if found is not None and found != pattern:
+                yield pattern, found
+    for index, pattern in enumerate(others):
+        for other in (*list(others)[:index], *(name for name in distinct if name not in others)):
+            if overlap(pattern, other):
+                yield pattern, other
 
 
 def is_literal(pattern: str) -> bool:

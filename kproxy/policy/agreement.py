@@ -1,0 +1,124 @@
+"""What must hold between the rules of a policy: every name defined once, labels and masks that agree."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from kproxy.errors import Problem
+from kproxy.model.policy import Condition, Guard, Mask, Place, Policy
+from kproxy.policy import globs
+from kproxy.policy.expressions import GRANT_NAMES, compile_text
+
+
+def problem(message: str, at: Place) -> Problem:
+    return Problem(message, at.file, at.line, at.path)
+
+
+def conditions(policy: Policy) -> Iterator[tuple[str, Condition]]:
+    """Every condition with the name of its rule."""
+    for role in policy.roles:
+        if role.condition is not None:
+            yield role.name, role.condition
+        for rule in role.allow:
+            if rule.when is not None:
+                yield rule.name, rule.when
+    for other in (*policy.forbid, *policy.masks, *policy.guards, *policy.approvals):
+        if other.when is not None:
+            yield other.name, other.when
+    for approval in policy.approvals:
+        if approval.unless is not None:
+            yield approval.name, approval.unless
+
+
+def check_agreement(policy: Policy) -> list[Problem]:
+    """Every contradiction and every undefined name within the policy."""
+    return [
+        *_names(policy),
+        *_roles(policy),
+        *_labels(policy),
+        *_label_names(policy),
+        *_actions(policy),
+    ]
+
+
+def _names(policy: Policy) -> Iterator[Problem]:
+    allows = [rule for role in policy.roles for rule in role.allow]
+    groups: tuple[tuple[str, Iterable[tuple[str, Place]]], ...] = (
+        ("role", [(role.name, role.at) for role in policy.roles]),
+        ("rule", [(rule.name, rule.at) for rule in
+                  (*allows, *policy.forbid, *policy.masks, *policy.guards, *policy.approvals)]),
+    )
+    for what, named in groups:
+        seen: dict[str, Place] = {}
+        for name, at in named:
+            if name and name in seen:
+                yield problem(f"{what} {name!r} is also defined at {seen[name].file}:{seen[name].line}", at)
+            seen[name] = at
+
+
+def _roles(policy: Policy) -> Iterator[Problem]:
+    known = {role.name for role in policy.roles}
+    wanted = [(role, mask.at) for mask in policy.masks for role in mask.except_roles]
+    wanted += [(rule.approver_role, rule.at) for rule in policy.approvals if rule.approver_role]
+    for role, at in wanted:
+        if role not in known:
+            yield problem(f"role {role!r} is not defined", at)
+
+
+def _labels(policy: Policy) -> Iterator[Problem]:
+    """A topic bears one value of a label, whichever entries match it, or conditions would depend on their order."""
+    values: dict[str, dict[str, tuple[str, Place]]] = {}
+    for entry in policy.topics:
+        known = values.setdefault(entry.match, {})
+        for label, value in entry.labels.items():
+            other, at = known.setdefault(label, (value, entry.at))
+            if other != value:
+                yield problem(f"label {label!r} of {entry.match!r} is {value!r} here and {other!r} at"
+                              f" {at.file}:{at.line}", entry.at)
+    for one, other_match in globs.overlapping_pairs(values):
+        for label in values[one].keys() & values[other_match].keys():
+            (value, at), (other, other_at) = values[one][label], values[other_match][label]
+            if value != other:
+                yield problem(f"some topic matches {one!r} and {other_match!r}, and label {label!r} is {value!r} here"
+                              f" and {other!r} at {other_at.file}:{other_at.line}", at)
+
+
+def _label_names(policy: Policy) -> Iterator[Problem]:
+    known = {label for entry in policy.topics for label in entry.labels}
+    for _, condition in conditions(policy):
+        for variable, key in sorted(compile_text(condition.text, GRANT_NAMES).mentions.keys):
+            if variable == "topic.labels" and key not in known:
+                yield problem(f"no topic has a label {key!r}", condition.at)
+
+
+def _actions(policy: Policy) -> Iterator[Problem]:
+    """Two rules that may meet on one topic must agree on what is done to one field and where they look."""
+    rules: dict[str, list[Mask | Guard]] = {}
+    for rule in (*policy.masks, *policy.guards):
+        for pattern in rule.topics:
+            rules.setdefault(pattern, []).append(rule)
+    seen: set[tuple[str, str]] = set()
+    pairs = [(pattern, pattern) for pattern in rules]
+    for one, other in (*pairs, *globs.overlapping_pairs(rules)):
+        for rule in rules[one]:
+            for second in rules[other]:
+                key = (max(rule.name, second.name), min(rule.name, second.name))
+                if rule is not second and key not in seen and not set(rule.directions).isdisjoint(second.directions):
+                    seen.add(key)
+                    yield from _clashes(rule, second)
+
+
+def _clashes(one: Mask | Guard, other: Mask | Guard) -> Iterator[Problem]:
+    at = max(one.at, other.at, key=lambda place: (place.file, place.line))
+    names = " and ".join(sorted((repr(one.name), repr(other.name))))
+    if one.detect and other.detect and set(one.parts) != set(other.parts):
+        yield problem(f"{names} look at different parts of the same records, which is not supported yet", at)
+    if not isinstance(one, Mask) or not isinstance(other, Mask) or one.action == other.action:
+        return
+    for path in one.fields:
+        for second in other.fields:
+            shorter = min(len(path), len(second))
+            if path[:shorter] == second[:shorter]:
+                yield problem(f"{names} do two things to the field {'.'.join(max(path, second, key=len))}", at)
+    for entity in sorted(set(one.detect) & set(other.detect)):
+        yield problem(f"{names} do two things to {entity}", at)

@@ -1,0 +1,71 @@
+"""Says why: which roles are held, which rules are about the access, what their conditions came to, what follows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from kproxy.model.access import Access, Facts, Verdict
+from kproxy.model.approval import Grant
+from kproxy.model.policy import Approval, Forbid, Place
+from kproxy.model.record_plan import Direction, RecordPlan
+from kproxy.model.settings import Mode
+from kproxy.policy.decide import Decider, Rule
+
+Outcome = Literal["holds", "does not hold", "error"]
+_OUTCOMES: dict[bool | None, Outcome] = {True: "holds", False: "does not hold", None: "error"}
+
+
+class RuleView(msgspec.Struct, frozen=True):
+    """One rule about the access. ``condition`` is its text, empty without one; ``held`` is whether its role is held."""
+
+    kind: Literal["allow", "forbid", "approval"]
+    name: str
+    at: Place
+    role: str = ""
+    held: bool = True
+    condition: str = ""
+    outcome: Outcome = "holds"
+
+
+class Explanation(msgspec.Struct, frozen=True):
+    """``plans`` are what would be done to records, for reading and writing a topic that is not denied."""
+
+    access: Access
+    policy_version: str
+    roles: tuple[str, ...]
+    labels: dict[str, str]
+    rules: tuple[RuleView, ...]
+    verdict: Verdict
+    plans: tuple[RecordPlan, ...] = ()
+
+
+def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[Grant] = (), mode: Mode = "enforce",
+            now: float) -> Explanation:
+    """The decision with everything it was taken from; ``now`` in Unix seconds."""
+    verdict = decider.decide(facts, access, grants=grants, mode=mode, now=now)
+    roles = decider.roles_of(facts, now)
+    rules = tuple(_view(rule, answer, roles) for rule, answer in decider.rules_for(facts, access, now))
+    plans: list[RecordPlan] = []
+    directions: dict[str, Direction] = {"write": "produce", "read": "consume"}
+    if access.resource == "topic" and access.operation in directions and verdict.effect != "deny":
+        plan = decider.plan_records(facts, access.name, directions[access.operation], mode=mode, now=now,
+                                    count_fields=False)
+        plans += [plan] if plan is not None else []
+    labels = decider.labels_of(access.name) if access.resource == "topic" else {}
+    return Explanation(access, decider.version, roles, labels, rules, verdict, tuple(plans))
+
+
+def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...]) -> RuleView:
+    kind: Literal["allow", "forbid", "approval"] = "allow"
+    if isinstance(rule.rule, Forbid):
+        kind = "forbid"
+    elif isinstance(rule.rule, Approval):
+        kind = "approval"
+    condition = rule.when.text if rule.when is not None else ""
+    if rule.unless is not None:
+        condition = f"{condition} unless {rule.unless.text}".strip()
+    return RuleView(kind, rule.name, rule.rule.at, rule.role, not rule.role or rule.role in roles, condition,
+                    _OUTCOMES[answer])

@@ -1,0 +1,108 @@
+"""What is to be done to a topic's records for one session: the masks and guards that apply, merged into one plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
+
+from kproxy.model.policy import Guard, Mask, Part, Policy
+from kproxy.model.record_plan import Action, DetectRule, Direction, FieldRule, RecordPlan
+from kproxy.model.settings import Mode
+from kproxy.policy import globs
+from kproxy.policy.expressions import ACCESS_NAMES, Program, compile_text
+from kproxy.policy.inquiry import Inquiry
+
+R = TypeVar("R", Mask, Guard)
+
+_PARTS: tuple[Part, ...] = ("value", "headers", "key")
+_BLOCK = Action(kind="block")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """``valid_until`` in Unix seconds; ``condition_errors`` are names of rules."""
+
+    plan: RecordPlan | None
+    valid_until: float
+    condition_errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready(Generic[R]):
+    """A mask or guard with its condition compiled."""
+
+    name: str
+    rule: R
+    when: Program | None
+
+
+class Planner:
+    """Finds the masks and guards of a topic."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._masks = _index(policy.masks)
+        self._guards = _index(policy.guards)
+
+    def plan(self, inquiry: Inquiry, direction: Direction, mode: Mode, count_fields: bool) -> Planned:
+        """Fields are counted wherever a mask or guard is meant for the topic, also for readers it spares: the audit has
+        to tell which fields left unmasked."""
+        masks = [ready for ready in self._masks.find(inquiry.name) if direction in ready.rule.directions]
+        guards = [ready for ready in self._guards.find(inquiry.name) if direction in ready.rule.directions]
+        if not masks and not guards and not count_fields:
+            return Planned(None, inquiry.valid_until, inquiry.sorted_errors())
+        roles = inquiry.seat.role_set
+        active_masks = _applying(inquiry, (ready for ready in masks if roles.isdisjoint(ready.rule.except_roles)))
+        active_guards = _applying(inquiry, guards)
+        fields, on_unknown = _fields(active_masks)
+        plan = RecordPlan(
+            direction=direction,
+            fields=fields,
+            detectors=_detectors(active_guards, active_masks),
+            parts=_parts(active_guards, active_masks),
+            observe=mode == "observe",
+            count_fields=True,
+            on_unknown="pass" if on_unknown else "refuse",
+        )
+        return Planned(plan, inquiry.valid_until, inquiry.sorted_errors())
+
+
+def _index(rules: Iterable[R]) -> globs.GlobIndex[Ready[R]]:
+    ready = [Ready(rule.name, rule, None if rule.when is None else compile_text(rule.when.text, ACCESS_NAMES))
+             for rule in rules]
+    return globs.GlobIndex((glob, entry) for entry in ready for glob in entry.rule.topics)
+
+
+def _applying(inquiry: Inquiry, found: Iterable[Ready[R]]) -> list[R]:
+    """Rules in force, by name. A condition in error hides and blocks, as if it were true."""
+    distinct = {ready.name: ready for ready in found}
+    return [ready.rule for _, ready in sorted(distinct.items())
+            if ready.when is None or inquiry.ask(ready.when, ready.name) is not False]
+
+
+def _fields(masks: list[Mask]) -> tuple[tuple[FieldRule, ...], bool]:
+    """One rule per path, and whether every mask lets pass what is not JSON."""
+    rules: dict[tuple[str, ...], FieldRule] = {}
+    for mask in masks:
+        for path in mask.fields:
+            rules.setdefault(path, FieldRule(path, mask.action, mask.name))
+    with_fields = [mask for mask in masks if mask.fields]
+    is_lenient = bool(with_fields) and all(mask.on_unknown == "pass" for mask in with_fields)
+    return tuple(rules[path] for path in sorted(rules)), is_lenient
+
+
+def _detectors(guards: list[Guard], masks: list[Mask]) -> tuple[DetectRule, ...]:
+    """One rule per entity. A guard comes before a mask, because what it refuses needs no hiding."""
+    rules: dict[str, DetectRule] = {}
+    for guard in guards:
+        for entity in guard.detect:
+            rules.setdefault(entity, DetectRule(entity, _BLOCK, guard.name, guard.message))
+    for mask in masks:
+        for entity in mask.detect:
+            rules.setdefault(entity, DetectRule(entity, mask.action, mask.name))
+    return tuple(rules[entity] for entity in sorted(rules))
+
+
+def _parts(guards: list[Guard], masks: list[Mask]) -> tuple[Part, ...]:
+    named = {part for rule in (*guards, *masks) if rule.detect for part in rule.parts}
+    return cast("tuple[Part, ...]", tuple(part for part in _PARTS if part in named)) or ("value", "headers")

@@ -1,0 +1,150 @@
+"""The kinds of value that a policy is written in: globs, operations, conditions, actions, paths into a record."""
+
+from __future__ import annotations
+
+import re
+
+from kproxy.model.policy import ALL, LEGAL_OPERATIONS, OPERATIONS, Condition, Place, Resources
+from kproxy.model.record_plan import ENTITIES, Action
+from kproxy.policy import expressions, globs
+from kproxy.yaml_nodes import (
+    Converter,
+    Section,
+    Value,
+    Wrong,
+    boolean,
+    choice,
+    integer,
+    some_text,
+    text,
+    tuple_of,
+)
+
+_MEMBER = re.compile(r"(?:[^.\[\]\\]|\\.)+", re.DOTALL)
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
+ELEMENTS = "[*]"
+
+
+def place(value: Value) -> Place:
+    return Place(value.report.file, value.line, value.path)
+
+
+def glob(value: Value) -> str:
+    pattern = some_text(value)
+    try:
+        globs.parse(pattern)
+    except globs.BadGlob as error:
+        raise Wrong(value, str(error)) from None
+    return pattern
+
+
+def operation(value: Value) -> str:
+    word = text(value)
+    if word != ALL and word not in OPERATIONS:
+        raise Wrong(value, f"{word!r} is no operation; known: {', '.join(sorted(OPERATIONS))}, {ALL}")
+    return word
+
+
+def entity(value: Value) -> str:
+    word = text(value)
+    if word not in ENTITIES:
+        raise Wrong(value, f"{word!r} is no entity; known: {', '.join(ENTITIES)}")
+    return word
+
+
+def condition(names: frozenset[str]) -> Converter[Condition]:
+    """A condition that may use ``names``; compiled here only to find what is wrong with it while its line is known."""
+
+    def convert(value: Value) -> Condition:
+        written = some_text(value)
+        try:
+            expressions.compile_text(written, names)
+        except expressions.BadCondition as error:
+            raise Wrong(value, str(error)) from None
+        return Condition(written, place(value))
+
+    return convert
+
+
+def take_resources(section: Section, operations: tuple[str, ...]) -> Resources:
+    """What a rule is about; reports a rule about nothing and operations that no named resource knows."""
+    resources = Resources(
+        topics=section.take("topics", tuple_of(glob), ()),
+        groups=section.take("groups", tuple_of(glob), ()),
+        transactional_ids=section.take("transactional_ids", tuple_of(glob), ()),
+        cluster=section.take("cluster", boolean, False),
+    )
+    kinds = resources.kinds()
+    if not kinds:
+        section.value.complain("the rule names no resource: topics, groups, transactional_ids or cluster: true")
+        return resources
+    for word in operations:
+        if word != ALL and not any(word in LEGAL_OPERATIONS[kind] for kind in kinds):
+            section.value.complain(f"operation {word!r} does not exist on {_listed(kinds)}, so it can never fire")
+    for kind in kinds:
+        legal = LEGAL_OPERATIONS[kind]
+        if operations and ALL not in operations and legal.isdisjoint(operations):
+            section.value.complain(f"no operation of this rule exists on {_listed((kind,))};"
+                                   f" legal there: {', '.join(sorted(legal))}")
+    return resources
+
+
+def action(value: Value) -> Action:
+    """redact, block, ``{replace: text}``, ``{mask: {keep_first, keep_last, character}}`` or ``{hmac: {key}}``."""
+    if value.kind() == "text":
+        return Action(kind=choice("redact", "block")(value))
+    section = Section(value)
+    if len(section.entries) != 1:
+        raise Wrong(value, "an action is one of redact, block, {replace: …}, {mask: …}, {hmac: …}")
+    if "replace" in section.entries:
+        return Action(kind="replace", text=section.take("replace", text, ""))
+    hmac, mask = section.section("hmac"), section.section("mask")
+    section.close()
+    if hmac is not None:
+        key = hmac.need("key", some_text, "")
+        hmac.close()
+        return Action(kind="hmac", key=key)
+    if mask is None:
+        return Action(kind="redact")
+    found = Action(
+        kind="mask",
+        keep_first=mask.take("keep_first", integer(0, 1 << 20), 0),
+        keep_last=mask.take("keep_last", integer(0, 1 << 20), 0),
+        character=mask.take("character", _character, "*"),
+    )
+    mask.close()
+    return found
+
+
+def field_path(value: Value) -> tuple[str, ...]:
+    """``user.email``, ``items[*].phone``; a dot, bracket or backslash within a member's name follows a backslash."""
+    written = some_text(value)
+    steps: list[str] = []
+    at, member_wanted = 0, True
+    while at < len(written):
+        if written.startswith(ELEMENTS, at) and (steps or at == 0) and (at == 0 or not member_wanted):
+            steps.append(ELEMENTS)
+            at, member_wanted = at + len(ELEMENTS), False
+        elif written[at] == "." and not member_wanted:
+            at, member_wanted = at + 1, True
+        else:
+            member = _MEMBER.match(written, at)
+            if member is None or not member_wanted:
+                raise Wrong(value, f"{written!r} is no path; write user.email or items[*].phone")
+            steps.append(_ESCAPED.sub(r"\1", member[0]))
+            at, member_wanted = member.end(), False
+    if member_wanted:
+        raise Wrong(value, f"{written!r} ends where a name is wanted")
+    return tuple(steps)
+
+
+def _character(value: Value) -> str:
+    found = some_text(value)
+    if len(found) != 1 or ord(found) < 0x20 or found in '"\\':
+        raise Wrong(value, "the masking character is one character that JSON needs no escape for")
+    return found
+
+
+def _listed(kinds: tuple[str, ...]) -> str:
+    names = {"topic": "topics", "group": "groups", "transactional_id": "transactional_ids", "cluster": "the cluster"}
+    return ", ".join(names[kind] for kind in kinds)
