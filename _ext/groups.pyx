@@ -1,0 +1,324 @@
+# cython: wraparound=True
+"""Consumer groups (keys 8 to 14).
+
+    8  OffsetCommit 2-9        READ on the group, else 30 on every partition; then READ on each topic, else 29 on its own
+    9  OffsetFetch 1-9         DESCRIBE on each group, else 30 (per partition in v1); then DESCRIBE on each topic, else 29.
+                               Topics null means all topics of the group: hidden ones are left out of the answer
+    10 FindCoordinator 0-6     DESCRIBE on the group (30) or the transactional id (53); share groups need CLUSTER_ACTION
+                               (31). Addresses become this listener's
+    11-14 Join, Heartbeat, Leave, Sync    READ on the group, else 30
+"""
+from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, COORDINATOR_NOT_AVAILABLE, GROUP_AUTHORIZATION_FAILED
+from kproxy._ext.authorise cimport INVALID_REQUEST, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, TopicRule
+from kproxy._ext.authorise cimport append_items, apply_edits, cluster_allowed, find, find_top, name_of
+from kproxy._ext.authorise cimport refuse_every_topic, refuse_topics, rewrite_address, span, text, topic_visible
+from kproxy._ext.fields cimport F_COORDINATOR_KEYS, F_COORDINATORS, F_ERROR_CODE, F_GROUP_ID, F_GROUPS, F_HOST, F_KEY
+from kproxy._ext.fields cimport F_KEY_TYPE, F_NODE_ID, F_PORT, F_TOPICS
+from kproxy._ext.opening cimport WAIT, Opening
+from kproxy._ext.policy_table cimport OPERATION_CLUSTER_ACTION, OPERATION_DESCRIBE, OPERATION_READ
+from kproxy._ext.policy_table cimport RESOURCE_GROUP, RESOURCE_TRANSACTIONAL_ID
+from kproxy._ext.request cimport build_count
+from kproxy._ext.schema cimport Mark, Marks, is_flexible
+
+from kproxy._ext import schema
+
+cdef enum:
+    OFFSET_COMMIT = 8
+    OFFSET_FETCH = 9
+    FIND_COORDINATOR = 10
+    JOIN_GROUP = 11
+    KEY_GROUP = 0               # FindCoordinator's key types
+    KEY_TRANSACTION = 1
+    KEY_SHARE = 2
+    FIRST_WITH_GROUPS = 8       # OffsetFetch asks for several groups from here on
+    FIRST_WITH_KEYS = 4         # FindCoordinator for several keys
+    FIRST_TOP_LEVEL_ERROR = 2   # OffsetFetch
+
+cdef TopicRule COMMIT_RULE = TopicRule(OPERATION_READ, "partitions", {})
+cdef TopicRule FETCH_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {
+    "committed_offset": -1, "committed_leader_epoch": -1, "metadata": ""})
+
+#: Kafka's own words, which name nobody.
+cdef dict COORDINATOR_TEXT = {
+    COORDINATOR_NOT_AVAILABLE: "The coordinator is not available.",
+    GROUP_AUTHORIZATION_FAILED: "Not authorized to access group: Group authorization failed.",
+    CLUSTER_AUTHORIZATION_FAILED: "Cluster authorization failed.",
+    TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "Transactional Id authorization failed.",
+    INVALID_REQUEST: "This most likely occurs because of a request being malformed by the client library.",
+}
+
+
+cdef int open_request(Opening opening) except -1:
+    cdef int api = opening.head.api_key
+    if api == OFFSET_COMMIT:
+        return open_offset_commit(opening)
+    if api == OFFSET_FETCH:
+        return open_offset_fetch(opening)
+    if api == FIND_COORDINATOR:
+        return open_find_coordinator(opening)
+    return open_membership(opening)
+
+
+cdef int open_response(Opening opening, object memo) except -1:
+    cdef int api = opening.head.api_key
+    cdef list edits = []
+    if api == FIND_COORDINATOR:
+        answer_find_coordinator(opening, memo, edits)
+    elif memo is None:
+        return 0
+    elif api == OFFSET_FETCH and opening.head.api_version >= FIRST_WITH_GROUPS:
+        answer_groups(opening, memo, edits)
+    elif api == OFFSET_FETCH and memo == ALL_TOPICS:
+        answer_all_topics(opening, find_top(opening, F_TOPICS), "topics", edits)
+    else:
+        answer_with_refused(opening, find_top(opening, F_TOPICS), "topics", memo, edits)
+    return apply_edits(opening, edits)
+
+
+cdef bint group_allowed(Opening opening, int operation, Mark* group) except -1:
+    return opening.allowed(RESOURCE_GROUP, operation, text(opening, group), group.length)
+
+
+cdef int answer_with_refused(Opening opening, Mark* array, str path, list refused, list edits) except -1:
+    return append_items(opening, array, <int>array.value, path, refused, edits)
+
+
+# ---- membership
+
+cdef int open_membership(Opening opening) except -1:
+    if group_allowed(opening, OPERATION_READ, find_top(opening, F_GROUP_ID)) or opening.treatment == WAIT:
+        return 0
+    cdef int version = opening.head.api_version
+    cdef dict answer = {"error_code": GROUP_AUTHORIZATION_FAILED}
+    if opening.head.api_key == JOIN_GROUP and version >= 7:
+        answer["protocol_name"] = None
+    return opening.answer_body(schema.build(opening.head.api_key, version, True, answer))
+
+
+# ---- OffsetCommit
+
+cdef int open_offset_commit(Opening opening) except -1:
+    cdef int topics = <int>(find_top(opening, F_TOPICS) - opening.marks.items)
+    cdef list edits = []
+    cdef list refused = []
+    cdef int kept = 0
+    if not group_allowed(opening, OPERATION_READ, find_top(opening, F_GROUP_ID)):
+        refused = refuse_every_topic(opening, topics, COMMIT_RULE, GROUP_AUTHORIZATION_FAILED)
+    else:
+        kept = refuse_topics(opening, topics, COMMIT_RULE, edits, refused)
+        if not refused:
+            return 0
+    if opening.treatment == WAIT:
+        return 0
+    if kept == 0:
+        return opening.answer_body(schema.build(OFFSET_COMMIT, opening.head.api_version, True, {"topics": refused}))
+    opening.memo = refused
+    return apply_edits(opening, edits)
+
+
+# ---- OffsetFetch
+
+cdef str ALL_TOPICS = "all topics"
+
+
+cdef int open_offset_fetch(Opening opening) except -1:
+    if opening.head.api_version >= FIRST_WITH_GROUPS:
+        return open_groups(opening)
+    cdef Mark* topics = find_top(opening, F_TOPICS)
+    cdef int array = <int>(topics - opening.marks.items)
+    cdef list edits = []
+    cdef list refused = []
+    if not group_allowed(opening, OPERATION_DESCRIBE, find_top(opening, F_GROUP_ID)):
+        if opening.treatment == WAIT:
+            return 0
+        if opening.head.api_version >= FIRST_TOP_LEVEL_ERROR:
+            return answer_offsets(opening, {"error_code": GROUP_AUTHORIZATION_FAILED})
+        refused = refuse_every_topic(opening, array, FETCH_RULE, GROUP_AUTHORIZATION_FAILED)
+        return answer_offsets(opening, {"topics": refused})
+    if topics.value < 0:
+        opening.memo = ALL_TOPICS
+        return 0
+    cdef int kept = refuse_topics(opening, array, FETCH_RULE, edits, refused)
+    if opening.treatment == WAIT or not refused:
+        return 0
+    if kept == 0:
+        return answer_offsets(opening, {"topics": refused})
+    opening.memo = refused
+    return apply_edits(opening, edits)
+
+
+cdef int answer_offsets(Opening opening, dict values) except -1:
+    return opening.answer_body(schema.build(OFFSET_FETCH, opening.head.api_version, True, values))
+
+
+cdef int open_groups(Opening opening) except -1:
+    """The memo: (refused groups' items, {group: [what its answers need, in the order asked]})."""
+    cdef Marks marks = opening.marks
+    cdef Mark* groups = find_top(opening, F_GROUPS)
+    cdef Mark* item
+    cdef int i = <int>(groups - marks.items) + 1, until = groups.until
+    cdef list edits = []
+    cdef list denied = []
+    cdef dict wanted = {}
+    while i < until:
+        item = &marks.items[i]
+        open_group(opening, i, edits, denied, wanted)
+        if opening.treatment == WAIT:
+            return 0
+        i = item.until
+    if not denied and not any([treatment is not None for asked in wanted.values() for treatment in asked]):
+        return 0
+    if not wanted:
+        return answer_offsets(opening, {"groups": denied})
+    if denied:
+        edits.append((groups.whole_at, groups.whole_length,
+                      build_count(groups.value - len(denied), is_flexible(OFFSET_FETCH, opening.head.api_version))))
+    opening.memo = (denied, wanted)
+    return apply_edits(opening, edits)
+
+
+cdef int open_group(Opening opening, int at, list edits, list denied, dict wanted) except -1:
+    cdef Mark* item = &opening.marks.items[at]
+    cdef Mark* group = find(opening, F_GROUP_ID, 1, at + 1, item.until)
+    cdef Mark* topics = find(opening, F_TOPICS, 1, at + 1, item.until)
+    cdef list refused = []
+    if not group_allowed(opening, OPERATION_DESCRIBE, group):
+        denied.append({"group_id": span(opening, group), "error_code": GROUP_AUTHORIZATION_FAILED})
+        edits.append((item.whole_at, item.whole_length, b""))
+        return 0
+    if topics.value < 0:
+        treatment = ALL_TOPICS
+    else:
+        refuse_topics(opening, <int>(topics - opening.marks.items), FETCH_RULE, edits, refused)
+        treatment = refused or None
+    wanted.setdefault(span(opening, group), []).append(treatment)
+    return 0
+
+
+cdef int answer_groups(Opening opening, object memo, list edits) except -1:
+    """A broker answers groups by id; one asked for twice is answered twice, in the order asked."""
+    cdef Marks marks = opening.marks
+    cdef Mark* groups = find_top(opening, F_GROUPS)
+    cdef Mark* item
+    cdef Mark* topics
+    cdef int i = <int>(groups - marks.items) + 1
+    denied, wanted = memo
+    wanted = {group: list(asked) for group, asked in wanted.items()}
+    while i < groups.until:
+        item = &marks.items[i]
+        asked = wanted.get(span(opening, find(opening, F_GROUP_ID, 1, i + 1, item.until)))
+        treatment = asked.pop(0) if asked else ALL_TOPICS
+        topics = find(opening, F_TOPICS, 1, i + 1, item.until)
+        if treatment == ALL_TOPICS:
+            answer_all_topics(opening, topics, "groups.topics", edits)
+        elif treatment is not None:
+            answer_with_refused(opening, topics, "groups.topics", treatment, edits)
+        i = item.until
+    return append_items(opening, groups, <int>groups.value, "groups", denied, edits)
+
+
+cdef int answer_all_topics(Opening opening, Mark* array, str path, list edits) except -1:
+    """Leaves out of an answer about all topics of a group those the client may not know of."""
+    cdef Marks marks = opening.marks
+    cdef Mark* item
+    cdef Mark* name
+    cdef int i = <int>(array - marks.items) + 1, kept = 0
+    while i < array.until:
+        item = &marks.items[i]
+        name = name_of(opening, i)
+        if topic_visible(opening, OPERATION_DESCRIBE, text(opening, name), name.length):
+            kept += 1
+        else:
+            edits.append((item.whole_at, item.whole_length, b""))
+        i = item.until
+    return append_items(opening, array, kept, path, [], edits)
+
+
+# ---- FindCoordinator
+
+cdef int open_find_coordinator(Opening opening) except -1:
+    cdef Marks marks = opening.marks
+    cdef int version = opening.head.api_version
+    cdef Mark* key_type = find_top(opening, F_KEY_TYPE)
+    cdef Mark* array
+    cdef Mark* key
+    cdef int kind = <int>key_type.value if key_type != NULL else KEY_GROUP
+    cdef int i, code
+    cdef list edits = []
+    cdef list refused = []
+    if version < FIRST_WITH_KEYS:
+        code = refuse_key(opening, kind, find_top(opening, F_KEY))
+        if code == 0 or opening.treatment == WAIT:
+            return 0
+        return opening.answer_body(schema.build(FIND_COORDINATOR, version, True, no_coordinator(None, code)))
+    array = find_top(opening, F_COORDINATOR_KEYS)
+    for i in range(<int>(array - marks.items) + 1, array.until):
+        key = &marks.items[i]
+        code = refuse_key(opening, kind, key)
+        if opening.treatment == WAIT:
+            return 0
+        if code != 0:
+            refused.append(no_coordinator(span(opening, key), code))
+            edits.append((key.whole_at, key.whole_length, b""))
+    if not refused:
+        return 0
+    if len(refused) == array.value:
+        return opening.answer_body(schema.build(FIND_COORDINATOR, version, True, {"coordinators": refused}))
+    edits.append((array.whole_at, array.whole_length,
+                  build_count(array.value - len(refused), is_flexible(FIND_COORDINATOR, version))))
+    opening.memo = refused
+    return apply_edits(opening, edits)
+
+
+cdef int refuse_key(Opening opening, int kind, Mark* key) except -1:
+    """0, or the error code for one key of a key type."""
+    if kind == KEY_GROUP:
+        return 0 if group_allowed(opening, OPERATION_DESCRIBE, key) else GROUP_AUTHORIZATION_FAILED
+    if kind == KEY_TRANSACTION:
+        return 0 if opening.allowed(RESOURCE_TRANSACTIONAL_ID, OPERATION_DESCRIBE, text(opening, key), key.length) \
+            else TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if kind == KEY_SHARE:
+        return 0 if cluster_allowed(opening, OPERATION_CLUSTER_ACTION) else CLUSTER_AUTHORIZATION_FAILED
+    return INVALID_REQUEST
+
+
+cdef dict no_coordinator(object key, int code):
+    answered = {"error_code": code, "error_message": COORDINATOR_TEXT.get(code), "node_id": -1, "host": "", "port": -1}
+    if key is not None:
+        answered["key"] = key
+    return answered
+
+
+cdef int answer_find_coordinator(Opening opening, object memo, list edits) except -1:
+    cdef Marks marks = opening.marks
+    cdef int version = opening.head.api_version
+    cdef Mark* array
+    cdef Mark* item
+    cdef int i, code
+    if version < FIRST_WITH_KEYS:
+        code = show_coordinator(opening, 0, 0, marks.count, edits)
+        if code != 0:
+            opening.answer_body(schema.build(FIND_COORDINATOR, version, True, no_coordinator(None, code)))
+        return 0
+    array = find_top(opening, F_COORDINATORS)
+    i = <int>(array - marks.items) + 1
+    while i < array.until:
+        item = &marks.items[i]
+        code = show_coordinator(opening, 1, i + 1, item.until, edits)
+        if code != 0:
+            key = span(opening, find(opening, F_KEY, 1, i + 1, item.until))
+            edits.append((item.whole_at, item.whole_length, schema.build_item(
+                FIND_COORDINATOR, version, True, "coordinators", no_coordinator(key, code))))
+        i = item.until
+    return append_items(opening, array, <int>array.value, "coordinators", memo or [], edits)
+
+
+cdef int show_coordinator(Opening opening, int depth, int first, int until, list edits) except -1:
+    """0, or the error to answer instead: a node without an address on this listener is no coordinator to a client."""
+    cdef Mark* node = find(opening, F_NODE_ID, depth, first, until)
+    cdef Mark* host = find(opening, F_HOST, depth, first, until)
+    cdef Mark* port = find(opening, F_PORT, depth, first, until)
+    cdef int error = <int>find(opening, F_ERROR_CODE, depth, first, until).value
+    if (error != 0 and host.length <= 0) or rewrite_address(opening, node, host, port, edits):
+        return 0
+    return error or COORDINATOR_NOT_AVAILABLE

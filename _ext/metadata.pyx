@@ -1,0 +1,203 @@
+# cython: wraparound=True
+"""Metadata (key 3, versions 0 to 11).
+
+Named topics need DESCRIBE each; a refused one answers 29 without partitions and is not asked for upstream. A request for
+all topics is answered with those the client may describe. Brokers appear only at this listener's addresses. Bit fields of
+authorized operations are computed from policy, for the broker's own speak of kproxy's account.
+
+Nothing is created for a client that may not create it. From v4 the request says whether topics may be created, and that is
+set to false unless the client may create every topic it names. Below v4 a broker creates whatever is named, so such a
+request is asked as "all topics", which creates nothing, and the answer is cut down to what was named; a topic that is not
+there answers 3.
+"""
+from libc.limits cimport INT_MIN
+from libc.stdint cimport int32_t
+from libc.string cimport memcmp
+
+from kproxy._ext.authorise cimport INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION
+from kproxy._ext.authorise cimport TopicRule, append_items, apply_edits, cluster_operations, cluster_visible, find
+from kproxy._ext.authorise cimport find_top, refuse_topics, rewrite_address, span, text, topic_operations, topic_visible
+from kproxy._ext.fields cimport F_ALLOW_AUTO_TOPIC_CREATION, F_BROKERS, F_CLUSTER_AUTHORIZED_OPERATIONS, F_HOST, F_NAME
+from kproxy._ext.fields cimport F_NODE_ID, F_PORT, F_TOPIC_AUTHORIZED_OPERATIONS, F_TOPIC_ID, F_TOPICS
+from kproxy._ext.opening cimport WAIT, Opening
+from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DESCRIBE
+from kproxy._ext.request cimport build_count
+from kproxy._ext.schema cimport Mark, Marks, is_flexible
+from kproxy._ext.wire cimport store_i32
+
+from kproxy._ext import schema
+
+cdef enum:
+    METADATA = 3
+    FIRST_WITH_NULL = 1         # null asks for all topics; in v0 an empty list does
+    FIRST_WITH_FLAG = 4         # allow_auto_topic_creation
+
+cdef TopicRule RULE = MetadataRule(OPERATION_DESCRIBE, None, {})
+cdef unsigned char[16] ZERO_ID      # zero from the start, as C has it
+
+
+cdef class MetadataRule(TopicRule):
+    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
+        return without_partitions(span(opening, name), code)
+
+
+cdef dict without_partitions(bytes name, int code):
+    return {"error_code": code, "name": name, "is_internal": False, "partitions": []}
+
+
+# The memo: (names the answer is cut down to or None, answer items to append). "All topics" is (ALL, []).
+cdef object ALL = "all"
+
+
+cdef int open_request(Opening opening) except -1:
+    cdef Mark* topics = find_top(opening, F_TOPICS)
+    cdef int version = opening.head.api_version
+    cdef int array = <int>(topics - opening.marks.items)
+    cdef list edits = []
+    cdef list refused = []
+    cdef int kept
+    if topics.value < 0 or (topics.value == 0 and version < FIRST_WITH_NULL):
+        opening.memo = (ALL, [])
+        return 0
+    if names_by_id(opening, topics):
+        return answer_invalid(opening, topics)
+    kept = refuse_topics(opening, array, RULE, edits, refused)
+    if opening.treatment == WAIT:
+        return 0
+    if version < FIRST_WITH_FLAG:
+        if (kept == 0 and refused and version < FIRST_WITH_NULL) or not may_create_all(opening, topics):
+            return ask_for_all(opening, topics, refused)
+    else:
+        forbid_creation(opening, topics, edits)
+    opening.memo = (None, refused) if refused else None
+    return apply_edits(opening, edits)
+
+
+cdef bint names_by_id(Opening opening, Mark* topics) noexcept:
+    """Whether a topic is asked for by id. Versions 10 and 11 have the field and no right use for it; a broker that took it
+    would answer for a topic nobody authorised."""
+    cdef Marks marks = opening.marks
+    cdef Mark* mark
+    cdef int i
+    for i in range(<int>(topics - marks.items) + 1, topics.until):
+        mark = &marks.items[i]
+        if mark.field == F_TOPIC_ID and memcmp(text(opening, mark), ZERO_ID, 16) != 0:
+            return True
+        if mark.field == F_NAME and mark.length < 0:
+            return True
+    return False
+
+
+cdef int answer_invalid(Opening opening, Mark* topics) except -1:
+    cdef Marks marks = opening.marks
+    cdef int i
+    items = []
+    for i in range(<int>(topics - marks.items) + 1, topics.until):
+        if marks.items[i].field == F_NAME:
+            items.append(without_partitions(span(opening, &marks.items[i]), INVALID_REQUEST))
+    return opening.answer_body(schema.build(METADATA, opening.head.api_version, True, {"topics": items}))
+
+
+cdef bint may_create_all(Opening opening, Mark* topics) except -1:
+    """Whether every topic named and allowed may be created. A hidden right to create is no refusal, so nothing is told."""
+    cdef Marks marks = opening.marks
+    cdef Mark* mark
+    cdef int i
+    if cluster_visible(opening, OPERATION_CREATE):
+        return True
+    for i in range(<int>(topics - marks.items) + 1, topics.until):
+        mark = &marks.items[i]
+        if (mark.field == F_NAME and topic_visible(opening, OPERATION_DESCRIBE, text(opening, mark), mark.length)
+                and not topic_visible(opening, OPERATION_CREATE, text(opening, mark), mark.length)):
+            return False
+    return True
+
+
+cdef int forbid_creation(Opening opening, Mark* topics, list edits) except -1:
+    cdef Mark* flag = find_top(opening, F_ALLOW_AUTO_TOPIC_CREATION)
+    if flag.value != 0 and not may_create_all(opening, topics):
+        edits.append((flag.whole_at, 1, b"\x00"))
+    return 0
+
+
+cdef int ask_for_all(Opening opening, Mark* topics, list refused) except -1:
+    cdef Marks marks = opening.marks
+    cdef Mark* mark
+    cdef int i
+    cdef dict wanted = {}
+    hidden = {item["name"] for item in refused}
+    for i in range(<int>(topics - marks.items) + 1, topics.until):
+        mark = &marks.items[i]
+        if mark.field == F_NAME and span(opening, mark) not in hidden:
+            wanted[span(opening, mark)] = True
+    opening.memo = (wanted, refused)
+    everything = build_count(-1 if opening.head.api_version >= FIRST_WITH_NULL else 0, False)
+    return apply_edits(opening, [(topics.whole_at, topics.whole_length + topics.length, everything)])
+
+
+cdef int open_response(Opening opening, object memo) except -1:
+    cdef list edits = []
+    cdef Mark* cluster = find_top(opening, F_CLUSTER_AUTHORIZED_OPERATIONS)
+    show_brokers(opening, find_top(opening, F_BROKERS), edits)
+    show_topics(opening, find_top(opening, F_TOPICS), memo or (None, []), edits)
+    if cluster != NULL and cluster.value != INT_MIN:
+        edits.append((cluster.whole_at, 4, number(cluster_operations(opening))))
+    return apply_edits(opening, edits)
+
+
+cdef bytes number(int value):
+    cdef unsigned char at[4]
+    store_i32(at, <int32_t>value)
+    return at[:4]
+
+
+cdef int show_brokers(Opening opening, Mark* brokers, list edits) except -1:
+    cdef Marks marks = opening.marks
+    cdef Mark* item
+    cdef int i = <int>(brokers - marks.items) + 1, kept = 0
+    while i < brokers.until:
+        item = &marks.items[i]
+        if rewrite_address(opening, find(opening, F_NODE_ID, 1, i + 1, item.until),
+                           find(opening, F_HOST, 1, i + 1, item.until), find(opening, F_PORT, 1, i + 1, item.until),
+                           edits):
+            kept += 1
+        else:
+            edits.append((item.whole_at, item.whole_length, b""))
+        i = item.until
+    return append_items(opening, brokers, kept, "brokers", [], edits)
+
+
+cdef int show_topics(Opening opening, Mark* topics, tuple memo, list edits) except -1:
+    """Each answered topic stays, goes, or becomes a refusal; what was refused or is missing is appended."""
+    cdef Marks marks = opening.marks
+    cdef Mark* item
+    cdef Mark* name
+    cdef int i = <int>(topics - marks.items) + 1, kept = 0
+    only, added = memo
+    missing = dict(only) if isinstance(only, dict) else {}
+    while i < topics.until:
+        item = &marks.items[i]
+        name = find(opening, F_NAME, 1, i + 1, item.until)
+        missing.pop(span(opening, name), None)
+        i = item.until
+        named = only is None or (only != ALL and span(opening, name) in only)
+        if not named and only != ALL:
+            edits.append((item.whole_at, item.whole_length, b""))
+        elif topic_visible(opening, OPERATION_DESCRIBE, text(opening, name), name.length):
+            show_operations(opening, item, name, edits)
+            kept += 1
+        else:
+            edits.append((item.whole_at, item.whole_length, b""))
+            if named:
+                # The policy changed while the broker answered; a topic that was named is never left out in silence.
+                added = [*added, without_partitions(span(opening, name), TOPIC_AUTHORIZATION_FAILED)]
+    added = [*added, *(without_partitions(absent, UNKNOWN_TOPIC_OR_PARTITION) for absent in missing)]
+    return append_items(opening, topics, kept, "topics", added, edits)
+
+
+cdef int show_operations(Opening opening, Mark* item, Mark* name, list edits) except -1:
+    cdef int at = <int>(item - opening.marks.items)
+    cdef Mark* asked = find(opening, F_TOPIC_AUTHORIZED_OPERATIONS, 1, at + 1, item.until)
+    if asked != NULL and asked.value != INT_MIN:
+        edits.append((asked.whole_at, 4, number(topic_operations(opening, text(opening, name), name.length))))
+    return 0

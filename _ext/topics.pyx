@@ -1,0 +1,155 @@
+# cython: wraparound=True
+"""ListOffsets, CreateTopics, InitProducerId.
+
+    2  ListOffsets 1-11        DESCRIBE on each topic, else 29 with offset and timestamp -1 on its partitions.
+                               replica_id becomes -1: a follower's id would see beyond the high watermark
+    19 CreateTopics 2-7        CREATE on the cluster or on each topic, else 29; 44 with the request where an approval is
+                               asked for. From v5 an answer shows a topic's configs only with DESCRIBE_CONFIGS on it
+    22 InitProducerId 0-5      WRITE on the transactional id, else 53; without one IDEMPOTENT_WRITE on the cluster or
+                               WRITE on any topic, else 31
+"""
+from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST, POLICY_VIOLATION
+from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, TopicRule
+from kproxy._ext.authorise cimport append_items, apply_edits, cluster_visible, find, find_top, is_internal
+from kproxy._ext.authorise cimport refuse_topics, span, text, topic_visible
+from kproxy._ext.fields cimport F_ERROR_CODE, F_NAME, F_REPLICA_ID, F_TOPICS, F_TRANSACTIONAL_ID
+from kproxy._ext.opening cimport WAIT, Opening
+from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, EFFECT_DENY, OPERATION_ALTER, OPERATION_CREATE
+from kproxy._ext.policy_table cimport OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS, OPERATION_IDEMPOTENT_WRITE
+from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_ANY_TOPIC, RESOURCE_TOPIC, RESOURCE_TRANSACTIONAL_ID
+from kproxy._ext.policy_table cimport Cell
+from kproxy._ext.schema cimport Mark, Marks
+
+from kproxy._ext import schema
+
+cdef enum:
+    LIST_OFFSETS = 2
+    CREATE_TOPICS = 19
+    INIT_PRODUCER_ID = 22
+    FIRST_WITH_CONFIGS = 5
+
+cdef bytes MINUS_ONE = b"\xff\xff\xff\xff"
+cdef TopicRule OFFSETS_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {
+    "timestamp": -1, "offset": -1, "leader_epoch": -1})
+cdef TopicRule CREATE_RULE = CreateRule(OPERATION_CREATE, None, {})
+
+
+cdef int open_request(Opening opening) except -1:
+    if opening.head.api_key == INIT_PRODUCER_ID:
+        return open_init_producer_id(opening)
+    cdef bint creates = opening.head.api_key == CREATE_TOPICS
+    cdef int topics = <int>(find_top(opening, F_TOPICS) - opening.marks.items)
+    cdef Mark* replica = find_top(opening, F_REPLICA_ID)
+    cdef list edits = []
+    cdef list refused = []
+    cdef int kept = refuse_topics(opening, topics, CREATE_RULE if creates else OFFSETS_RULE, edits, refused)
+    if opening.treatment == WAIT:
+        return 0
+    if refused and kept == 0:
+        return opening.answer_body(schema.build(opening.head.api_key, opening.head.api_version, True,
+                                                {"topics": refused}))
+    if not creates and replica.value != -1:
+        edits.append((replica.whole_at, 4, MINUS_ONE))
+    opening.memo = refused or None
+    return apply_edits(opening, edits)
+
+
+cdef int open_response(Opening opening, object memo) except -1:
+    cdef list edits = []
+    cdef Mark* topics
+    if opening.head.api_key == INIT_PRODUCER_ID:
+        return 0
+    if opening.head.api_key == CREATE_TOPICS and opening.head.api_version >= FIRST_WITH_CONFIGS:
+        hide_configs(opening, edits)
+    if memo is not None:
+        topics = find_top(opening, F_TOPICS)
+        append_items(opening, topics, <int>topics.value, "topics", memo, edits)
+    return apply_edits(opening, edits)
+
+
+# ---- CreateTopics
+
+cdef class CreateRule(TopicRule):
+    """CREATE on the cluster is CREATE on every topic, save where a rule of its own forbids the topic or asks for people."""
+
+    cdef int decide(self, Opening opening, Mark* name) except -1:
+        cdef Cell* cell
+        if is_internal(text(opening, name), name.length):
+            if span(opening, name) == b"__cluster_metadata":
+                return INVALID_REQUEST
+            if not cluster_visible(opening, OPERATION_ALTER):
+                return TOPIC_AUTHORIZATION_FAILED
+        cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length, opening.now)
+        if cell.effect == EFFECT_DENY and not (<object>cell.verdict).rule \
+                and cluster_visible(opening, OPERATION_CREATE):
+            return 0
+        cell = opening.decide(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length)
+        if cell.effect == EFFECT_ALLOW:
+            return 0
+        return POLICY_VIOLATION if cell.effect == EFFECT_ASK else TOPIC_AUTHORIZATION_FAILED
+
+    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
+        cdef Cell* cell
+        message = "Authorization failed."
+        if code == INVALID_REQUEST:
+            message = "Creation of internal topic __cluster_metadata is prohibited."
+        elif not is_internal(text(opening, name), name.length):
+            cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length,
+                                         opening.now)
+            message = opening.refusal_text(cell)
+        return {"name": span(opening, name), "error_code": code, "error_message": message, "num_partitions": -1,
+                "replication_factor": -1, "configs": []}
+
+
+cdef int hide_configs(Opening opening, list edits) except -1:
+    """As a broker answers who may create a topic and not read its configs: 29 in the tag, counts unknown, no configs."""
+    cdef Marks marks = opening.marks
+    cdef Mark* topics = find_top(opening, F_TOPICS)
+    cdef Mark* item
+    cdef Mark* name
+    cdef int i = <int>(topics - marks.items) + 1, n = 0
+    answer = None
+    while i < topics.until:
+        item = &marks.items[i]
+        name = find(opening, F_NAME, 1, i + 1, item.until)
+        if (find(opening, F_ERROR_CODE, 1, i + 1, item.until).value == 0
+                and not topic_visible(opening, OPERATION_DESCRIBE_CONFIGS, text(opening, name), name.length)):
+            if answer is None:
+                answer = schema.parse(CREATE_TOPICS, opening.head.api_version, True,
+                                      opening.data[opening.body:opening.length])["topics"]
+            answer[n].update(topic_config_error_code=TOPIC_AUTHORIZATION_FAILED, num_partitions=-1,
+                             replication_factor=-1, configs=[])
+            edits.append((item.whole_at, item.whole_length,
+                          schema.build_item(CREATE_TOPICS, opening.head.api_version, True, "topics", answer[n])))
+        i = item.until
+        n += 1
+    return 0
+
+
+# ---- InitProducerId
+
+cdef int open_init_producer_id(Opening opening) except -1:
+    cdef Mark* transaction = find_top(opening, F_TRANSACTIONAL_ID)
+    cdef int code = TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if transaction.length >= 0:
+        if opening.allowed(RESOURCE_TRANSACTIONAL_ID, OPERATION_WRITE, text(opening, transaction),
+                           transaction.length):
+            return 0
+    else:
+        code = CLUSTER_AUTHORIZATION_FAILED
+        if may_be_idempotent(opening):
+            return 0
+    if opening.treatment == WAIT:
+        return 0
+    return opening.answer_body(schema.build(INIT_PRODUCER_ID, opening.head.api_version, True, {
+        "error_code": code, "producer_id": -1, "producer_epoch": -1}))
+
+
+cdef bint may_be_idempotent(Opening opening) except -1:
+    """A topic that may be written after an approval counts: the id alone writes nothing, and the write itself will ask."""
+    cdef const unsigned char* nameless = b""
+    if cluster_visible(opening, OPERATION_IDEMPOTENT_WRITE):
+        return True
+    if opening.table.look_up(RESOURCE_ANY_TOPIC, OPERATION_WRITE, nameless, 0, opening.now).effect == EFFECT_ASK:
+        return True
+    return opening.allowed(RESOURCE_ANY_TOPIC, OPERATION_WRITE, nameless, 0)
