@@ -286,7 +286,7 @@ cdef class ClientHalf(Half):
         if self.transport is not None:
             self.transport.close()
 
-    def close(self, str cause):
+    def close(self, cause):
         """From outside: drain, kill, expiry, idleness."""
         self.session.close(cause)
         self.after_events()

@@ -461,11 +461,11 @@ cdef class Session:
             self.slots.pop()
         return 0
 
-    cpdef close(self, str cause):
+    cpdef close(self, object cause):
         """The first cause stands. What is already bound for the client still goes out."""
         if self.state != CLOSED:
             self.state = CLOSED
-            self.cause = cause
+            self.cause = str(cause)
             self.waiting = None
 
     def unanswered(self):

@@ -227,7 +227,7 @@ cdef int write_length(bytearray out, object field, int version, bint flexible, i
     elif length is None:
         out += b"\xff" * size
     else:
-        if length >= 1 << (size * 8 - 1):
+        if length >= 1LL << (size * 8 - 1):
             raise ValueError(f"{field.name} is too long")
         out += (<object>length).to_bytes(size, "big")
     return 0

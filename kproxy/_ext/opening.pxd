@@ -71,7 +71,7 @@ cdef class Opening:
     cdef list segments                      # REPLACE: whole frame, size included, for writelines
     cdef bytes answer                       # ANSWER: whole response frame, size included
     cdef object memo
-    cdef str cause                          # CLOSE: a CloseCause value. With REPLACE: close once it is written (acks=0)
+    cdef object cause                       # CLOSE: a CloseCause value. With REPLACE: close once it is written (acks=0)
     cdef list wanted                        # WAIT: ApprovalWanted values not in ``asked``
     cdef list denials                       # [(operation, resource, name, Verdict)] for audit; observe-mode "would" ones too
     cdef list refused_records               # [(topic, partition, message, {rule: count})] of batches a guard or mask refused

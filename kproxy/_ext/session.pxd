@@ -52,7 +52,7 @@ cdef class Lane:
 
 cdef class Session:
     cdef readonly int state
-    cdef readonly str cause
+    cdef readonly str cause                 # a CloseCause value
     cdef readonly object facts              # kproxy.model.access.Facts once known
     cdef readonly object waiting            # a ticket: ("token", mechanism, payload) | ("broker",) | ("approval", [wanted])
                                             # | ("versions",)
@@ -96,4 +96,4 @@ cdef class Session:
     cdef int answer(self, bytes frame, double now) except -1
     cdef int release_answers(self, double now) except -1
     cdef int tell(self) except -1
-    cpdef close(self, str cause)
+    cpdef close(self, object cause)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from kproxy._ext import playbook
 from kproxy._ext.ledger import Counters, Ledger
+from kproxy._ext.login import advertised
 from kproxy._ext.opening import Addresses
 from kproxy._ext.session import Epoch, Session
 from kproxy.model.access import ApprovalWanted, Facts, Principal, Verdict
 from kproxy.model.spool import INTENT, NOTES, OUTCOME, READ, walk_notes
 from tests.support.frames import batch, read_request, read_response, request, response, split
 
-BROKER = {0: (0, 12), 1: (4, 12), 3: (0, 12), 18: (0, 4), 10: (0, 6), 2: (1, 10)}
+BROKER = advertised({0: (0, 12), 1: (4, 12), 3: (0, 12), 18: (0, 4), 10: (0, 6), 2: (1, 10)})
 FACTS = Facts(principal=Principal(name="corp:job", issuer="corp", subject="job"), mechanism="OAUTHBEARER", listener="public")
 NOW = 1_000.0
 
@@ -124,8 +126,6 @@ def test_versions_are_the_intersection_of_broker_proxy_and_caps():
     stage = Stage(Rules())
     frame = request(18, 3, 1, {"client_software_name": "librdkafka", "client_software_version": "2.6.0"})
     assert stage.client(frame) == [("wait", ("versions",)), ("held", frame)]
-    from kproxy._ext.login import advertised
-
     stage.session.resume_versions(advertised({0: (3, 13), 1: (4, 18), 3: (0, 13), 18: (0, 5), 10000: (0, 1), 32767: (0, 0)}))
     [(side, answer)] = stage.client(frame)
     body = read_response(18, 3, answer)[1]
@@ -390,8 +390,6 @@ def test_an_expired_session_is_closed_at_its_next_request():
     stage.session.resume_versions(BROKER)
     stage.client(request(17, 1, 1, {"mechanism": "PLAIN"}))
     stage.client(request(36, 1, 2, {"auth_bytes": b"x"}))
-    import msgspec
-
     stage.session.resume_login(msgspec.structs.replace(FACTS, expires_at=NOW + 10), NOW)
     stage.session.resume_broker(BROKER, NOW)
     playbook.take_actions(stage.session)
