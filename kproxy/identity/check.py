@@ -82,6 +82,9 @@ def check_address(url: str) -> str:
     """What is wrong with an address that keys are to be fetched from, or an empty string. Plain http is for loopback
     only.
     """
+    # A sign that two parsers of addresses may read differently has no business in one that decides who gets in.
+    if not url.isprintable() or " " in url or "\\" in url:
+        return "is no address"
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port

@@ -112,6 +112,8 @@ def parse_plain(message: bytes) -> PlainMessage:
         raise build_refusal("sasl_malformed", "PLAIN needs a user name and a password")
     if len(username) > MAX_NAME or len(authzid) > MAX_NAME:
         raise build_refusal("sasl_malformed", "the user name is too long")
+    if not username.isprintable():
+        raise build_refusal("sasl_malformed", "the user name holds a control character")
     if authzid and authzid != username:
         raise build_refusal("authzid_refused")
     return PlainMessage(authzid, username, password)

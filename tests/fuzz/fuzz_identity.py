@@ -1,4 +1,4 @@
-"""Invariant: any bytes give a value or a TokenRefused of the table that quotes no token; a token harmed is a token refused.
+"""Invariant: any bytes give a value or a TokenRefused of the table that quotes no token; harm is never accepted.
 
     python -m tests.fuzz.fuzz_identity --seconds 30 [--seed 1]
 

@@ -109,7 +109,8 @@ def test_addresses(url: str):
 @pytest.mark.parametrize("url", [
     "http://idp.example.com", "http://127.0.0.1.evil.com", "ftp://a", "idp", "", "https://", "https://user:pw@idp",
     "https://a:x",
-    "http://localhost@evil.com", "https://a/#f", "file:///etc/passwd",
+    "http://localhost@evil.com", "http://localhost\\@evil.com", "https://a b", "https://a\n", "https://a/#f",
+    "file:///etc/passwd",
 ])
 def test_addresses_that_are_refused(url: str):
     assert check_address(url)

@@ -107,7 +107,7 @@ def test_plain():
 @pytest.mark.parametrize("message", [
     b"", b"\0", b"\0\0", b"user\0pass", b"\0user\0", b"\0\0pass", b"\0u\0p\0", b"a\0u\0p\0x", b"\0\xff\0p",
     b"\0u\0\xc3",
-    b"\0" + b"u" * 1025 + b"\0p",
+    b"\0" + b"u" * 1025 + b"\0p", b"\0u\n\0p", "\0u\u202e\0p".encode(),
 ])
 def test_plain_messages_that_are_malformed(message: bytes):
     assert refuse(parse_plain, message) == "sasl_malformed"
