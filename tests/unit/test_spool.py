@@ -1,4 +1,4 @@
-"""The spool: what is on disk when, what is refused when nothing more fits, and what a reader finds after a torn write."""
+"""The spool: what is on disk when, what is refused when nothing more fits, what a reader finds after a torn write."""
 
 from __future__ import annotations
 
