@@ -1,9 +1,10 @@
-"""An API module driven by hand: one request frame in, its treatment out; then the broker's answer to it. For tests, fuzz
-harnesses and benches of the modules without a session around them.
+"""The modules that authorise groups, topics and metadata, driven by hand: one request frame in, its treatment out; then the
+broker's answer to it. For tests and fuzz harnesses of the modules without a session around them.
 """
+from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
-from kproxy._ext cimport fetch, groups, metadata, produce, topics
+from kproxy._ext cimport groups, metadata, topics
 from kproxy._ext.chunk cimport Chunk, take_chunk
 from kproxy._ext.opening cimport Addresses, Opening
 from kproxy._ext.policy_table cimport PolicyTable
@@ -12,27 +13,23 @@ from kproxy._ext.request cimport HEAD_OK, walk_request_head, walk_response_head
 from kproxy.errors import WireError
 
 cdef tuple TREATMENTS = ("forward", "replace", "answer", "wait", "close")
-cdef dict MODULES = {0: "produce", 1: "fetch", 2: "topics", 3: "metadata", 8: "groups", 9: "groups", 10: "groups",
-                     11: "groups", 12: "groups", 13: "groups", 14: "groups", 19: "topics", 22: "topics"}
 
 
-cdef int call(str module, bint response, Opening opening, object memo) except -1:
-    if module == "produce":
-        return produce.open_response(opening, memo) if response else produce.open_request(opening)
-    if module == "fetch":
-        return fetch.open_response(opening, memo) if response else fetch.open_request(opening)
-    if module == "metadata":
+cdef int call(bint response, Opening opening, object memo) except -1:
+    cdef int api = opening.head.api_key
+    if api == 3:
         return metadata.open_response(opening, memo) if response else metadata.open_request(opening)
-    if module == "topics":
+    if api in (2, 19, 22):
         return topics.open_response(opening, memo) if response else topics.open_request(opening)
-    return groups.open_response(opening, memo) if response else groups.open_request(opening)
+    if 8 <= api <= 14:
+        return groups.open_response(opening, memo) if response else groups.open_request(opening)
+    raise WireError(f"api {api} is not opened here")
 
 
 cdef class Opened:
     """One connection's opening. ``decide`` is what PolicyTable takes."""
     cdef Opening opening
     cdef object memo
-    cdef object module
     cdef object head
     cdef readonly list denials
     cdef readonly object cause
@@ -55,23 +52,22 @@ cdef class Opened:
             raise WireError("head")
         self.opening.body = self.opening.head.body
         self.head = (self.opening.head.api_key, self.opening.head.api_version, self.opening.head.correlation)
-        self.module = MODULES.get(self.opening.head.api_key)
-        if self.module is None or not self.opening.walk(False):
+        if not self.opening.walk(False):
             raise WireError("body")
-        call(self.module, False, self.opening, None)
+        call(False, self.opening, None)
         self.memo = self.opening.memo
         return self.result(frame)
 
     def response(self, bytes frame not None, double now=0):
         """The same for the broker's answer to the request before."""
-        cdef int correlation = 0
+        cdef int32_t correlation = 0
         cdef Chunk chunk = self.fill(frame, now)
         self.opening.head.api_key, self.opening.head.api_version, self.opening.head.correlation = self.head
         self.opening.body = walk_response_head(self.opening.head.api_key, self.opening.head.api_version,
                                                self.opening.data, self.opening.length, &correlation)
         if self.opening.body < 0 or not self.opening.walk(True):
             raise WireError("body")
-        call(self.module, True, self.opening, self.memo)
+        call(True, self.opening, self.memo)
         return self.result(frame)
 
     cdef Chunk fill(self, bytes frame, double now):
