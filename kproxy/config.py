@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from kproxy import config_checks
 from kproxy.config_values import (
@@ -198,7 +198,7 @@ class _Reader:
     def _credential(self, value: Value) -> settings.Credential:
         section = Section(value)
         target = section.section("for")
-        mechanism = section.take("mechanism", upstream_mechanism, "PLAIN")
+        mechanism: Literal["NONE", "PLAIN"] = section.take("mechanism", upstream_mechanism, "PLAIN")
         username = section.optional("username", some_text)
         password = section.optional("password", self.secret)
         has_both = username is not None and password is not None

@@ -169,3 +169,11 @@ class Policy(msgspec.Struct, frozen=True):
     guards: tuple[Guard, ...] = ()
     approvals: tuple[Approval, ...] = ()
     declared: tuple[str, ...] = ()
+
+    def allows(self) -> list[Allow]:
+        """The allows of every role."""
+        return [rule for role in self.roles for rule in role.allow]
+
+    def record_rules(self) -> list[Mask | Guard]:
+        """The rules that look into records."""
+        return [*self.masks, *self.guards]

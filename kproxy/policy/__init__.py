@@ -6,7 +6,7 @@ why.
 
 from kproxy.policy.check import check
 from kproxy.policy.decide import Decider, compile
-from kproxy.policy.explain import explain
+from kproxy.policy.explain import Explanation, explain
 from kproxy.policy.load import load
 
-__all__ = ["Decider", "check", "compile", "explain", "load"]
+__all__ = ["Decider", "Explanation", "check", "compile", "explain", "load"]

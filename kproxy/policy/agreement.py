@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from kproxy.errors import Problem
-from kproxy.model.policy import Condition, Guard, Mask, Place, Policy
+from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Place, Policy
 from kproxy.policy import globs
 from kproxy.policy.expressions import GRANT_NAMES, compile_text
 
@@ -22,7 +22,8 @@ def conditions(policy: Policy) -> Iterator[tuple[str, Condition]]:
         for rule in role.allow:
             if rule.when is not None:
                 yield rule.name, rule.when
-    for other in (*policy.forbid, *policy.masks, *policy.guards, *policy.approvals):
+    others: list[Forbid | Mask | Guard | Approval] = [*policy.forbid, *policy.record_rules(), *policy.approvals]
+    for other in others:
         if other.when is not None:
             yield other.name, other.when
     for approval in policy.approvals:
@@ -42,13 +43,10 @@ def check_agreement(policy: Policy) -> list[Problem]:
 
 
 def _names(policy: Policy) -> Iterator[Problem]:
-    allows = [rule for role in policy.roles for rule in role.allow]
-    groups: tuple[tuple[str, Iterable[tuple[str, Place]]], ...] = (
-        ("role", [(role.name, role.at) for role in policy.roles]),
-        ("rule", [(rule.name, rule.at) for rule in
-                  (*allows, *policy.forbid, *policy.masks, *policy.guards, *policy.approvals)]),
-    )
-    for what, named in groups:
+    rules: list[Allow | Forbid | Mask | Guard | Approval] = [
+        *policy.allows(), *policy.forbid, *policy.record_rules(), *policy.approvals]
+    for what, named in (("role", [(role.name, role.at) for role in policy.roles]),
+                        ("rule", [(rule.name, rule.at) for rule in rules])):
         seen: dict[str, Place] = {}
         for name, at in named:
             if name and name in seen:
@@ -94,7 +92,7 @@ def _label_names(policy: Policy) -> Iterator[Problem]:
 def _actions(policy: Policy) -> Iterator[Problem]:
     """Two rules that may meet on one topic must agree on what is done to one field and where they look."""
     rules: dict[str, list[Mask | Guard]] = {}
-    for rule in (*policy.masks, *policy.guards):
+    for rule in policy.record_rules():
         for pattern in rule.topics:
             rules.setdefault(pattern, []).append(rule)
     seen: set[tuple[str, str]] = set()
@@ -109,7 +107,7 @@ def _actions(policy: Policy) -> Iterator[Problem]:
 
 
 def _clashes(one: Mask | Guard, other: Mask | Guard) -> Iterator[Problem]:
-    at = max(one.at, other.at, key=lambda place: (place.file, place.line))
+    at = one.at if (one.at.file, one.at.line) > (other.at.file, other.at.line) else other.at
     names = " and ".join(sorted((repr(one.name), repr(other.name))))
     if one.detect and other.detect and set(one.parts) != set(other.parts):
         yield problem(f"{names} look at different parts of the same records, which is not supported yet", at)
@@ -119,6 +117,7 @@ def _clashes(one: Mask | Guard, other: Mask | Guard) -> Iterator[Problem]:
         for second in other.fields:
             shorter = min(len(path), len(second))
             if path[:shorter] == second[:shorter]:
-                yield problem(f"{names} do two things to the field {'.'.join(max(path, second, key=len))}", at)
+                inner = path if len(path) > len(second) else second
+                yield problem(f"{names} do two things to the field {'.'.join(inner)}", at)
     for entity in sorted(set(one.detect) & set(other.detect)):
         yield problem(f"{names} do two things to {entity}", at)

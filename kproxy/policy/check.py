@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kproxy.errors import Problem
-from kproxy.model.policy import ALL, Allow, Forbid, Guard, Mask, Policy
+from kproxy.model.policy import ALL, Allow, Approval, Forbid, Guard, Mask, Policy
 from kproxy.model.settings import Config
 from kproxy.policy import globs
 from kproxy.policy.agreement import conditions, problem
@@ -41,7 +41,8 @@ def _constants(policy: Policy) -> Iterator[Problem]:
         for rule in role.allow:
             if rule.when is not None and _constant(rule.when.text) not in (True, "varies"):
                 yield problem("the rule can never fire: its condition is never true", rule.when.at)
-    for other in (*policy.forbid, *policy.masks, *policy.guards, *policy.approvals):
+    others: list[Forbid | Mask | Guard | Approval] = [*policy.forbid, *policy.record_rules(), *policy.approvals]
+    for other in others:
         if other.when is not None and _constant(other.when.text) is False:
             yield problem(f"{other.name!r} can never fire: its condition is always false", other.when.at)
     for approval in policy.approvals:
@@ -77,7 +78,7 @@ def _dead_operations(rule: Allow, pattern: str, covering: list[Forbid]) -> Itera
 def _unreachable_records(policy: Policy) -> Iterator[Problem]:
     """Masks and guards whose records nobody can read or write, or only those whom they spare."""
     access = {direction: _Access(policy, operation) for direction, operation in _OPERATION.items()}
-    for rule in (*policy.masks, *policy.guards):
+    for rule in policy.record_rules():
         spared = frozenset(rule.except_roles) if isinstance(rule, Mask) else frozenset()
         if not any(access[direction].is_possible(rule, spared) for direction in rule.directions):
             whom = "any role but those it excepts" if spared else "any role"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from kproxy.errors import PolicyError, Problem
@@ -78,7 +79,7 @@ class _Reader:
             for value in section.values(key):
                 self._add(key, value.convert(convert, None))
         for name, value, _ in section.named("roles"):
-            self._add("roles", value.convert(lambda found, name=name: _role(name, found), None))
+            self._add("roles", value.convert(partial(_role, name), None))
         self.parts["declared"] += section.take("declared", tuple_of(some_text), ())
         section.not_yet("quotas", "quotas")
         section.close()
@@ -104,7 +105,8 @@ def _topic(value: Value) -> TopicEntry:
 
 def _role(name: str, value: Value) -> Role:
     section = Section(value)
-    groups, members = section.need("members", _members, ((), None))
+    nobody: tuple[tuple[str, ...], Condition | None] = ((), None)
+    groups, members = section.need("members", _members, nobody)
     allow = tuple(_allow(f"{name}.allow[{index}]", found) for index, found in enumerate(section.values("allow")))
     section.close()
     return Role(name, groups, members, allow, place(value))
@@ -114,14 +116,14 @@ def _members(value: Value) -> tuple[tuple[str, ...], Condition | None]:
     if value.kind() == "text":
         return (), condition(SESSION_NAMES)(value)
     section = Section(value)
-    groups = section.need("groups", tuple_of(some_text), ())
+    groups: tuple[str, ...] = section.need("groups", tuple_of(some_text), ())
     section.close()
     return groups, None
 
 
 def _allow(name: str, value: Value) -> Allow:
     section = Section(value)
-    operations = section.need("operations", tuple_of(operation), ())
+    operations: tuple[str, ...] = section.need("operations", tuple_of(operation), ())
     resources = take_resources(section, operations)
     rule = Allow(
         name=section.take("name", some_text, name),
@@ -137,7 +139,7 @@ def _allow(name: str, value: Value) -> Allow:
 
 def _forbid(value: Value) -> Forbid:
     section = Section(value)
-    operations = section.need("operations", tuple_of(operation), ())
+    operations: tuple[str, ...] = section.need("operations", tuple_of(operation), ())
     resources = take_resources(section, operations)
     rule = Forbid(
         name=section.need("name", some_text, ""),
@@ -205,7 +207,7 @@ def _guard(value: Value) -> Guard:
 
 def _approval(value: Value) -> Approval:
     section = Section(value)
-    operations = section.need("operations", tuple_of(operation), ())
+    operations: tuple[str, ...] = section.need("operations", tuple_of(operation), ())
     approvers = section.section("approvers")
     role, quorum = "", 1
     if approvers is None:

@@ -104,5 +104,6 @@ def _detectors(guards: list[Guard], masks: list[Mask]) -> tuple[DetectRule, ...]
 
 
 def _parts(guards: list[Guard], masks: list[Mask]) -> tuple[Part, ...]:
-    named = {part for rule in (*guards, *masks) if rule.detect for part in rule.parts}
+    rules: list[Mask | Guard] = [*guards, *masks]
+    named = {part for rule in rules if rule.detect for part in rule.parts}
     return cast("tuple[Part, ...]", tuple(part for part in _PARTS if part in named)) or ("value", "headers")

@@ -1,0 +1,147 @@
+"""``kproxy check``: the configuration and the policy resolved, and every problem of both in one run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from kproxy import policy as policies
+from kproxy.config import examine_config, read_policy
+from kproxy.errors import ConfigError, PolicyError, Problem
+from kproxy.model.policy import Guard, Mask, Policy, Resources
+from kproxy.model.settings import Config
+
+
+class Examined(msgspec.Struct, frozen=True):
+    """What could be read, and everything that is wrong with it."""
+
+    config: Config | None
+    policy: Policy | None
+    problems: list[Problem]
+
+
+def examine(path: Path) -> Examined:
+    """Reads the configuration at ``path`` and the policy it names, as far as either can be read."""
+    try:
+        source = path.read_bytes()
+    except OSError as error:
+        return Examined(None, None, [Problem(f"cannot be read: {error.strerror}", str(path))])
+    config, problems = examine_config(source, str(path), path.resolve().parent, dict(os.environ))
+    policy = None
+    if config is not None and config.policy_path:
+        try:
+            policy = policies.load(read_policy(config.policy_path))
+            problems = [*problems, *policies.check(policy, config)]
+        except (ConfigError, PolicyError) as error:
+            problems = [*problems, *error.problems]
+    return Examined(config, policy, problems)
+
+
+def register(app: typer.Typer) -> None:
+    @app.command()
+    def check(
+        config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("kproxy.yaml"),
+        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    ) -> None:
+        """Resolve configuration and policy and report every problem. Exit 1 if there is any."""
+        examined = examine(config)
+        if as_json:
+            typer.echo(msgspec.json.encode(summary(examined)).decode())
+        else:
+            typer.echo("\n".join(lines(examined)))
+        raise typer.Exit(1 if examined.problems else 0)
+
+
+def summary(examined: Examined) -> dict[str, Any]:
+    """The resolved node without its secrets."""
+    return {
+        "ok": not examined.problems,
+        "problems": [
+            {"file": problem.file, "line": problem.line, "path": problem.path, "message": problem.message}
+            for problem in examined.problems
+        ],
+        "listeners": _listeners(examined.config),
+        "policy": _rules(examined.policy),
+    }
+
+
+def _listeners(config: Config | None) -> list[dict[str, Any]]:
+    if config is None:
+        return []
+    return [
+        {
+            "name": listener.name,
+            "bind": f"{listener.host}:{listener.port}",
+            "cluster": listener.cluster,
+            "brokers": f"{listener.advertise.first_broker}-{listener.advertise.last_broker} at "
+                       f"{listener.advertise.host}:{listener.advertise.first_port}+",
+            "authenticate": list(listener.authenticate),
+            "mode": listener.mode,
+        }
+        for listener in config.listeners.values()
+    ]
+
+
+def _rules(policy: Policy | None) -> dict[str, Any] | None:
+    if policy is None:
+        return None
+    return {
+        "version": policy.version,
+        "topics": len(policy.topics),
+        "roles": [role.name for role in policy.roles],
+        "rules": [
+            *({"kind": "allow", "name": rule.name, "operations": rule.operations, "resources": _words(rule.resources),
+               "condition": rule.when.text if rule.when else ""} for rule in policy.allows()),
+            *({"kind": "forbid", "name": rule.name, "operations": rule.operations,
+               "resources": _words(rule.resources), "condition": rule.when.text if rule.when else ""}
+              for rule in policy.forbid),
+            *({"kind": "approval", "name": rule.name, "operations": rule.operations, "resources": rule.topics,
+               "condition": f"unless {rule.unless.text}" if rule.unless else ""} for rule in policy.approvals),
+        ],
+        "records": [_record_rule(rule) for rule in policy.record_rules()],
+    }
+
+
+def _words(resources: Resources) -> list[str]:
+    return [f"{kind} {pattern}" if kind != "cluster" else "cluster"
+            for kind in resources.kinds() for pattern in resources.patterns(kind)]
+
+
+def lines(examined: Examined) -> list[str]:
+    """The same for people: one line for each thing in force, then the problems."""
+    found = summary(examined)
+    out = [f"listener {row['name']}: {row['bind']} to {row['cluster']}, brokers {row['brokers']},"
+           f" {'+'.join(row['authenticate'])}, {'enforcing' if row['mode'] == 'enforce' else 'OBSERVING ONLY'}"
+           for row in found["listeners"]]
+    if found["policy"] is not None:
+        out += [f"{row['kind']} {row['name']}: {', '.join(row['operations'])} on {', '.join(row['resources'])}"
+                + (f" when {row['condition']}" if row["condition"] else "") for row in found["policy"]["rules"]]
+        out += [f"{row['kind']} {row['name']}: {', '.join((*row['fields'], *row['detect']))} {row['action']}"
+                f" in {', '.join(row['topics'])}, {' and '.join(row['directions'])}"
+                + (f", except {', '.join(row['except_roles'])}" if row["except_roles"] else "")
+                for row in found["policy"]["records"]]
+    out += [str(problem) for problem in examined.problems]
+    if examined.problems:
+        out.append(f"{len(examined.problems)} problem{'s' if len(examined.problems) > 1 else ''}")
+    elif found["policy"] is not None:
+        out.append(f"good: policy {found['policy']['version']}")
+    return out
+
+
+def _record_rule(rule: Mask | Guard) -> dict[str, Any]:
+    return {
+        "kind": type(rule).__name__.lower(),
+        "name": rule.name,
+        "topics": rule.topics,
+        "directions": rule.directions,
+        "fields": [".".join(path) for path in rule.fields] if isinstance(rule, Mask) else [],
+        "detect": rule.detect,
+        "parts": rule.parts,
+        "action": rule.action.kind if isinstance(rule, Mask) else "block",
+        "except_roles": rule.except_roles if isinstance(rule, Mask) else (),
+        "condition": rule.when.text if rule.when else "",
+    }

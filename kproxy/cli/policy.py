@@ -1,0 +1,105 @@
+"""``kproxy policy``: what a policy would decide, and why."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from kproxy import policy as policies
+from kproxy.config import load_config, read_policy
+from kproxy.model.access import Access, Client, Facts, Principal
+from kproxy.model.policy import LEGAL_OPERATIONS
+
+Pairs = Annotated[list[str], typer.Option(help="A fact as KEY=VALUE; may be given again.")]
+
+
+def register(app: typer.Typer) -> None:
+    group = typer.Typer(no_args_is_help=True, help="What a policy would decide, and why.")
+    group.command("explain")(explain)
+    app.add_typer(group, name="policy")
+
+
+def explain(
+    operation: Annotated[str, typer.Option(help="Kafka's ACL operation in lower case.")],
+    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("kproxy.yaml"),
+    principal: Annotated[str, typer.Option(help="The principal's name.")] = "somebody",
+    issuer: Annotated[str, typer.Option(help="Alias of the issuer.")] = "",
+    groups: Annotated[str, typer.Option(help="Groups, separated by commas.")] = "",
+    attributes: Pairs = [],  # noqa: B006 - typer copies it
+    attested: Pairs = [],  # noqa: B006
+    declared: Pairs = [],  # noqa: B006
+    address: Annotated[str, typer.Option(help="The client's address.")] = "127.0.0.1",
+    listener: Annotated[str, typer.Option(help="The listener; the first one if not given.")] = "",
+    topic: Annotated[str, typer.Option(help="The topic asked about.")] = "",
+    consumer_group: Annotated[str, typer.Option("--group", help="The consumer group asked about.")] = "",
+    transactional_id: Annotated[str, typer.Option(help="The transactional id asked about.")] = "",
+    cluster: Annotated[bool, typer.Option(help="Ask about the cluster itself.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Decide one access by the policy on disk and show every rule that was looked at."""
+    settings = load_config(config)
+    decider = policies.compile(policies.load(read_policy(settings.policy_path)))
+    name = listener or next(iter(settings.listeners))
+    if name not in settings.listeners:
+        raise typer.BadParameter(f"no listener {name!r}")
+    facts = Facts(
+        principal=Principal(principal, issuer, principal, tuple(group for group in groups.split(",") if group),
+                            _pairs(attributes)),
+        mechanism="OAUTHBEARER", listener=name, attested=_pairs(attested), declared=_pairs(declared),
+        client=Client(address=address),
+    )
+    access = _access(operation, topic, consumer_group, transactional_id, cluster)
+    found = policies.explain(decider, facts, access, mode=settings.listeners[name].mode, now=time.time())
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+    else:
+        typer.echo("\n".join(_lines(found)))
+
+
+def _access(operation: str, topic: str, group: str, transactional_id: str, cluster: bool) -> Access:
+    possible = {"topic": topic, "group": group, "transactional_id": transactional_id,
+                "cluster": "kafka-cluster" if cluster else ""}
+    asked: list[tuple[Any, str]] = [(kind, name) for kind, name in possible.items() if name]
+    if len(asked) != 1:
+        raise typer.BadParameter("ask about one of --topic, --group, --transactional-id, --cluster")
+    kind, name = asked[0]
+    if operation not in LEGAL_OPERATIONS[kind]:
+        raise typer.BadParameter(f"{operation!r} does not exist on a {kind}; legal:"
+                                 f" {', '.join(sorted(LEGAL_OPERATIONS[kind]))}")
+    return Access(operation, kind, name)
+
+
+def _pairs(given: list[str]) -> dict[str, Any]:
+    found = {}
+    for pair in given:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise typer.BadParameter(f"{pair!r} is not KEY=VALUE")
+        found[key] = value
+    return found
+
+
+def _lines(found: policies.Explanation) -> list[str]:
+    verdict = found.verdict
+    observed = "" if verdict.would is None else f" (observing; enforcing would {verdict.would})"
+    lines = [
+        f"{verdict.effect}{observed}: {found.access.operation} on {found.access.resource} {found.access.name}"
+        + (f", by {verdict.rule}" if verdict.rule else "") + (f": {verdict.reason}" if verdict.reason else ""),
+        f"policy {found.policy_version}",
+        f"roles held: {', '.join(found.roles) or 'none'}",
+    ]
+    if found.labels:
+        lines.append("labels: " + ", ".join(f"{key}={value}" for key, value in sorted(found.labels.items())))
+    for rule in found.rules:
+        whose = "" if not rule.role else f" of role {rule.role} ({'held' if rule.held else 'not held'})"
+        condition = f"; condition {rule.outcome}: {rule.condition}" if rule.condition else ""
+        lines.append(f"  {rule.kind} {rule.name}{whose} at {rule.at.file}:{rule.at.line}{condition}")
+    for plan in found.plans:
+        hidden = [f"{'.'.join(rule.path)} {rule.action.kind} ({rule.rule})" for rule in plan.fields]
+        hidden += [f"{rule.entity} {rule.action.kind} ({rule.rule})" for rule in plan.detectors]
+        lines.append(f"records, {plan.direction}: {', '.join(hidden) or 'nothing is hidden; fields are counted'}")
+    return lines
