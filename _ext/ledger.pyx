@@ -22,21 +22,21 @@ cdef enum:
 cdef class Flow:
     cdef int add(self, int kind, const unsigned char* topic, Py_ssize_t length, int partition, int64_t first,
                  int64_t last, int records, Py_ssize_t size, double now) except -1:
-        cdef uint64_t key = hash_topic(topic, length) * 31 + kind
+        cdef uint64_t key = (hash_topic(topic, length) * 31 + kind) * 1000003 + partition
         cdef FlowRow* row = &self.rows[key]
         cdef Run* run
-        cdef size_t i
         if row.kind == 0:
             row.kind = kind
             row.topic.assign(<const char*>topic, length)
         if self.runs == 0:
             self.since = now
-        for i in range(row.runs.size()):
-            run = &row.runs[i]
-            # Runs are few: a new one begins only where another session's records lie between.
-            if run.partition == partition and (first == run.last + 1 or (run.first <= first and first <= run.last)):
-                if last > run.last:
-                    run.last = last
+        if not row.runs.empty():
+            run = &row.runs.back()
+            # A gap is another writer's records, or a read elsewhere: it begins a new run. Past MOST_RUNS the last run is
+            # stretched instead, and then holds fewer records than offsets, which says as much.
+            if first == run.last + 1 or run.first <= first <= run.last or self.runs >= MOST_RUNS:
+                run.first = min(run.first, first)
+                run.last = max(run.last, last)
                 run.records += records
                 run.size += size
                 return 0
@@ -56,7 +56,7 @@ cdef class Flow:
             for i in range(row.runs.size()):
                 found.append((row.runs[i].partition, row.runs[i].first, row.runs[i].last, row.runs[i].records,
                               row.runs[i].size))
-            taken[((<bytes>row.topic).decode("utf-8", "replace"), <int>row.kind)] = found
+            taken.setdefault(((<bytes>row.topic).decode("utf-8", "replace"), <int>row.kind), []).extend(found)
             preincrement(it)
         self.rows.clear()
         self.runs = 0

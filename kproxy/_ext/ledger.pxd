@@ -22,7 +22,7 @@ cdef cppclass FlowRow:
     vector[Run] runs
 
 
-# Offsets, records and bytes of one session by topic and direction, since the last time they were taken.
+# Offsets, records and bytes of one session by topic, direction and partition, since the last time they were taken.
 cdef class Flow:
     cdef unordered_map[uint64_t, FlowRow] rows
     cdef readonly int runs
