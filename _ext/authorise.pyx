@@ -4,10 +4,10 @@ from libc.stdint cimport int32_t
 
 from kproxy._ext.fields cimport F_NAME, F_PARTITION_INDEX, F_PARTITION_INDEXES
 from kproxy._ext.opening cimport WAIT, Opening
-from kproxy._ext.policy_table cimport OPERATION_ALTER, OPERATION_ALTER_CONFIGS, OPERATION_CLUSTER_ACTION
+from kproxy._ext.policy_table cimport EFFECT_ALLOW, OPERATION_ALTER, OPERATION_ALTER_CONFIGS, OPERATION_CLUSTER_ACTION
 from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DELETE, OPERATION_DESCRIBE
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, OPERATION_IDEMPOTENT_WRITE, OPERATION_READ
-from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_CLUSTER, RESOURCE_TOPIC
+from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_CLUSTER, RESOURCE_TOPIC, Cell
 from kproxy._ext.request cimport build_count, build_string
 from kproxy._ext.schema cimport ARRAY, ITEM, Mark, Marks, is_flexible
 from kproxy._ext.wire cimport load_i32, store_i32
@@ -50,6 +50,12 @@ cdef bint cluster_allowed(Opening opening, int operation) except -1:
 
 cdef bint cluster_visible(Opening opening, int operation) except -1:
     return opening.visible(RESOURCE_CLUSTER, operation, <const unsigned char*>CLUSTER_NAME, CLUSTER_NAME_LENGTH)
+
+
+cdef bint cluster_granted(Opening opening, int operation) except -1:
+    cdef Cell* cell = opening.table.look_up(RESOURCE_CLUSTER, operation, <const unsigned char*>CLUSTER_NAME,
+                                            CLUSTER_NAME_LENGTH, opening.now)
+    return cell.effect == EFFECT_ALLOW and cell.would < 0
 
 
 cdef int topic_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1:

@@ -1,14 +1,14 @@
 # cython: wraparound=True
 """Metadata (key 3, versions 0 to 11).
 
-Named topics need DESCRIBE each; a refused one answers 29 without partitions and is not asked for upstream. A request for
-all topics is answered with those the client may describe. Brokers appear only at this listener's addresses. Bit fields of
-authorized operations are computed from policy, for the broker's own speak of kproxy's account.
+Named topics need DESCRIBE each; a refused one answers 29 without partitions and is not asked for upstream. A request
+for all topics is answered with those the client may describe. Brokers appear only at this listener's addresses. Bit
+fields of authorized operations are computed from policy, for the broker's own speak of kproxy's account.
 
-Nothing is created for a client that may not create it. From v4 the request says whether topics may be created, and that is
-set to false unless the client may create every topic it names. Below v4 a broker creates whatever is named, so such a
-request is asked as "all topics", which creates nothing, and the answer is cut down to what was named; a topic that is not
-there answers 3.
+Nothing is created for a client that may not create it. From v4 the request says whether topics may be created, and
+that is set to false unless the client may create every topic it names. Below v4 a broker creates whatever is named, so
+such a request is asked as "all topics", which creates nothing, and the answer is cut down to what was named; a topic
+that is not there answers 3.
 """
 from libc.limits cimport INT_MIN
 from libc.stdint cimport int32_t
@@ -74,8 +74,8 @@ cdef int open_request(Opening opening) except -1:
 
 
 cdef bint names_by_id(Opening opening, Mark* topics) noexcept:
-    """Whether a topic is asked for by id. Versions 10 and 11 have the field and no right use for it; a broker that took it
-    would answer for a topic nobody authorised."""
+    """Whether a topic is asked for by id. Versions 10 and 11 have the field and no right use for it; a broker that
+    took it would answer for a topic nobody authorised."""
     cdef Marks marks = opening.marks
     cdef Mark* mark
     cdef int i
@@ -99,7 +99,8 @@ cdef int answer_invalid(Opening opening, Mark* topics) except -1:
 
 
 cdef bint may_create_all(Opening opening, Mark* topics) except -1:
-    """Whether every topic named and allowed may be created. A hidden right to create is no refusal, so nothing is told."""
+    """Whether every topic named and allowed may be created. A hidden right to create is no refusal, so nothing is
+    told."""
     cdef Marks marks = opening.marks
     cdef Mark* mark
     cdef int i

@@ -1,5 +1,5 @@
-"""The modules that authorise groups, topics and metadata, driven by hand: one request frame in, its treatment out; then the
-broker's answer to it. For tests and fuzz harnesses of the modules without a session around them.
+"""The modules that authorise groups, topics and metadata, driven by hand: one request frame in, its treatment out;
+then the broker's answer to it. For tests and fuzz harnesses of the modules without a session around them.
 """
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy

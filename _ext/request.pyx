@@ -204,7 +204,8 @@ def response_head(int api_key, int version, const unsigned char[::1] frame not N
 
 
 def splice(frame not None, edits, bint segments=False):
-    """The new frame with its size, from (at, length, new bytes) edits in order; as a list of segments if asked. For tests."""
+    """The new frame with its size, from (at, length, new bytes) edits in order; as a list of segments if asked. For
+    tests."""
     cdef const unsigned char[::1] data = frame
     cdef Splice one = Splice()
     one.begin(&data[0] if data.shape[0] else NULL, data.shape[0])

@@ -1,8 +1,8 @@
 # cython: wraparound=True
 """The table of facts, compiled into flat programs, and the walk that runs them. See the .pxd for the marks.
 
-A program is an array of ops for one (api, version, direction). Fixed-size neighbours of no interest are one SKIP; an array
-is entered with ARRAY and closed by NEXT, which jumps back while elements are left:
+A program is an array of ops for one (api, version, direction). Fixed-size neighbours of no interest are one SKIP; an
+array is entered with ARRAY and closed by NEXT, which jumps back while elements are left:
 
     body    = op* TAGS? END             element = op* TAGS? NEXT
     op      = SKIP | NUMBER | TEXT | ARRAY element* | FIXED_ARRAY
@@ -96,7 +96,8 @@ cdef inline Mark* add_mark(Marks marks, Cursor* c, Op* op, int kind) noexcept no
 
 
 cdef inline int64_t read_length(Cursor* c, Op* op) noexcept nogil:
-    """A length or count as its op writes it: -1 for null. Anything else below zero, or a null that may not be, is bad."""
+    """A length or count as its op writes it: -1 for null. Anything else below zero, or a null that may not be, is
+    bad."""
     cdef int64_t length
     if op.compact:
         length = <int64_t>read_uvarint(c) - 1
@@ -317,7 +318,8 @@ cdef int request_header_version(int api_key, int version) noexcept nogil:
 
 
 cdef int response_header_version(int api_key, int version) noexcept nogil:
-    """An ApiVersions answer has header 0 for ever, so that a client can read it before it knows any version (KIP-511)."""
+    """An ApiVersions answer has header 0 for ever, so that a client can read it before it knows any version
+    (KIP-511)."""
     if not is_served(api_key, version):
         return -1
     return FLEXIBLE[api_key][version] if api_key != 18 else 0
@@ -346,7 +348,8 @@ cdef tuple size_of(list fields, int version, bint flexible):
 cdef tuple element_size(field, int version, bint flexible):
     kind = field.type[2:]
     if kind == "struct":
-        return size_of(field.fields, version, flexible)
+        least, exact = size_of(field.fields, version, flexible)
+        return max(least, 1), exact
     if kind in SIZES:
         return SIZES[kind], True
     return (1 if flexible else 2 if kind == "string" else 4), False

@@ -10,8 +10,8 @@
 """
 from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST, POLICY_VIOLATION
 from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, TopicRule
-from kproxy._ext.authorise cimport append_items, apply_edits, cluster_visible, find, find_top, is_internal
-from kproxy._ext.authorise cimport refuse_topics, span, text, topic_visible
+from kproxy._ext.authorise cimport append_items, apply_edits, cluster_granted, cluster_visible, find, find_top
+from kproxy._ext.authorise cimport is_internal, refuse_topics, span, text, topic_visible
 from kproxy._ext.fields cimport F_ERROR_CODE, F_NAME, F_REPLICA_ID, F_TOPICS, F_TRANSACTIONAL_ID
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, EFFECT_DENY, OPERATION_ALTER, OPERATION_CREATE
@@ -70,7 +70,8 @@ cdef int open_response(Opening opening, object memo) except -1:
 # ---- CreateTopics
 
 cdef class CreateRule(TopicRule):
-    """CREATE on the cluster is CREATE on every topic, save where a rule of its own forbids the topic or asks for people."""
+    """CREATE on the cluster is CREATE on every topic, save where a rule of its own forbids the topic or asks for
+    people."""
 
     cdef int decide(self, Opening opening, Mark* name) except -1:
         cdef Cell* cell
@@ -80,8 +81,9 @@ cdef class CreateRule(TopicRule):
             if not cluster_visible(opening, OPERATION_ALTER):
                 return TOPIC_AUTHORIZATION_FAILED
         cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length, opening.now)
-        if cell.effect == EFFECT_DENY and not (<object>cell.verdict).rule \
-                and cluster_visible(opening, OPERATION_CREATE):
+        # A verdict without a rule is the default: nothing was said of this topic.
+        if EFFECT_DENY in (cell.effect, cell.would) and not (<object>cell.verdict).rule \
+                and cluster_granted(opening, OPERATION_CREATE):
             return 0
         cell = opening.decide(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length)
         if cell.effect == EFFECT_ALLOW:
@@ -102,7 +104,8 @@ cdef class CreateRule(TopicRule):
 
 
 cdef int hide_configs(Opening opening, list edits) except -1:
-    """As a broker answers who may create a topic and not read its configs: 29 in the tag, counts unknown, no configs."""
+    """As a broker answers who may create a topic and not read its configs: 29 in the tag, counts unknown, no
+    configs."""
     cdef Marks marks = opening.marks
     cdef Mark* topics = find_top(opening, F_TOPICS)
     cdef Mark* item
@@ -146,10 +149,13 @@ cdef int open_init_producer_id(Opening opening) except -1:
 
 
 cdef bint may_be_idempotent(Opening opening) except -1:
-    """A topic that may be written after an approval counts: the id alone writes nothing, and the write itself will ask."""
+    """A topic that may be written after an approval counts: the id alone writes nothing, and the write itself will
+    ask."""
     cdef const unsigned char* nameless = b""
-    if cluster_visible(opening, OPERATION_IDEMPOTENT_WRITE):
+    cdef Cell* cell
+    if cluster_granted(opening, OPERATION_IDEMPOTENT_WRITE):
         return True
-    if opening.table.look_up(RESOURCE_ANY_TOPIC, OPERATION_WRITE, nameless, 0, opening.now).effect == EFFECT_ASK:
+    cell = opening.table.look_up(RESOURCE_ANY_TOPIC, OPERATION_WRITE, nameless, 0, opening.now)
+    if EFFECT_ASK in (cell.effect, cell.would):
         return True
     return opening.allowed(RESOURCE_ANY_TOPIC, OPERATION_WRITE, nameless, 0)

@@ -149,9 +149,9 @@ cdef object message_of(int api_key, int version, bint response):
 def build(int api_key, int version, bint response, dict values not None):
     """A body from field names in snake_case; what is missing takes the schema's default.
 
-    Strings are ``str`` or UTF-8 ``bytes``, uuids 16 bytes. A tagged field is written when ``values`` has it and it is not
-    None. A field that only other versions have is left out; a name no version has raises ValueError, as does a null or a
-    number that does not fit. Raises WireError for a version that is not served.
+    Strings are ``str`` or UTF-8 ``bytes``, uuids 16 bytes. A tagged field is written when ``values`` has it and it is
+    not None. A field that only other versions have is left out; a name no version has raises ValueError, as does a
+    null or a number that does not fit. Raises WireError for a version that is not served.
     """
     message = message_of(api_key, version, response)
     out = bytearray()
@@ -244,11 +244,11 @@ cdef int write_uvarint(bytearray out, object value) except -1:
 # ---- parsing
 
 def parse(int api_key, int version, bint response, const unsigned char[::1] body not None):
-    """The fields of a body by name. ``build`` gives the same bytes again, unless lengths were written with more bytes than
-    they need.
+    """The fields of a body by name. ``build`` gives the same bytes again, unless lengths were written with more bytes
+    than they need.
 
-    A known tagged field is there only if the bytes have it; unknown tags are under ``_tags`` as (tag, bytes). Bytes of a
-    string that are not UTF-8 become surrogate escapes. Raises WireError when the body is not what the schema says.
+    A known tagged field is there only if the bytes have it; unknown tags are under ``_tags`` as (tag, bytes). Bytes of
+    a string that are not UTF-8 become surrogate escapes. Raises WireError when the body is not what the schema says.
     """
     message = message_of(api_key, version, response)
     cdef Cursor c

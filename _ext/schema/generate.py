@@ -3,7 +3,8 @@
     python _ext/schema/generate.py path/to/kafka-clients-4.3.1.jar
 
 makes ``_ext/schema/facts.pxi`` (compiled into kproxy._ext.schema) and ``kproxy/_ext/fields.pxd``. Only facts are taken:
-names, types, versions, nullability, defaults and tags. To serve another API, add it to SERVED and INTEREST and run again.
+names, types, versions, nullability, defaults and tags. To serve another API, add it to SERVED and INTEREST and run
+again.
 """
 
 from __future__ import annotations

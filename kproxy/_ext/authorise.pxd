@@ -1,8 +1,8 @@
 """The treatments that API modules share: check a topic, refuse some items of a request, merge them into the answer.
 
-An item that is refused is cut out of the request, and an answer item for it is kept as a dict of schema fields; when the
-broker has answered the rest, those items are built and appended to its array. Edits are gathered as (offset in the body,
-length, new bytes) in any order and applied at once, so that everything that is not edited stays byte for byte.
+An item that is refused is cut out of the request, and an answer item for it is kept as a dict of schema fields; when
+the broker has answered the rest, those items are built and appended to its array. Edits are gathered as (offset in the
+body, length, new bytes) in any order and applied at once, so that everything that is not edited stays byte for byte.
 """
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.schema cimport Mark
@@ -36,6 +36,8 @@ cdef bint topic_allowed(Opening opening, int operation, const unsigned char* nam
 cdef bint topic_visible(Opening opening, int operation, const unsigned char* name, Py_ssize_t length) except -1
 cdef bint cluster_allowed(Opening opening, int operation) except -1
 cdef bint cluster_visible(Opening opening, int operation) except -1
+# True only where policy allows it outright, not where the listener merely observes.
+cdef bint cluster_granted(Opening opening, int operation) except -1
 # Kafka's bit field of the operations allowed: bit number = operation code.
 cdef int topic_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1
 cdef int cluster_operations(Opening opening) except? -1
@@ -56,5 +58,6 @@ cdef list refuse_every_topic(Opening opening, int array, TopicRule rule, int cod
 # Appends items to the answer's array at mark ``array``, of which ``kept`` of the broker's own stay.
 cdef int append_items(Opening opening, Mark* array, int kept, str path, list items, list edits) except -1
 cdef int apply_edits(Opening opening, list edits) except -1
-# Host and port of one answered broker become this listener's. False: the node has no address here and must not be shown.
+# Host and port of one answered broker become this listener's. False: the node has no address here and must not be
+# shown.
 cdef bint rewrite_address(Opening opening, Mark* node, Mark* host, Mark* port, list edits) except -1

@@ -1,4 +1,5 @@
-"""Framing: is there a whole frame, and how long is it? Asked again with more bytes until the answer is FRAME or an error."""
+"""Framing: is there a whole frame, and how long is it? Asked again with more bytes until the answer is FRAME or an
+error."""
 
 
 cdef enum Framed:
@@ -8,6 +9,6 @@ cdef enum Framed:
     BAD_LENGTH = 3      # zero or less
 
 
-# ``have`` bytes are at ``data``; ``limit`` is the most a frame may hold after its 4 size bytes, which ``size`` counts too.
-# Nothing is allocated here, so a length is checked before anybody makes room for it.
+# ``have`` bytes are at ``data``; ``limit`` is the most a frame may hold after its 4 size bytes, which ``size`` counts
+# too. Nothing is allocated here, so a length is checked before anybody makes room for it.
 cdef int scan_frame(const unsigned char* data, Py_ssize_t have, Py_ssize_t limit, Py_ssize_t* size) noexcept nogil

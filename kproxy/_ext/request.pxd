@@ -1,7 +1,7 @@
 """Request and response headers, and Splice: a frame made out of another by replacing a few spans.
 
-Header versions follow from (api key, version) alone: a request has header 2 when its version is flexible, otherwise 1; see
-schema for responses. client_id keeps its two-byte length even in header 2.
+Header versions follow from (api key, version) alone: a request has header 2 when its version is flexible, otherwise 1;
+see schema for responses. client_id keeps its two-byte length even in header 2.
 """
 from libc.stdint cimport int16_t, int32_t, int64_t
 
@@ -37,7 +37,8 @@ cdef struct Edit:
 
 
 cdef class Splice:
-    """Edits over one frame (without its size), told in ascending order of ``at``; an insert may touch an edit before it.
+    """Edits over one frame (without its size), told in ascending order of ``at``; an insert may touch an edit before
+    it.
 
     ``begin`` may be called again to use the object for another frame. An edit out of order or out of range raises
     ValueError: it would be a mistake of ours, never of a peer's, since spans come from marks.
@@ -57,5 +58,6 @@ cdef class Splice:
     cdef int cut(self, Py_ssize_t at, Py_ssize_t length) except -1
     cdef int insert(self, Py_ssize_t at, bytes new) except -1
     cdef bytes finish_bytes(self)           # the whole new frame with its size
-    # The same for writelines: long spans as views of ``owner`` (which exports the bytes from ``data`` on), the rest copied.
+    # The same for writelines: long spans as views of ``owner`` (which exports the bytes from ``data`` on), the rest
+    # copied.
     cdef list finish_segments(self, object owner)

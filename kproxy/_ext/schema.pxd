@@ -1,8 +1,8 @@
 """Kafka's messages as a table of facts, and two ways to read them by it.
 
-The hot way: ``walk_body`` runs a flat program over the bytes of a body and leaves marks for the fields of interest (chosen
-in _ext/schema/generate.py); nothing is built, everything else is stepped over. The cold way: ``schema.parse`` and
-``schema.build`` in Python, for local answers, rare rebuilds and tests.
+The hot way: ``walk_body`` runs a flat program over the bytes of a body and leaves marks for the fields of interest
+(chosen in _ext/schema/generate.py); nothing is built, everything else is stepped over. The cold way: ``schema.parse``
+and ``schema.build`` in Python, for local answers, rare rebuilds and tests.
 
 Marks, in the order of the bytes. Offsets are relative to the ``data`` given to ``walk_body``:
 
@@ -12,13 +12,13 @@ Marks, in the order of the bytes. Offsets are relative to the ``data`` given to 
     BYTES    -                       content (length -1: null)       with its length prefix          next mark
     RECORDS  -                       content (length -1: null)       with its length prefix          next mark
     ARRAY    count (-1: null)        all elements                    the count prefix only           after its last item
-    ITEM     -                       the element, its tags included  the same                        after its last field
+    ITEM     -                       the element with its tags       the same                        after its last field
     TAGS     count                   after the count                 the whole section               after its last tag
     TAG      tag number              content                         with tag and size               next mark
 
-An empty tag section leaves no mark: it is the last byte of its item, or of the body. ``depth`` is the number of items a mark
-stands in: a field of the body has 0, a field of a topic 1; an ITEM has the depth of its array. An array of strings has a
-STRING mark for each element, an array of numbers only its own mark.
+An empty tag section leaves no mark: it is the last byte of its item, or of the body. ``depth`` is the number of items
+a mark stands in: a field of the body has 0, a field of a topic 1; an ITEM has the depth of its array. An array of
+strings has a STRING mark for each element, an array of numbers only its own mark.
 """
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 

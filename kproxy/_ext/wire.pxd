@@ -1,7 +1,8 @@
 """Kafka's primitive types over a span of bytes: a cursor with a sticky error, and big-endian loads and stores.
 
-A reader that runs out of bytes sets ``bad`` and returns 0; the caller checks ``bad`` once, at the end of a message. Bounds
-are written ``n > end - at``: the sum ``at + n`` may overflow, the difference of two pointers into one span cannot.
+A reader that runs out of bytes sets ``bad`` and returns 0; the caller checks ``bad`` once, at the end of a message.
+Bounds are written ``n > end - at``: the sum ``at + n`` may overflow, the difference of two pointers into one span
+cannot.
 """
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -76,8 +77,9 @@ cdef inline int64_t read_i64(Cursor* c) noexcept nogil:
     return load_i64(c.at - 8) if skip(c, 8) else 0
 
 
-# The varint readers share one body. ``most`` is the number of bytes the type may take, ``last`` the bits its last byte may
-# hold: Java shifts surplus bits away in silence, and two readers of one message must never disagree, so here they are bad.
+# The varint readers share one body. ``most`` is the number of bytes the type may take, ``last`` the bits its last byte
+# may hold: Java shifts surplus bits away in silence, and two readers of one message must never disagree, so here they
+# are bad.
 cdef inline uint64_t read_base128(Cursor* c, int most, int last) noexcept nogil:
     cdef uint64_t value = 0
     cdef uint8_t byte

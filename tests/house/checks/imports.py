@@ -10,9 +10,9 @@ from tests.house.checks import tree
 #: Each module cimports only what stands to its left. Modules in one tuple may not cimport each other.
 ORDER: tuple[tuple[str, ...], ...] = (
     ("wire",), ("fields", "facts"), ("schema",), ("frame", "chunk"), ("request",), ("compression",), ("record_batch",),
-    ("mask",), ("policy_table",), ("opening",),
+    ("mask",), ("policy_table",), ("opening",), ("authorise",),
     ("produce", "fetch", "metadata", "groups", "topics", "offsets", "versions"),
-    ("slots", "login"), ("ledger",), ("session",), ("protocol", "playbook"),
+    ("slots", "login"), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 #: Only the module that holds the sockets may know of them.
