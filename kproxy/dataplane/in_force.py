@@ -7,7 +7,7 @@ or keys of another. The file is the truth; a message only says when to read it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,26 +15,24 @@ import msgspec
 import structlog
 
 from kproxy.errors import KproxyError
-from kproxy.model.access import Access, Effect, Facts, Verdict
+from kproxy.model.access import Access, Facts, Resource, Verdict
 from kproxy.model.approval import Grant
 from kproxy.model.record_plan import RecordPlan
+from kproxy.model.settings import Mode
 from kproxy.model.snapshot import IssuerKeys, Snapshot
 
 log = structlog.get_logger("kproxy.worker")
 
-#: Which way a topic's records flow for an operation; other operations move no records.
-DIRECTIONS = {"read": "consume", "write": "produce"}
-
-Decide = Callable[[str, str, str, float], "tuple[Verdict, Any]"]
+Decide = Callable[[Resource, str, str, float], "tuple[Verdict, Any]"]
+#: Told the name of a rule whose condition ended in an error, with the facts it was asked about.
+OnConditionError = Callable[[str, Facts], object]
 
 
 class Decider(Protocol):
     """What kproxy.policy.compile gives."""
 
-    def decide(self, facts: Facts, access: Access, *, grants: tuple[Grant, ...], mode: str, now: float) -> Verdict: ...
-
-    def plan_records(self, facts: Facts, topic: str, direction: str, *, mode: str, now: float,
-                     count_fields: bool) -> RecordPlan | None: ...
+    def decide_with_plan(self, facts: Facts, access: Access, *, grants: Sequence[Grant], mode: Mode, now: float,
+                         count_fields: bool) -> tuple[Verdict, RecordPlan | None]: ...
 
     def roles_of(self, facts: Facts, now: float) -> tuple[str, ...]: ...
 
@@ -62,19 +60,21 @@ class InForce:
             grants.setdefault(grant.principal, []).append(grant)
         self._grants = {principal: tuple(found) for principal, found in grants.items()}
 
-    def decide(self, facts: Facts, access: Access, mode: str, now: float) -> Verdict:
-        return self.decider.decide(facts, access, grants=self._grants.get(facts.principal.name, ()), mode=mode, now=now)
-
-    def plan_for(self, facts: Facts, topic: str, operation: str, mode: str, now: float, count_fields: bool) -> Any:
-        """A fresh native plan for one session's topic, or None where nothing is to be done to its records."""
-        plan = self.decider.plan_records(facts, topic, DIRECTIONS[operation], mode=mode, now=now,
-                                         count_fields=count_fields)
-        if plan is None:
-            return None
+    def decide(self, facts: Facts, access: Access, now: float, count_fields: bool) -> tuple[Verdict, Any]:
+        """The verdict and, where records may flow, a fresh native plan for what is to be done to them."""
+        verdict, plan = self.decider.decide_with_plan(
+            facts, access, grants=self._grants.get(facts.principal.name, ()), mode=self.mode_of(facts.listener),
+            now=now, count_fields=count_fields)
+        if plan is None or verdict.effect != "allow":
+            return verdict, None
         program = self._programs.get(plan)
         if program is None:
             program = self._programs[plan] = self._records.compile_plan(plan, self._masking_keys)
-        return self._records.Plan(program)
+        return verdict, self._records.Plan(program)
+
+    def mode_of(self, listener: str) -> Mode:
+        """A listener the snapshot does not name enforces."""
+        return "observe" if self.snapshot.modes.get(listener) == "observe" else "enforce"
 
 
 class SnapshotFile:
@@ -91,8 +91,8 @@ class SnapshotFile:
         self.in_force: InForce | None = None
 
     async def load(self) -> str:
-        """Reads the file and puts it in force unless its epoch already is. Gives an error, empty when there is none;
-        after an error the last good snapshot stays."""
+        """Reads the file and puts it in force unless its epoch already is. Gives an error, empty when there is none or
+        no snapshot was ever there; after an error the last good snapshot stays."""
         async with self._loading:
             try:
                 snapshot = self._decoder.decode(self._path.read_bytes())
@@ -101,7 +101,7 @@ class SnapshotFile:
                 # Compiling ten thousand rules takes a while; on a thread the loop goes on serving by the old ones.
                 built = await asyncio.get_running_loop().run_in_executor(None, self._build, snapshot)
             except FileNotFoundError:
-                return "there is no snapshot yet"
+                return "the snapshot file is gone" if self.in_force else ""
             except (OSError, msgspec.MsgspecError, KproxyError, ValueError) as error:
                 log.error("snapshot_refused", error=str(error))
                 return str(error)
@@ -118,22 +118,19 @@ class SnapshotFile:
         return self.in_force
 
 
-def decider_for(file: SnapshotFile, facts: Facts, count_fields: bool) -> Decide:
+def decider_for(file: SnapshotFile, facts: Facts, count_fields: bool, on_condition_error: OnConditionError) -> Decide:
     """What fills one session's policy table. It looks at the snapshot in force at each call, so a session outlives
     snapshots; it raises KproxyError where there is none, and the session refuses."""
 
-    def decide(resource: str, operation: str, name: str, now: float) -> tuple[Verdict, Any]:
+    def decide(resource: Resource, operation: str, name: str, now: float) -> tuple[Verdict, Any]:
         in_force = file.in_force
         if in_force is None:
             raise KproxyError("no policy is in force")
-        mode = in_force.snapshot.modes.get(facts.listener, "enforce")
-        verdict = in_force.decide(facts, Access(operation, resource, name), mode, now)  # type: ignore[arg-type]
-        plan = None
-        if resource == "topic" and operation in DIRECTIONS and verdict.effect == ALLOW:
-            plan = in_force.plan_for(facts, name, operation, mode, now, count_fields)
+        verdict, plan = in_force.decide(facts, Access(operation, resource, name), now, count_fields)
+        if verdict.effect == "allow" and verdict.would is None:
+            # A refused access carries its errors with it; here a mask's would go unheard.
+            for rule in verdict.condition_errors:
+                on_condition_error(rule, facts)
         return verdict, plan
 
     return decide
-
-
-ALLOW: Effect = "allow"

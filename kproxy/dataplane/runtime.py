@@ -58,19 +58,20 @@ class Runtime:
     def decider_for(self, facts: Facts) -> Decide:
         """``decide(resource, operation, name, now) -> (Verdict, native plan or None)`` for one session. It decides by
         whatever snapshot is in force when it is called, and raises rather than guess."""
-        return decider_for(self._file, facts, self.config.audit.fields)
+        return decider_for(self._file, facts, self.config.audit.fields, self._on_condition_error)
 
     async def ask_approval(self, facts: Facts, wanted: ApprovalWanted) -> tuple[str, str]:
         """(request id, state); ``('', 'unavailable')`` when nobody could be asked within two seconds."""
         return await self._approvals.ask(facts, wanted)
 
-    async def api_versions(self, cluster: str, node: int | None) -> Ranges | None:
-        """Key → (lowest, highest) version of the broker, None when it cannot be asked. ``node`` None: the broker that
-        bootstrap connections go to."""
-        try:
-            return await self._clusters[cluster].versions(node)
-        except BrokerUnreachable:
-            return None
+    async def api_versions(self, cluster: str, node: int | None) -> Ranges:
+        """Key → (lowest, highest) version of the broker. ``node`` None: the broker that bootstrap connections go to.
+        Raises BrokerUnreachable."""
+        return await self._clusters[cluster].versions(node)
+
+    def forget_broker(self, cluster: str, node: int | None) -> None:
+        """The broker closed a connection: it may come back elsewhere, and with other versions."""
+        self._clusters[cluster].forget(node)
 
     def broker_login(self, cluster: str, facts: Facts) -> BrokerLogin | None:
         """What is spoken first on a session's broker connection; None where the cluster asks for no login."""
@@ -94,6 +95,9 @@ class Runtime:
     def record_event(self, kind: str, facts: Facts | None = None, **fields: Any) -> str:
         """An audit event of this worker; gives its id."""
         return self.journal.record(kind, facts, **fields)
+
+    def _on_condition_error(self, rule: str, facts: Facts) -> None:
+        self.journal.record("condition_error", facts, rule=rule)
 
     def _roles(self, facts: Facts) -> tuple[str, ...]:
         in_force = self._file.in_force

@@ -59,6 +59,7 @@ class Worker:
         self._number = number
         self._loop = loop
         self._stop = asyncio.Event()
+        self._serving = False
         self._tasks: list[asyncio.Task[Any]] = []
         runtime_dir, state_dir = Path(config.node.runtime_dir), Path(config.node.state_dir)
         start = time.time_ns() // 1_000_000
@@ -90,6 +91,8 @@ class Worker:
         if first.done() and not self._stop.is_set():
             await self._listeners.open()
             self._learn_addresses()
+            self._serving = True
+            self._tell_in_force()
             self._start(self._every_second())
             self._journal.record("node_started", details={"pid": os.getpid()})
             await self._stop.wait()
@@ -154,13 +157,18 @@ class Worker:
         in_force = self._file.in_force
         if in_force is None:
             return "", ""
-        return in_force.snapshot.policy_version, in_force.snapshot.modes.get(listener, "enforce") if listener else ""
+        return in_force.snapshot.policy_version, in_force.mode_of(listener) if listener else ""
 
     async def _on_connected(self) -> None:
         await self._take_snapshot()
 
     async def _take_snapshot(self) -> None:
         error = await self._file.load()
+        # A worker that does not listen yet is not ready, however good its snapshot.
+        if error or self._serving:
+            self._tell_in_force(error)
+
+    def _tell_in_force(self, error: str = "") -> None:
         epoch = self._file.in_force.snapshot.epoch if self._file.in_force else 0
         self._tell_control(messages.InForce(self._number, epoch, error))
 

@@ -1,7 +1,7 @@
 """A broker that speaks Kafka's protocol over a real socket and says what a test tells it to.
 
-It answers ApiVersions, SASL PLAIN and Metadata by itself; ``answers`` adds others: ``{api_key: (version, request) -> answer}``
-with requests and answers as dicts of the schema's snake_case names, ``None`` for no answer at all.
+It answers ApiVersions, SASL PLAIN and Metadata by itself; ``answers`` adds others: ``{api_key: (version, request) ->
+answer}`` with requests and answers as dicts of the schema's snake_case names, ``None`` for no answer at all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ class Asked:
 @dataclass
 class ScriptedBroker:
     """``users``: names and passwords; when not empty, everything but ApiVersions needs a login.
-    ``newest_api_versions``: what lies above is answered with ``above``: ``35`` (body v0, error 35), ``garbage``, ``close``.
+    ``newest_api_versions``: what lies above is answered with ``above``: ``35`` (body v0, error 35), ``garbage``,
+    ``close``.
     """
 
     node: int = 1

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from pathlib import Path
 
 import pytest
 
-from kproxy.dataplane.control_link import ControlLink
 from kproxy.dataplane.suspend import ApprovalDesk, SingleFlight
 from kproxy.errors import ControlUnavailable
 from kproxy.model.access import ApprovalWanted, Facts, Principal
@@ -22,81 +19,11 @@ from kproxy.model.messages import (
     Stats,
     StatsAsked,
     pack,
-    unpack,
 )
+from tests.support.scripted_control import linked, until
 
 WANTED = ApprovalWanted("new-model-version", "write", "topic", "scores.fraud")
 FACTS = Facts(Principal("corp:job", "corp", "job"), "OAUTHBEARER", "public")
-
-
-class Control:
-    """A control process of one connection at a time. ``received`` has all it was told; ``answer`` is what it says to
-    a message, None for silence."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.received: list = []
-        self.answer = lambda message: None
-        self.connections = 0
-        self._server: asyncio.Server | None = None
-        self._writer: asyncio.StreamWriter | None = None
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, str(self.path))
-
-    async def stop(self) -> None:
-        self._server.close()
-        self.path.unlink(missing_ok=True)
-        self.cut()
-
-    def cut(self) -> None:
-        if self._writer:
-            self._writer.transport.abort()
-
-    def send(self, data: bytes) -> None:
-        self._writer.write(data)
-
-    async def _serve(self, reader, writer) -> None:
-        self._writer = writer
-        self.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                message = unpack(await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big")))
-                self.received.append(message)
-                answer = self.answer(message)
-                if answer is not None:
-                    writer.write(pack(answer))
-
-
-async def until(condition, seconds: float = 5.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
-@contextlib.asynccontextmanager
-async def linked(tmp_path: Path, receive=None, started: bool = True):
-    control = Control(tmp_path / "control.sock")
-    if started:
-        await control.start()
-
-    async def ignore(message):
-        return None
-
-    async def greeted() -> None:
-        return None
-
-    link = ControlLink(control.path, Hello(3, 4711), receive or ignore, greeted)
-    running = asyncio.create_task(link.run())
-    try:
-        if started:
-            await until(lambda: control.received)
-        yield link, control
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        if control._server:
-            await control.stop()
 
 
 async def test_hello_comes_first(tmp_path):

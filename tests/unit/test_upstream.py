@@ -152,7 +152,7 @@ async def test_a_silent_broker_costs_its_timeout_and_no_more():
 async def test_a_frame_above_the_limit_is_refused_before_it_is_read():
     async with ScriptedBroker() as broker:
         one = service(broker, max_bytes=20)
-        with pytest.raises(WireError, match="frame of 5[0-9] bytes"):
+        with pytest.raises(WireError, match=r"frame of 5[0-9] bytes"):
             await one.open()
         one.close()
 
@@ -271,7 +271,8 @@ async def test_an_unknown_broker_causes_one_refresh_and_no_storm():
 
 
 async def test_a_broker_that_moved_is_found_again():
-    async with ScriptedBroker(node=1) as contact, ScriptedBroker(node=2) as moved, viewing([at(contact)]) as (view, _, _):
+    async with (ScriptedBroker(node=1) as contact, ScriptedBroker(node=2) as moved,
+                viewing([at(contact)]) as (view, _, _)):
         (gone,) = free_ports(1)
         contact.brokers = {1: at(contact), 2: ("127.0.0.1", gone)}
         await view.refresh()
