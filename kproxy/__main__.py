@@ -1,0 +1,5 @@
+"""``python -m kproxy``: the same as the ``kproxy`` program."""
+
+from kproxy.cli.app import main
+
+main()
