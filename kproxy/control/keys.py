@@ -4,7 +4,8 @@
   snapshot.
 * When that fails the last good keys serve until ``jwks_max_stale`` after they were fetched. Then tokens are refused.
 * A key nobody knows yet is fetched while its login waits, so a brand-new key works at the first try. All waiting logins
-  share one request, and an issuer is asked at most once per ``Pace.pause``: later ones wait for the next turn.
+  share one request, and after a few at once an issuer is asked once per ``Pace.pause``: later logins wait for their
+  turn.
 * An id that was looked for in vain is not looked for again for ``Pace.remember`` seconds.
 * A signature that fails under a known key leads to one such request too: an id may have been given to a new key.
 """
@@ -32,9 +33,13 @@ MAX_WAITING: Final = 4096
 
 
 class Pace(NamedTuple):
-    """Seconds. ``wait`` is how long a login may wait for a key: below the worker's own limit of 8 s."""
+    """Seconds, and ``burst``: how many requests may come at once after a quiet time, before ``pause`` divides them.
+
+    ``wait`` is how long a login may wait for a key: below the worker's own limit of 8 s.
+    """
 
     pause: float = 3.0
+    burst: int = 3
     wait: float = 7.0
     remember: float = 30.0
     recent: float = 30.0
@@ -136,7 +141,7 @@ class _KeyRing:
         self._on_change = on_change
         self._pace = pace
         self._flight: _Flight | None = None
-        self._next_turn = 0.0
+        self._turns_used_until = 0.0
         self._waiting = 0
         self._failures = 0
         self._error = ""
@@ -196,10 +201,11 @@ class _KeyRing:
         until = arrived + self._pace.wait
         while monotonic() < until:
             flight = self._flight
-            if flight is None and monotonic() < self._next_turn:
-                if self._next_turn >= until:
+            turn = self._turns_used_until - self._pace.burst * self._pace.pause
+            if flight is None and monotonic() < turn:
+                if turn >= until:
                     return Wanted(False, "rate_limited")
-                await self._clocks.sleep(self._next_turn - monotonic())
+                await self._clocks.sleep(turn - monotonic())
                 if self._has_come(kid, before):
                     return Wanted(True)
                 continue
@@ -208,7 +214,9 @@ class _KeyRing:
             done, _ = await asyncio.wait({flight.task}, timeout=until - monotonic())
             if self._has_come(kid, before):
                 return Wanted(True)
-            if done and flight.began >= arrived:
+            if not done:
+                break
+            if flight.began >= arrived:
                 if not flight.task.result():
                     return Wanted(False, "fetch_failed")
                 self._remember(kid, because)
@@ -237,7 +245,7 @@ class _KeyRing:
         """The request under way, or a new one."""
         if self._flight is None:
             began = self._clocks.monotonic()
-            self._next_turn = began + self._pace.pause
+            self._turns_used_until = max(began, self._turns_used_until) + self._pace.pause
             self._flight = _Flight(asyncio.create_task(self._refresh(), name=f"fetch-{self._issuer.alias}"), began)
         return self._flight
 

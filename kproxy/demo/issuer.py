@@ -1,4 +1,4 @@
-"""A development issuer: keys in memory or in one file, tokens to order, and the addresses that clients of an issuer ask.
+"""A development issuer: keys in memory or in one file, tokens to order, and the addresses clients of an issuer ask.
 
 It is meant for a laptop, a test and ``make demo``: it listens on loopback only and gives a token to whoever knows a
 registered client's secret. Never put it before anything of value.
@@ -152,6 +152,7 @@ class IssuerServer:
     serve``.
 
     The port is bound at once, so ``url`` is known before serving; without an issuer one of that name is made.
+    ``certificate`` is a PEM file with a private key and its certificate, for https.
     """
 
     def __init__(
@@ -160,14 +161,15 @@ class IssuerServer:
         *,
         port: int = 0,
         clients: Mapping[str, Registered] | None = None,
+        certificate: Path | None = None,
     ) -> None:
         self._socket = socket.create_server(("127.0.0.1", port))
-        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.url = f"{'https' if certificate else 'http'}://127.0.0.1:{self._socket.getsockname()[1]}"
         self.issuer = issuer or DevelopmentIssuer(self.url)
         self.clients = dict(clients or {})
         self._server = uvicorn.Server(
             uvicorn.Config(self.answer, interface="asgi3", log_config=None, access_log=False, lifespan="off",
-                           timeout_graceful_shutdown=1)
+                           timeout_graceful_shutdown=1, ssl_certfile=certificate)
         )
         self._thread = threading.Thread(target=self._run, name="issuer", daemon=True)
 
