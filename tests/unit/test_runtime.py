@@ -48,6 +48,7 @@ roles:
       - {operations: [write], topics: ["scores.*"]}
 masks:
   - {name: contact, topics: [orders], directions: [consume], fields: [user.email], action: redact}
+  - {name: notes, topics: ["scores.*"], directions: [produce], fields: [note], action: redact}
 approvals:
   - {name: new-model, operations: [write], topics: ["scores.*"], unless: 'attested.model in granted.models',
      approvers: {role: readers, quorum: 1}, request_ttl: 1h, max_duration: 8h}
@@ -254,13 +255,14 @@ async def test_a_plan_that_cannot_be_compiled_refuses(tmp_path):
 async def test_a_session_decides_by_whatever_is_in_force_now(tmp_path):
     async with world(tmp_path) as one:
         decide = one.runtime.decider_for(facts(attested={"model": "m1"}))
-        verdict, _ = decide("topic", "write", "scores.a", NOW)
-        assert (verdict.effect, verdict.rule) == ("ask", "new-model")
+        verdict, plan = decide("topic", "write", "scores.a", NOW)
+        assert (verdict.effect, verdict.rule, plan) == ("ask", "new-model", None)
         grant = Grant("g1", "new-model", "corp:w1", "write", "topic", "scores.a", "m1", NOW, NOW + 100)
         one.publish(2, grants=[grant, Grant("g2", "new-model", "corp:other", "write", "topic", "x", "m1", 0, NOW + 9)])
         await one.file.load()
-        verdict, _ = decide("topic", "write", "scores.a", NOW)
+        verdict, plan = decide("topic", "write", "scores.a", NOW)
         assert (verdict.effect, verdict.valid_until) == ("allow", NOW + 100)
+        assert plan.program.direction == "produce"
         one.publish(3)
         await one.file.load()
         assert decide("topic", "write", "scores.a", NOW)[0].effect == "ask", "revoked"
@@ -366,7 +368,8 @@ def test_stats_are_the_closed_tables_names_and_shapes():
         closes={"idle": 2}, open={1: SimpleNamespace(half=half, listener=LISTENER, node=None)},
         counters={"public": SimpleNamespace(read=lambda: counted), "other": SimpleNamespace(read=lambda: counted)})
     values = stats.collect(connections)
-    assert values["kproxy_requests_total"][:2] == [(("public", "Produce", "allowed"), 5), (("public", "other", "denied"), 1)]
+    assert values["kproxy_requests_total"][:2] == [
+        (("public", "Produce", "allowed"), 5), (("public", "other", "denied"), 1)]
     assert values["kproxy_request_duration_seconds"] == [(("Produce",), [2] * 19 + [1.0])]
     assert values["kproxy_bytes_total"][0] == (("public", "in"), 10)
     assert values["kproxy_records_total"] == [(("produce",), 6), (("consume",), 8)]
