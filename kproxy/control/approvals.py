@@ -77,6 +77,10 @@ class Approvals:
         """In force at ``now``."""
         return tuple(grant for grant in self._grants.values() if grant.until > now)
 
+    def grant_of(self, request_id: str) -> Grant | None:
+        """The grant a request has led to, while it is not over."""
+        return self._grants.get("grant-" + request_id.removeprefix("req-"))
+
     def counts(self, now: float) -> dict[str, int]:
         """``kproxy_approvals`` by state."""
         pending = sum(self._requests[one].expires_at > now for one in self._waiting)

@@ -1,0 +1,186 @@
+"""The admin API, the same over TCP and over the operator socket:
+
+    GET    /v1/status
+    GET    /v1/requests[?state=]      POST /v1/requests                    GET /v1/requests/{id}
+    POST   /v1/requests/{id}/approve | deny | cancel
+    GET    /v1/grants                 POST /v1/grants/{id}/revoke
+    GET    /v1/sessions               GET | DELETE /v1/sessions/{id}
+
+Who it is comes first: without a caller not even an unknown path is told from a known one. What is refused is one JSON
+object with ``status`` and one clear line in ``detail``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+import structlog
+from litestar import Litestar, Request, Response, delete, get, post
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler
+
+from kproxy.control.approval_desk import ApprovalDesk, Wish
+from kproxy.control.callers import Caller
+from kproxy.control.http_server import App, Peer, Receive, Scope, Send, peer_of, problem_of, send_bytes
+from kproxy.control.refusals import Refused
+from kproxy.errors import KproxyError
+from kproxy.model.approval import ApprovalRequest, Grant
+from kproxy.model.messages import SessionView
+
+log = structlog.get_logger("kproxy.admin")
+
+BODY_BYTES = 64 * 1024
+Asked = Request[Any, Any, Any]
+Greet = Callable[[str | None, str, Peer | None], Awaitable[Caller]]
+
+
+class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``for`` are the seconds the reviewer would grant; left out or 0: as long as the rule allows."""
+
+    reason: str = ""
+    duration: float = msgspec.field(name="for", default=0.0)
+
+
+class ReasonBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    reason: str = ""
+
+
+class Office(Protocol):
+    """What the API is a face of."""
+
+    desk: ApprovalDesk
+
+    async def status(self) -> dict[str, Any]: ...
+
+    async def sessions(self) -> list[SessionView]: ...
+
+    async def kill(self, caller: Caller, session: str, reason: str) -> int: ...
+
+
+def build_admin_app(office: Office, greet: Greet) -> App:
+    """``greet`` finds out who calls."""
+    inner = Litestar(
+        route_handlers=[*_status_routes(office), *_request_routes(office.desk), *_grant_routes(office.desk),
+                        *_session_routes(office)],
+        openapi_config=None, request_max_body_size=BODY_BYTES, logging_config=None, debug=False,
+        exception_handlers={KproxyError: _tell_refusal, HTTPException: _tell_http, Exception: _tell_failure})
+
+    async def serve(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        address, peer = peer_of(scope)
+        headers = [value for name, value in scope["headers"] if name == b"authorization"]
+        try:
+            # Two of them would let a proxy in between and us believe different things.
+            scope["kproxy.caller"] = await greet(
+                b" ".join(headers).decode("latin-1") if headers else None, address, peer)
+        except Refused as refused:
+            await send_bytes(send, refused.status, problem_of(refused))
+            return
+        if peer is not None:
+            scope["client"] = None  # Litestar wants host and port, and a unix peer has neither.
+        await inner(scope, receive, send)  # type: ignore[arg-type]
+
+    return serve
+
+
+def _caller(request: Asked) -> Caller:
+    found = request.scope["kproxy.caller"]  # type: ignore[typeddict-item]
+    assert isinstance(found, Caller)
+    return found
+
+
+def _status_routes(office: Office) -> list[HTTPRouteHandler]:
+    @get("/v1/status")
+    async def status(request: Asked) -> dict[str, Any]:
+        _caller(request).need("see status")
+        return await office.status()
+
+    return [status]
+
+
+def _request_routes(desk: ApprovalDesk) -> list[HTTPRouteHandler]:
+    @get("/v1/requests")
+    async def list_requests(request: Asked, state: str = "") -> list[ApprovalRequest]:
+        return desk.requests(_caller(request), tuple(state.split(",")) if state else ())
+
+    @post("/v1/requests")
+    async def create(request: Asked, data: Wish) -> ApprovalRequest:
+        return desk.ask(_caller(request), data)
+
+    @get("/v1/requests/{request_id:str}")
+    async def show(request: Asked, request_id: str) -> ApprovalRequest:
+        return desk.request(_caller(request), request_id)
+
+    @post("/v1/requests/{request_id:str}/approve", status_code=200)
+    async def approve(request: Asked, request_id: str, data: ReviewBody) -> dict[str, Any]:
+        return await desk.review(_caller(request), request_id, "approve", data.reason, data.duration)
+
+    @post("/v1/requests/{request_id:str}/deny", status_code=200)
+    async def deny(request: Asked, request_id: str, data: ReasonBody) -> dict[str, Any]:
+        return await desk.review(_caller(request), request_id, "deny", data.reason, 0.0)
+
+    @post("/v1/requests/{request_id:str}/cancel", status_code=200)
+    async def cancel(request: Asked, request_id: str, data: ReasonBody) -> ApprovalRequest:
+        return desk.cancel(_caller(request), request_id, data.reason)
+
+    return [list_requests, create, show, approve, deny, cancel]
+
+
+def _grant_routes(desk: ApprovalDesk) -> list[HTTPRouteHandler]:
+    @get("/v1/grants")
+    async def list_grants(request: Asked) -> list[Grant]:
+        return desk.grants(_caller(request))
+
+    @post("/v1/grants/{grant_id:str}/revoke", status_code=200)
+    async def revoke(request: Asked, grant_id: str, data: ReasonBody) -> dict[str, Any]:
+        return await desk.revoke(_caller(request), grant_id, data.reason)
+
+    return [list_grants, revoke]
+
+
+def _session_routes(office: Office) -> list[HTTPRouteHandler]:
+    @get("/v1/sessions")
+    async def list_sessions(request: Asked, principal: str = "") -> list[SessionView]:
+        _caller(request).need("see sessions")
+        return [one for one in await office.sessions() if principal in ("", one.principal)]
+
+    @get("/v1/sessions/{session:str}")
+    async def show(request: Asked, session: str) -> SessionView:
+        _caller(request).need("see sessions")
+        for one in await office.sessions():
+            if one.id == session:
+                return one
+        raise Refused(404, f"there is no session {session}")
+
+    @delete("/v1/sessions/{session:str}", status_code=200)
+    async def kill(request: Asked, session: str, reason: str = "") -> dict[str, int]:
+        caller = _caller(request)
+        caller.need("kill sessions")
+        return {"closed": await office.kill(caller, session, reason)}
+
+    return [list_sessions, show, kill]
+
+
+def _answer(refused: Refused) -> Response[bytes]:
+    return Response(problem_of(refused), status_code=refused.status, media_type="application/problem+json")
+
+
+def _tell_refusal(_request: Asked, error: KproxyError) -> Response[bytes]:
+    return _answer(error if isinstance(error, Refused) else Refused(503, str(error)))
+
+
+def _tell_http(_request: Asked, error: HTTPException) -> Response[bytes]:
+    """Litestar's own: an unknown path, a body of another shape. Its detail may quote the request's URL, so it goes."""
+    extra = error.extra if isinstance(error.extra, list) else []
+    what = "; ".join(str(one.get("message", "")) for one in extra if isinstance(one, dict))
+    line = what or {404: "there is nothing at this path", 405: "this path does not take this method",
+                    400: "the request's body or query is not what this path takes"}.get(error.status_code, "refused")
+    return _answer(Refused(error.status_code, line))
+
+
+def _tell_failure(_request: Asked, error: Exception) -> Response[bytes]:
+    log.error("admin_request_failed", exc_info=error)
+    return _answer(Refused(500, "something went wrong here; the log says what"))

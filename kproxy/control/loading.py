@@ -1,0 +1,87 @@
+"""Configuration and policy from files to values that can be used, all or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from kproxy import policy as policies
+from kproxy.config import load_config, read_policy
+from kproxy.errors import ConfigError, PolicyError, Problem
+from kproxy.model.policy import Approval, Policy
+from kproxy.model.settings import Config, Issuer
+from kproxy.policy import Decider
+from kproxy.policy.expressions import BadCondition, Program, compile_membership
+
+#: What of the configuration is taken over without a restart; the rest is bound to sockets, processes and directories.
+RELOADED = frozenset(("file", "policy_path", "mode", "keys", "node_roles"))
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is decided by. ``issuers`` are by their exact ``iss``."""
+
+    config: Config
+    policy: Policy
+    decider: Decider
+    issuers: dict[str, Issuer]
+    node_roles: dict[str, Program]
+
+    def modes(self) -> dict[str, str]:
+        """Listener to ``enforce`` or ``observe``."""
+        return {name: listener.mode for name, listener in self.config.listeners.items()}
+
+    def approval(self, name: str) -> Approval | None:
+        """The approval rule of this name."""
+        return next((rule for rule in self.policy.approvals if rule.name == name), None)
+
+
+def load_policy(config: Config) -> Policy:
+    """Reads, loads and checks. Raises PolicyError or ConfigError with every problem."""
+    found = policies.load(read_policy(config.policy_path))
+    problems = policies.check(found, config)
+    if problems:
+        raise PolicyError(problems)
+    return found
+
+
+def make_ready(config: Config, policy: Policy) -> Loaded:
+    """Compiles what was loaded. Raises ConfigError for a role of the node whose condition cannot be used."""
+    problems, roles = [], {}
+    for role, text in config.node_roles.items():
+        try:
+            roles[role] = compile_membership(text)
+        except BadCondition as error:
+            problems.append(Problem(str(error), config.file, path=f"admin.roles.{role}"))
+    if problems:
+        raise ConfigError(problems)
+    issuers = {issuer.issuer: issuer for issuer in config.issuers.values()}
+    return Loaded(config, policy, policies.compile(policy), issuers, roles)
+
+
+def load_node(file: str | Path) -> Loaded:
+    """Everything from the files. Raises ConfigError or PolicyError."""
+    config = load_config(file)
+    return make_ready(config, load_policy(config))
+
+
+def find_restart_needed(running: Config, wanted: Config) -> list[str]:
+    """Names of what differs and only a restart takes over. A listener's mode is taken over at once."""
+    def comparable(config: Config) -> dict[str, object]:
+        plain = {name: msgspec.structs.replace(one, mode="enforce") for name, one in config.listeners.items()}
+        fields = {name: getattr(config, name) for name in config.__struct_fields__ if name not in RELOADED}
+        return {**fields, "listeners": plain}
+
+    before, after = comparable(running), comparable(wanted)
+    return sorted(name for name in before if before[name] != after[name])
+
+
+def keep_running_parts(running: Config, wanted: Config) -> Config:
+    """``wanted`` with what only a restart takes over left as it runs."""
+    listeners = {
+        name: msgspec.structs.replace(one, mode=wanted.listeners[name].mode) if name in wanted.listeners else one
+        for name, one in running.listeners.items()}
+    taken = {name: getattr(wanted, name) for name in RELOADED if name != "file"}
+    return msgspec.structs.replace(running, listeners=listeners, **taken)

@@ -1,0 +1,304 @@
+"""The control process as a whole: what it is made of, in which order it starts and stops, what it does by the clock.
+
+    files ──► Reloader ──┐                          ┌── WorkerLinks ◄──► workers
+    issuers ► KeyStore ──┼──► Publisher ──► snapshot┤
+    people ─► Approvals ─┘        ▲                 └── Admin API, operator socket, metrics port
+              (EventLog)──────────┼──► Shipper ──► sink
+    workers' spool ───────────────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import os
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from kproxy.control.admin_api import build_admin_app
+from kproxy.control.approval_desk import ApprovalDesk
+from kproxy.control.approval_events import audit_of, request_id_of, say_person, unpack
+from kproxy.control.approvals import Approvals
+from kproxy.control.audit.own import OwnSpool
+from kproxy.control.audit.ship import Shipper
+from kproxy.control.audit.sink import Sink
+from kproxy.control.callers import Caller, Reception
+from kproxy.control.event_log import EventLog
+from kproxy.control.exposition import build_page
+from kproxy.control.files import write_whole
+from kproxy.control.http_server import HttpServer
+from kproxy.control.keys import KeyStore
+from kproxy.control.listening import bind_tcp, bind_unix
+from kproxy.control.loading import Loaded
+from kproxy.control.metrics_port import build_metrics_app
+from kproxy.control.overview import Overview, kproxy_version
+from kproxy.control.publication import Publisher
+from kproxy.control.refusals import UNKNOWN, Refused
+from kproxy.control.reload import Reloader
+from kproxy.control.worker_counts import Samples, WorkerCounts
+from kproxy.control.worker_links import WorkerLink, WorkerLinks
+from kproxy.errors import Problem
+from kproxy.model.messages import (
+    ApprovalAsked,
+    KeyAnswer,
+    KeyWanted,
+    KillAsked,
+    Message,
+    Sessions,
+    SessionsAsked,
+    SessionView,
+    Stats,
+    StatsAsked,
+)
+
+log = structlog.get_logger("kproxy.control")
+
+#: How long a worker may take to answer before it counts as silent.
+ASK_SECONDS = 1.0
+#: Revoking must be in force within a second; whoever decides is told whether it is.
+SETTLE_SECONDS = 1.0
+TICK_SECONDS = 1.0
+SHIP_SECONDS = 0.25
+COUNT_SECONDS = 5.0
+#: A pass that fails (a full disk) is tried again after this.
+SHIP_RETRY_SECONDS = 1.0
+#: Told segments of living workers are kept for this long, or three times the interval of their flow lines.
+KEEP_SECONDS = 30.0
+LAST_SHIPPING_SECONDS = 10.0
+
+
+class Node:
+    """``problems`` are those for which the files were refused although an older policy is in force; ``new_id`` gives
+    the random part of ids. The state directory's lock is the caller's."""
+
+    def __init__(self, file: Path, loaded: Loaded, events: EventLog, *, now: Callable[[], float],
+                 new_id: Callable[[], str], problems: list[Problem]) -> None:
+        config = loaded.config
+        self._now = now
+        self._events = events
+        self._name = config.node.name
+        self._runtime, state = Path(config.node.runtime_dir), Path(config.node.state_dir)
+        started = int(now() * 1000)
+        spool = state / "spool"
+        self.own = OwnSpool(spool, self._name, started, now)
+        self.book = Approvals(events, new_id)
+        self.reloader = Reloader(file, loaded, now=now, publish=self._publish, record=self.own.record)
+        self._first_problems = problems
+        self.links = WorkerLinks(answer=self._answer, epoch=lambda: self.publisher.epoch, now=now,
+                                 on_hello=lambda link: self.counts.greet(link.worker, link.pid), on_gone=self._on_gone)
+        self.publisher = Publisher(self._runtime / "snapshot.msgpack", events, now, self.links.announce)
+        self.keys = KeyStore(config.issuers.values(), on_change=self._publish)
+        self.counts = WorkerCounts(self._runtime / "counters.msgpack")
+        self.reception = Reception(lambda: self.reloader.loaded, self.keys, self._published_keys, now, self.own.record,
+                                   new_id)
+        self.desk = ApprovalDesk(self.book, lambda: self.reloader.loaded, now, self._publish_and_settle, self._stir)
+        sink = Path(config.audit.file) if config.audit.file else state / "audit" / "audit.jsonl"
+        self._sink = Sink(sink, state / "audit" / "position.json")
+        self.shipper = Shipper(spool, self._sink, self._name, own_start=started, now=now, away=self.links.is_away,
+                               settle=max(KEEP_SECONDS, 3 * config.audit.flow_interval),
+                               max_bytes=config.audit.max_spool_bytes)
+        self._overview = Overview(reloader=self.reloader, publisher=self.publisher, links=self.links, keys=self.keys,
+                                  book=self.book, shipper=self.shipper, reception=self.reception, started_at=now())
+        self._thread = ThreadPoolExecutor(1, "audit")
+        self._stirred = asyncio.Event()
+        self._unpublished = False
+        self._draining = False
+        self._servers: list[HttpServer] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Publishes before anybody can ask. Raises KproxyError where a socket cannot be had."""
+        self.own.record("node_started", details={"version": kproxy_version(), "pid": os.getpid()})
+        if self._first_problems:
+            self.reloader.refuse(self._first_problems)
+        else:
+            self.reloader.tell_loaded()
+        self.book.expire(self._now())
+        self._publish()
+        await self.keys.start()
+        await self.links.start(self._runtime / "control.sock")
+        self._listen()
+        for job in (self._tick, self._ship, self._count, self.reloader.watch):
+            self._tasks.append(asyncio.create_task(self._keep_doing(job), name=job.__name__))
+        log.info("control_started", epoch=self.publisher.epoch, policy_version=self.reloader.loaded.policy.version,
+                 pid=os.getpid())
+
+    async def aclose(self) -> None:
+        """Stops answering, ships what is left and closes everything."""
+        self._draining = True
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(server.aclose() for server in self._servers))
+        await self.links.aclose()
+        await self.keys.aclose()
+        self.own.record("node_stopped", details={"pid": os.getpid()})
+        self.own.close()
+        await self._ship_the_rest()
+        await self._on_thread(self._write_counts, self.counts.pack())
+        self._thread.shutdown()
+        self._sink.close()
+        log.info("control_stopped")
+
+    def not_ready(self) -> str:
+        """Why no traffic should come here; empty if it may."""
+        if self._draining:
+            return "draining"
+        if not self.publisher.epoch:
+            return "no snapshot is published"
+        return "" if self.links.is_ready() else "no worker serves by a snapshot"
+
+    async def status(self) -> dict[str, Any]:
+        return self._overview.status(await self._totals(), self._now())
+
+    async def metrics_page(self) -> bytes:
+        totals = await self._totals()
+        for name, values in self._overview.samples(self._now()).items():
+            known = totals.setdefault(name, {})
+            for labels, value in values.items():
+                known[labels] = known.get(labels, 0) + value
+        return build_page(totals)
+
+    async def sessions(self) -> list[SessionView]:
+        """Of all workers that answer in time, by id."""
+        answers = await self.links.ask_all(SessionsAsked, ASK_SECONDS)
+        found = [view for _, answer in answers if isinstance(answer, Sessions) for view in answer.sessions]
+        return sorted(found, key=lambda view: (view.worker, int(view.id.rpartition("-")[2] or 0)))
+
+    async def kill(self, caller: Caller, session: str, reason: str) -> int:
+        """Closes a session now; how many were closed. Raises Refused if there is none of this id."""
+        view = next((view for view in await self.sessions() if view.id == session), None)
+        answers = await self.links.ask_all(lambda number: KillAsked(number, session, reason), ASK_SECONDS)
+        closed = sum(getattr(answer, "closed", 0) for _, answer in answers)
+        if not closed:
+            raise Refused(UNKNOWN, f"there is no session {session}")
+        about = ("principal", "listener", "client_id", "address", "attested")
+        self.own.record("session_killed", session=session, actor=say_person(caller.person), reason=reason,
+                        **({name: getattr(view, name) for name in about} if view is not None else {}))
+        return closed
+
+    def _listen(self) -> None:
+        config = self.reloader.loaded.config
+        admin = build_admin_app(self, self.reception.receive)
+        self._servers.append(HttpServer(admin, bind_unix(self._runtime / "operator.sock")))
+        if config.admin is not None:
+            self._servers.append(HttpServer(admin, bind_tcp(*config.admin)))
+        if config.metrics is not None:
+            page = build_metrics_app(self.metrics_page, self.not_ready)
+            self._servers.append(HttpServer(page, bind_tcp(*config.metrics)))
+        for server in self._servers:
+            server.start()
+
+    async def _answer(self, message: Message) -> Message:
+        if isinstance(message, ApprovalAsked):
+            return self.desk.answer(message)
+        assert isinstance(message, KeyWanted)
+        wanted = await self.keys.wanted(message.issuer, message.kid, message.because)
+        self._publish()
+        return KeyAnswer(message.ask, wanted.found, self.publisher.epoch, wanted.reason)
+
+    def _published_keys(self) -> tuple[Any, ...]:
+        return self.publisher.snapshot.issuer_keys if self.publisher.snapshot is not None else ()
+
+    def _publish(self) -> None:
+        loaded = self.reloader.loaded
+        try:
+            self.publisher.publish(loaded.policy, loaded.modes(), self.keys.current(), self.book.grants(self._now()),
+                                   dict(loaded.config.keys))
+            self._unpublished = False
+        except OSError as error:
+            # The old snapshot stays; the next tick tries again.
+            self._unpublished = True
+            log.error("snapshot_not_written", error=error.strerror)
+
+    async def _publish_and_settle(self) -> bool:
+        self._publish()
+        return not self._unpublished and await self.links.settle(self.publisher.epoch, SETTLE_SECONDS)
+
+    def _stir(self) -> None:
+        self._stirred.set()
+
+    def _on_gone(self, _link: WorkerLink) -> None:
+        self.shipper.look_soon()
+        self._stir()
+
+    async def _totals(self) -> Samples:
+        for link, answer in await self.links.ask_all(StatsAsked, ASK_SECONDS):
+            if isinstance(answer, Stats):
+                self.counts.keep(link.worker, link.pid, answer.values)
+        return self.counts.totals((link.worker, link.pid) for link in self.links.links())
+
+    async def _keep_doing(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A fault in one job must end neither it nor the others."""
+        while True:
+            try:
+                await job()
+            except Exception:
+                log.error("job_failed", reason=job.__name__, exc_info=True)
+                await asyncio.sleep(TICK_SECONDS)
+
+    async def _tick(self) -> None:
+        while True:
+            if self.book.expire(self._now()) or self._unpublished:
+                self._publish()
+                self._stir()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _count(self) -> None:
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            await self._totals()
+            await self._on_thread(self._write_counts, self.counts.pack())
+
+    async def _ship(self) -> None:
+        while True:
+            self._stirred.clear()
+            if not await self._ship_once():
+                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SHIP_SECONDS):
+                    await self._stirred.wait()
+
+    async def _ship_once(self) -> bool:
+        """One pass; False if there is more. A disk that takes nothing is told and tried again."""
+        try:
+            return await self._on_thread(self.shipper.ship, self._untold(), self._events.born)
+        except OSError as error:
+            log.error("audit_not_shipped", file=str(self._sink.path), error=error.strerror)
+            await asyncio.sleep(SHIP_RETRY_SECONDS)
+            return True
+
+    async def _ship_the_rest(self) -> None:
+        self.shipper.look_soon()
+        try:
+            async with asyncio.timeout(LAST_SHIPPING_SECONDS):
+                while not await self._ship_once():
+                    continue
+        except TimeoutError:
+            log.error("audit_left_in_spool", bytes=self.shipper.bytes)
+
+    def _untold(self) -> list[tuple[int, bytes]]:
+        """Approval steps that are not in the sink yet, as audit lines."""
+        told = self.shipper.told_approvals(self._events.born)
+        lines = []
+        for entry in self._events.read(told, limit=1000):
+            request = self.book.request(request_id_of(unpack(entry.body)))
+            lines.append((entry.seq, msgspec.json.encode(
+                audit_of(entry, request, node=self._name, born=self._events.born))))
+        return lines
+
+    def _write_counts(self, data: bytes) -> None:
+        try:
+            write_whole(self.counts.path, data)
+        except OSError as error:
+            # It costs the totals over a restart of this process, nothing else.
+            log.warning("counters_not_saved", file=str(self.counts.path), error=error.strerror)
+
+    async def _on_thread(self, job: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, functools.partial(job, *args))
