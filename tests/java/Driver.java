@@ -1,0 +1,241 @@
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Base64;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Properties;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
+import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ListTopicsOptions;
+import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.TopicDescription;
+import org.apache.kafka.clients.consumer.ConsumerRecord;
+import org.apache.kafka.clients.consumer.ConsumerRecords;
+import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.producer.KafkaProducer;
+import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.header.Header;
+import org.apache.kafka.common.header.internals.RecordHeader;
+import org.apache.kafka.common.protocol.Errors;
+import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.common.serialization.ByteArraySerializer;
+
+/**
+ * The Java client as a child process: one command per line of JSON on stdin, one answer per line on stdout, so that many
+ * tests share one virtual machine. Clients stay open under a handle, because some tests are about one open connection.
+ * An answer is {"ok": true, …} or {"ok": false, "error": {"class", "code", "message"}}; bytes travel as base64.
+ */
+public final class Driver {
+    private static final ObjectMapper JSON = new ObjectMapper();
+    private final Map<String, KafkaProducer<byte[], byte[]>> producers = new HashMap<>();
+    private final Map<String, KafkaConsumer<byte[], byte[]>> consumers = new HashMap<>();
+    private final Map<String, Admin> admins = new HashMap<>();
+
+    public static void main(String[] arguments) throws Exception {
+        PrintStream answers = System.out;
+        System.setOut(System.err);
+        Driver driver = new Driver();
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            Map<String, Object> answer = new HashMap<>();
+            try {
+                answer.putAll(driver.run(JSON.readTree(line)));
+                answer.put("ok", true);
+            } catch (Throwable problem) {
+                answer.put("ok", false);
+                answer.put("error", describe(problem));
+            }
+            answers.println(JSON.writeValueAsString(answer));
+            answers.flush();
+        }
+        System.exit(0);
+    }
+
+    private Map<String, Object> run(JsonNode command) throws Exception {
+        String handle = command.path("handle").asText();
+        switch (command.path("do").asText()) {
+            case "token":
+                TokenLogin.put(handle, command);
+                return Map.of();
+            case "producer":
+                producers.put(handle, new KafkaProducer<>(settings(command), new ByteArraySerializer(), new ByteArraySerializer()));
+                return Map.of();
+            case "consumer":
+                consumers.put(handle, new KafkaConsumer<>(settings(command), new ByteArrayDeserializer(), new ByteArrayDeserializer()));
+                return Map.of();
+            case "admin":
+                admins.put(handle, Admin.create(settings(command)));
+                return Map.of();
+            case "send":
+                return send(producers.get(handle), command);
+            case "subscribe":
+                consumers.get(handle).subscribe(List.of(command.path("topic").asText()));
+                return Map.of();
+            case "assign":
+                return assign(consumers.get(handle), command);
+            case "poll":
+                return poll(consumers.get(handle), command);
+            case "commit":
+                consumers.get(handle).commitSync(Duration.ofSeconds(10));
+                return Map.of();
+            case "create_topic":
+                return createTopic(admins.get(handle), command);
+            case "list_topics":
+                return Map.of("topics", admins.get(handle).listTopics(new ListTopicsOptions().listInternal(true)).names().get());
+            case "describe_topic":
+                return describeTopic(admins.get(handle), command);
+            case "describe_cluster":
+                return describeCluster(admins.get(handle));
+            case "metrics":
+                return metrics(producers.get(handle));
+            case "close":
+                return close(handle);
+            default:
+                throw new IllegalArgumentException("no such command: " + command.path("do").asText());
+        }
+    }
+
+    private static Properties settings(JsonNode command) {
+        Properties settings = new Properties();
+        command.path("settings").fields().forEachRemaining(entry -> settings.put(entry.getKey(), entry.getValue().asText()));
+        return settings;
+    }
+
+    private static byte[] bytes(JsonNode node) {
+        return node.isNull() || node.isMissingNode() ? null : Base64.getDecoder().decode(node.asText());
+    }
+
+    private static String text(byte[] bytes) {
+        return bytes == null ? null : Base64.getEncoder().encodeToString(bytes);
+    }
+
+    /** All records are handed over before the first answer is awaited, so that they share batches where linger allows. */
+    private static Map<String, Object> send(KafkaProducer<byte[], byte[]> producer, JsonNode command) throws Exception {
+        List<Future<RecordMetadata>> pending = new ArrayList<>();
+        List<Map<String, Object>> results = new ArrayList<>();
+        for (JsonNode each : command.path("records")) {
+            List<Header> headers = new ArrayList<>();
+            each.path("headers").forEach(pair -> headers.add(new RecordHeader(pair.get(0).asText(), bytes(pair.get(1)))));
+            Integer partition = each.hasNonNull("partition") ? each.get("partition").asInt() : null;
+            Long timestamp = each.hasNonNull("timestamp") ? each.get("timestamp").asLong() : null;
+            pending.add(producer.send(new ProducerRecord<>(command.path("topic").asText(), partition, timestamp,
+                bytes(each.path("key")), bytes(each.path("value")), headers)));
+        }
+        producer.flush();
+        for (Future<RecordMetadata> each : pending) {
+            try {
+                RecordMetadata sent = each.get();
+                results.add(Map.of("partition", sent.partition(), "offset", sent.offset()));
+            } catch (ExecutionException problem) {
+                results.add(Map.of("error", describe(problem.getCause())));
+            }
+        }
+        return Map.of("results", results);
+    }
+
+    private static Map<String, Object> assign(KafkaConsumer<byte[], byte[]> consumer, JsonNode command) {
+        TopicPartition place = new TopicPartition(command.path("topic").asText(), command.path("partition").asInt());
+        consumer.assign(List.of(place));
+        consumer.seek(place, command.path("offset").asLong());
+        return Map.of();
+    }
+
+    /** Polls until `count` records are here or `seconds` are over. */
+    private static Map<String, Object> poll(KafkaConsumer<byte[], byte[]> consumer, JsonNode command) {
+        long deadline = System.nanoTime() + (long) (command.path("seconds").asDouble() * 1e9);
+        int count = command.path("count").asInt();
+        List<Map<String, Object>> found = new ArrayList<>();
+        while (found.size() < count && System.nanoTime() < deadline) {
+            ConsumerRecords<byte[], byte[]> batch = consumer.poll(Duration.ofMillis(100));
+            for (ConsumerRecord<byte[], byte[]> each : batch) {
+                found.add(view(each));
+            }
+        }
+        return Map.of("records", found);
+    }
+
+    private static Map<String, Object> view(ConsumerRecord<byte[], byte[]> record) {
+        List<List<String>> headers = new ArrayList<>();
+        for (Header header : record.headers()) {
+            List<String> pair = new ArrayList<>();
+            pair.add(header.key());
+            pair.add(text(header.value()));
+            headers.add(pair);
+        }
+        Map<String, Object> view = new HashMap<>();
+        view.put("topic", record.topic());
+        view.put("partition", record.partition());
+        view.put("offset", record.offset());
+        view.put("timestamp", record.timestamp());
+        view.put("key", text(record.key()));
+        view.put("value", text(record.value()));
+        view.put("headers", headers);
+        return view;
+    }
+
+    private static Map<String, Object> createTopic(Admin admin, JsonNode command) throws Exception {
+        NewTopic topic = new NewTopic(command.path("topic").asText(), Optional.of(command.path("partitions").asInt(1)), Optional.empty());
+        Map<String, String> configs = new HashMap<>();
+        command.path("configs").fields().forEachRemaining(entry -> configs.put(entry.getKey(), entry.getValue().asText()));
+        admin.createTopics(List.of(topic.configs(configs))).all().get();
+        return Map.of();
+    }
+
+    private static Map<String, Object> describeTopic(Admin admin, JsonNode command) throws Exception {
+        String name = command.path("topic").asText();
+        TopicDescription found = admin.describeTopics(List.of(name)).allTopicNames().get().get(name);
+        return Map.of("partitions", found.partitions().size(), "internal", found.isInternal());
+    }
+
+    private static Map<String, Object> describeCluster(Admin admin) throws Exception {
+        List<String> nodes = new ArrayList<>();
+        admin.describeCluster().nodes().get().forEach(node -> nodes.add(node.host() + ":" + node.port()));
+        return Map.of("nodes", nodes);
+    }
+
+    /** How many connections this producer has opened in its life, and its re-authentications. */
+    private static Map<String, Object> metrics(KafkaProducer<byte[], byte[]> producer) {
+        Map<String, Object> found = new HashMap<>();
+        producer.metrics().forEach((name, metric) -> {
+            if (name.group().equals("producer-metrics")
+                && (name.name().equals("connection-creation-total") || name.name().equals("successful-reauthentication-total"))) {
+                found.put(name.name(), metric.metricValue());
+            }
+        });
+        return Map.of("metrics", found);
+    }
+
+    private Map<String, Object> close(String handle) {
+        Duration soon = Duration.ofSeconds(2);
+        Optional.ofNullable(producers.remove(handle)).ifPresent(each -> each.close(soon));
+        Optional.ofNullable(consumers.remove(handle)).ifPresent(each -> each.close(
+            org.apache.kafka.clients.consumer.CloseOptions.timeout(soon)));
+        Optional.ofNullable(admins.remove(handle)).ifPresent(each -> each.close(soon));
+        return Map.of();
+    }
+
+    /** Futures wrap what went wrong; the innermost of Kafka's own exceptions is the one with a code. */
+    private static Map<String, Object> describe(Throwable problem) {
+        Throwable found = problem;
+        while (found instanceof ExecutionException && found.getCause() != null) {
+            found = found.getCause();
+        }
+        Map<String, Object> view = new HashMap<>();
+        view.put("class", found.getClass().getSimpleName());
+        view.put("code", (int) Errors.forException(found).code());
+        view.put("message", String.valueOf(found.getMessage()));
+        return view;
+    }
+}

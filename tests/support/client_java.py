@@ -1,0 +1,143 @@
+"""The Java client behind the common face."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+from tests.support.clients import (
+    GIVE_UP_SECONDS,
+    Admin,
+    ClientError,
+    Consumer,
+    Got,
+    KafkaClient,
+    Login,
+    Producer,
+    Record,
+    Sent,
+)
+from tests.support.java import JavaDriver, JavaError
+
+_OAUTH_MODULE = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
+_PLAIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
+
+
+def _text(data: bytes | None) -> str | None:
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def _bytes(text: str | None) -> bytes | None:
+    return None if text is None else base64.b64decode(text)
+
+
+class _Handle:
+    """One open client in the driver, and the translation of its errors."""
+
+    def __init__(self, java: JavaDriver, kind: str, login: Login, settings: dict[str, Any]) -> None:
+        self.java = java
+        self.name = java.new_handle(kind)
+        common = {"bootstrap.servers": login.bootstrap, "request.timeout.ms": 8000, "default.api.timeout.ms": 12000,
+                  "reconnect.backoff.ms": 20, "retry.backoff.ms": 50}
+        self.ask(kind, settings={k: str(v) for k, v in {**common, **self._security(login), **settings}.items()})
+
+    def ask(self, do: str, **more: Any) -> dict[str, Any]:
+        try:
+            return self.java.ask(do, self.name, **more)
+        except JavaError as problem:
+            raise ClientError(problem.code, f"{problem.name}: {problem.message}") from None
+
+    def _security(self, login: Login) -> dict[str, Any]:
+        if login.mechanism == "NONE":
+            return {}
+        common = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": login.mechanism}
+        if login.mechanism == "PLAIN":
+            return {**common, "sasl.jaas.config":
+                    f'{_PLAIN_MODULE} required username="{login.username}" password="{login.token}";'}
+        self.ask("token", token=login.token, extensions=login.extensions)
+        return {**common, "sasl.login.callback.handler.class": "TokenLogin",
+                "sasl.login.refresh.min.period.seconds": 0, "sasl.login.refresh.buffer.seconds": 0,
+                "sasl.jaas.config": f'{_OAUTH_MODULE} required source="{self.name}";'}
+
+
+class _JavaProducer(Producer):
+    def __init__(self, handle: _Handle) -> None:
+        self._handle = handle
+
+    def send(self, topic: str, records: Sequence[Record], partition: int = 0) -> list[Sent]:
+        given = [{"value": _text(r.value), "key": _text(r.key), "partition": partition,
+                  "headers": [[name, _text(value)] for name, value in r.headers]} for r in records]
+        results = self._handle.ask("send", topic=topic, records=given)["results"]
+        return [Sent(code=r["error"]["code"], message=r["error"]["message"]) if "error" in r
+                else Sent(r["partition"], r["offset"]) for r in results]
+
+    def put_token(self, token: str) -> None:
+        """The next login of this producer uses another token."""
+        self._handle.ask("token", token=token, extensions={})
+
+    def metrics(self) -> dict[str, float]:
+        return dict(self._handle.ask("metrics")["metrics"])
+
+    def close(self) -> None:
+        self._handle.ask("close")
+
+
+class _JavaConsumer(Consumer):
+    def __init__(self, handle: _Handle) -> None:
+        self._handle = handle
+
+    def subscribe(self, topic: str) -> None:
+        self._handle.ask("subscribe", topic=topic)
+
+    def assign(self, topic: str, partition: int, offset: int) -> None:
+        self._handle.ask("assign", topic=topic, partition=partition, offset=offset)
+
+    def poll(self, count: int, seconds: float = GIVE_UP_SECONDS) -> list[Got]:
+        found = self._handle.ask("poll", count=count, seconds=seconds)["records"]
+        return [Got(r["topic"], r["partition"], r["offset"], _bytes(r["key"]), _bytes(r["value"]),
+                    tuple((name, _bytes(value)) for name, value in r["headers"])) for r in found]
+
+    def commit(self) -> None:
+        self._handle.ask("commit")
+
+    def close(self) -> None:
+        self._handle.ask("close")
+
+
+class _JavaAdmin(Admin):
+    def __init__(self, handle: _Handle) -> None:
+        self._handle = handle
+
+    def create_topic(self, name: str, partitions: int = 1) -> None:
+        self._handle.ask("create_topic", topic=name, partitions=partitions)
+
+    def list_topics(self) -> set[str]:
+        return set(self._handle.ask("list_topics")["topics"])
+
+    def nodes(self) -> list[str]:
+        """The host:port of every broker that the cluster shows."""
+        return list(self._handle.ask("describe_cluster")["nodes"])
+
+    def close(self) -> None:
+        self._handle.ask("close")
+
+
+class JavaClient(KafkaClient):
+    name = "java"
+
+    def __init__(self, java: JavaDriver) -> None:
+        self._java = java
+
+    def producer(self, login: Login, *, codec: str = "none", acks: str = "all", idempotent: bool = False) -> Producer:
+        return _JavaProducer(_Handle(self._java, "producer", login, {
+            "compression.type": codec, "acks": acks, "enable.idempotence": str(idempotent).lower(), "linger.ms": 20,
+            "delivery.timeout.ms": 12000, "max.block.ms": 12000}))
+
+    def consumer(self, login: Login, group: str | None = None) -> Consumer:
+        return _JavaConsumer(_Handle(self._java, "consumer", login, {
+            **({"group.id": group} if group else {}), "check.crcs": "true", "auto.offset.reset": "earliest",
+            "enable.auto.commit": "false", "fetch.max.wait.ms": 100, "allow.auto.create.topics": "false"}))
+
+    def admin(self, login: Login) -> Admin:
+        return _JavaAdmin(_Handle(self._java, "admin", login, {}))

@@ -1,0 +1,160 @@
+"""One face over three Kafka clients, so that a test is written once and run with each.
+
+A client opens producers, consumers and admins for a Login. All of them are context managers, block the caller, and
+raise ClientError with Kafka's own numeric code, whichever library said it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from tests.support.java import JavaDriver
+
+TOPIC_DENIED, GROUP_DENIED, CLUSTER_DENIED, LOGIN_FAILED, POLICY_VIOLATION, INVALID_RECORD = 29, 30, 31, 58, 44, 87
+#: What a library gives up after; kproxy on loopback answers in milliseconds.
+GIVE_UP_SECONDS = 15
+
+Self = TypeVar("Self", bound="Opened")
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """Where to go and as whom. ``mechanism`` NONE: PLAINTEXT. With PLAIN the token is the password."""
+
+    bootstrap: str
+    mechanism: str = "NONE"
+    token: str = ""
+    username: str = "token"
+    extensions: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What became of one record: ``code`` 0 and its place, or the code and text of its refusal."""
+
+    partition: int = -1
+    offset: int = -1
+    code: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Got:
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes | None], ...]
+
+
+class ClientError(Exception):
+    """What a client library raised. ``code`` is Kafka's, 58 for a refused login, −1 where the library gives none."""
+
+    def __init__(self, code: int, message: str) -> None:
+        self.code = code
+        self.message = message
+        super().__init__(f"{code}: {message}")
+
+
+class Opened(ABC):
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class Producer(Opened):
+    @abstractmethod
+    def send(self, topic: str, records: Sequence[Record], partition: int = 0) -> list[Sent]:
+        """Sends and waits for every outcome, in order. With acks=0 offsets are −1."""
+
+
+class Consumer(Opened):
+    @abstractmethod
+    def subscribe(self, topic: str) -> None:
+        """Joins the group that the consumer was opened with; it begins at the earliest offset."""
+
+    @abstractmethod
+    def assign(self, topic: str, partition: int, offset: int) -> None:
+        """Reads one partition without a group."""
+
+    @abstractmethod
+    def poll(self, count: int, seconds: float = GIVE_UP_SECONDS) -> list[Got]:
+        """``count`` records or a few more, fewer only when ``seconds`` are over. Raises ClientError."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Commits what was polled. Raises ClientError."""
+
+
+class Admin(Opened):
+    @abstractmethod
+    def create_topic(self, name: str, partitions: int = 1) -> None:
+        """Raises ClientError with the topic's own code."""
+
+    @abstractmethod
+    def list_topics(self) -> set[str]:
+        """Every topic that the cluster shows this principal."""
+
+
+class KafkaClient(ABC):
+    name: str
+
+    @abstractmethod
+    def producer(self, login: Login, *, codec: str = "none", acks: str = "all",
+                 idempotent: bool = False) -> Producer: ...
+
+    @abstractmethod
+    def consumer(self, login: Login, group: str | None = None) -> Consumer: ...
+
+    @abstractmethod
+    def admin(self, login: Login) -> Admin: ...
+
+
+CLIENT_NAMES = ("confluent", "aiokafka", "java")
+
+
+def open_client(name: str, java: JavaDriver | None) -> KafkaClient:
+    """``java`` is needed for the Java client only; it outlives the client."""
+    if name == "confluent":
+        from tests.support.client_confluent import ConfluentClient
+
+        return ConfluentClient()
+    if name == "aiokafka":
+        from tests.support.client_aiokafka import AiokafkaClient
+
+        return AiokafkaClient()
+    from tests.support.client_java import JavaClient
+
+    assert java is not None
+    return JavaClient(java)
+
+
+def token_expiry(token: str, at_least: float) -> float:
+    """The ``exp`` a client library is told, never before ``at_least``: one that refuses to send an expired token would
+    keep a test from seeing that kproxy refuses it."""
+    try:
+        body = token.split(".")[1]
+        return max(float(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))["exp"]), at_least)
+    except (IndexError, ValueError, KeyError, TypeError):
+        return at_least
