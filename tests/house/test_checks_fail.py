@@ -97,7 +97,7 @@ FAULTS: list[tuple[str, Plant, str]] = [
     ("test-names", write("tests/unit/test_twice.py", "def test_a():\n    assert 1\n\n\ndef test_a():\n    assert 2\n"),
      "test_a is defined 2 times"),
     ("tests-assert", write("tests/unit/test_idle.py", "def test_a():\n    print(1)\n"), "test_a asserts nothing"),
-    ("tests-assert", write("tests/unit/test_nap.py",
+    ("sleeps", write("tests/unit/test_nap.py",
      "import time\n\n\ndef test_a():\n    time.sleep(1)\n    assert 1\n"),
      "sleeps"),
     ("machine-paths", append("README.md", "\nSee /ho" + "me/alice/kproxy/README.md\n"), "README.md"),

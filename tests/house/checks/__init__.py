@@ -27,6 +27,7 @@ CHECKS: dict[str, Check] = {
     "comments": source.check_comments,
     "test-names": source.check_test_names,
     "tests-assert": source.check_tests_assert,
+    "sleeps": source.check_sleeps,
     "machine-paths": secrets.check_machine_paths,
     "secrets": secrets.check_secrets,
     "make-targets": documents.check_targets,

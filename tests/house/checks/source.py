@@ -16,7 +16,8 @@ BANNED = {"handler", "manager", "helper", "helpers", "util", "utils"}
 #: Verbs that say as little; as a noun (an operating system process, a file handle) they may end a name.
 BANNED_VERBS = {"process", "handle"}
 _DEFINED = re.compile(
-    r"^\s*(?:cdef\s+class|class|async\s+def|def|cpdef\s+[\w *]*?|cdef\s+[\w *]*?)\s+\*?(\w+)\s*[(:]", re.M)
+    r"^\s*(?P<how>cdef\s+class|class|async\s+def|def|cpdef\s+[\w *]*?|cdef\s+[\w *]*?)\s+\*?(?P<name>\w+)\s*[(:]",
+    re.M)
 _POINTER_FIELD = re.compile(
     r"^ {4}cdef\s+(?:public\s+|readonly\s+)?(?:const\s+)?(?:unsigned\s+)?(?:char|void|uint8_t)\s*\*+\s*\w+")
 _PRINT = re.compile(r"^\s*print\(", re.M)
@@ -27,9 +28,9 @@ def _parts(name: str) -> list[str]:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().strip("_").split("_")
 
 
-def _says_nothing(name: str) -> bool:
+def _says_nothing(name: str, is_class: bool) -> bool:
     parts = _parts(name)
-    return bool(BANNED & set(parts)) or parts[0] in BANNED_VERBS
+    return bool(BANNED & set(parts)) or (not is_class and parts[0] in BANNED_VERBS)
 
 
 def check_names(root: Path) -> list[str]:
@@ -41,8 +42,9 @@ def check_names(root: Path) -> list[str]:
             continue
         if BANNED & set(_parts(path.stem)):
             problems.append(f"{where}: a file's name says what is in it")
-        problems += [f"{where}: {name}: say what it does to what" for name in _DEFINED.findall(tree.text(path))
-                     if _says_nothing(name)]
+        problems += [f"{where}: {found['name']}: say what it does to what"
+                     for found in _DEFINED.finditer(tree.text(path))
+                     if _says_nothing(found["name"], found["how"].endswith("class"))]
     return problems
 
 
@@ -127,28 +129,45 @@ def check_test_names(root: Path) -> list[str]:
 
 
 def check_tests_assert(root: Path) -> list[str]:
-    """A test asserts, expects an error, or hands over to a function that does (named assert_*, expect_*, check_*)."""
+    """A test asserts, expects an error, or calls a function that does: one of its own module, or one whose name says
+    so (assert_*, expect_*, check_*)."""
     problems = []
     for path in tree.with_suffix(root, ".py"):
         where = tree.name(root, path)
         if not where.startswith("tests/"):
             continue
-        for node in ast.walk(ast.parse(tree.text(path))):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_") \
-                    and not _asserts(node):
-                problems.append(f"{where}:{node.lineno}: {node.name} asserts nothing")
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep"} \
-                    and where.rpartition("/")[2].startswith("test_") and ast.unparse(node) != "asyncio.sleep(0)":
-                problems.append(f"{where}:{node.lineno}: sleeps; poll a condition with a deadline")
+        module = ast.parse(tree.text(path))
+        functions = [node for node in ast.walk(module) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+        asserting: set[str] = set()
+        for _ in range(3):
+            asserting |= {node.name for node in functions if _asserts(node, asserting)}
+        problems += [f"{where}:{node.lineno}: {node.name} asserts nothing" for node in functions
+                     if node.name.startswith("test_") and not _asserts(node, asserting)]
     return problems
 
 
-def _asserts(test: ast.AST) -> bool:
-    for node in ast.walk(test):
+def _asserts(function: ast.AST, asserting: set[str]) -> bool:
+    for node in ast.walk(function):
         if isinstance(node, ast.Assert | ast.Raise):
             return True
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func).rpartition(".")[2]
-            if called.lstrip("_").startswith(("assert", "expect", "check", "raises", "fail", "wait_for")):
+            if called in asserting or called.lstrip("_").startswith(
+                    ("assert", "expect", "check", "raises", "fail", "wait_for", "until")):
                 return True
     return False
+
+
+def check_sleeps(root: Path) -> list[str]:
+    """A test does not sleep, except between two looks in a loop that has a deadline."""
+    problems = []
+    for path in tree.with_suffix(root, ".py"):
+        where = tree.name(root, path)
+        if not where.startswith("tests/") or not path.name.startswith("test_"):
+            continue
+        module = ast.parse(tree.text(path))
+        polls = {call for loop in ast.walk(module) if isinstance(loop, ast.While) for call in ast.walk(loop)}
+        problems += [f"{where}:{node.lineno}: sleeps; poll a condition with a deadline" for node in ast.walk(module)
+                     if isinstance(node, ast.Call) and node not in polls and ast.unparse(node) != "asyncio.sleep(0)"
+                     and ast.unparse(node.func) in {"time.sleep", "asyncio.sleep"}]
+    return problems
