@@ -24,8 +24,9 @@ cdef enum Code:
     OP_ARRAY            # a count, then elements; arg is the op after its NEXT
     OP_FIXED_ARRAY      # a count, then elements of ``size`` bytes each, none of them marked
     OP_NEXT
-    OP_TAGS             # arg OP_KNOWN_TAG follow
+    OP_TAGS             # arg ops of the next two kinds follow
     OP_KNOWN_TAG        # arg is the tag number
+    OP_OTHER_TAG        # the same, of a field this version does not have
 
 cdef enum:
     MAX_KEY = 128
@@ -144,12 +145,22 @@ cdef inline void walk_text(Cursor* c, Op* op, const unsigned char* data, Marks m
     mark.whole_length = <int32_t>(c.at - start)
 
 
+cdef inline Op* find_tag(Op* op, uint32_t number) noexcept nogil:
+    cdef int i
+    for i in range(1, op.arg + 1):
+        if op[i].arg == <int64_t>number:
+            return &op[i]
+    return NULL
+
+
 cdef void walk_tags(Cursor* c, Op* op, const unsigned char* data, Marks marks) noexcept nogil:
-    """A tag section that is not empty. Tags must rise strictly: a tag said twice would be read in two ways."""
+    """A tag section that is not empty. Tags must rise strictly, for a tag said twice would be read in two ways; and a
+    tag of another version is refused, as Kafka does."""
     cdef const unsigned char* start = c.at
     cdef uint32_t count = read_uvarint(c), size, number, n
     cdef int64_t last = -1
-    cdef int known, section = -1
+    cdef Op* known
+    cdef int section = -1
     cdef Mark* mark
     if c.bad or count > (c.end - c.at) // 2:
         c.bad = True
@@ -170,14 +181,16 @@ cdef void walk_tags(Cursor* c, Op* op, const unsigned char* data, Marks marks) n
             c.bad = True
             return
         last = number
+        known = find_tag(op, number)
+        if known != NULL and known.code == OP_OTHER_TAG:
+            c.bad = True
+            return
         if section < 0:
             continue
         mark = add_mark(marks, c, op, TAG)
         if mark == NULL:
             return
-        for known in range(1, op.arg + 1):
-            if op[known].arg == <int64_t>number:
-                mark.field = op[known].field
+        mark.field = known.field if known != NULL else 0
         mark.value = number
         mark.at = <int32_t>(c.at - data - size)
         mark.length = <int32_t>size
@@ -376,10 +389,10 @@ class Compiler:
             if field.at(self.version) and not field.is_tagged(self.version):
                 self.compile_field(field, depth)
         if self.flexible:
-            known = [field for field in fields if field.is_tagged(self.version)]
+            known = [field for field in fields if field.tag >= 0]
             self.add(OP_TAGS, None, kind=TAGS if marked else 0, depth=depth, arg=len(known))
             for field in known:
-                self.add(OP_KNOWN_TAG, field, arg=field.tag)
+                self.add(OP_KNOWN_TAG if field.is_tagged(self.version) else OP_OTHER_TAG, field, arg=field.tag)
 
     def compile_field(self, field, depth):
         size = SIZES.get(field.type)

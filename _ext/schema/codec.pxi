@@ -279,14 +279,14 @@ cdef int read_tags(Cursor* c, list fields, int version, dict values) except -1:
         tag = read_uvarint(c)
         size = read_uvarint(c)
         inner.at = c.at
-        if tag <= last or not skip(c, size):
+        field = next((one for one in fields if one.tag == tag), None)
+        if tag <= last or not skip(c, size) or (field is not None and not field.is_tagged(version)):
             c.bad = True
         if c.bad:
             break
         last = tag
         inner.end = c.at
         inner.bad = False
-        field = next((one for one in fields if one.is_tagged(version) and one.tag == tag), None)
         if field is None:
             values.setdefault("_tags", []).append((tag, inner.at[:size]))
             continue

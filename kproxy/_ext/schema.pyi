@@ -7,6 +7,7 @@ class Field(Protocol):
     id: int
     tag: int
     marked: bool
+    default: Any
     fields: Sequence[Field]
     def at(self, version: int) -> bool: ...
     def is_tagged(self, version: int) -> bool: ...
