@@ -161,7 +161,7 @@ cdef class BrokerHalf(Half):
 
     def resume_writing(self):
         self.full = False
-        self.client.balance()
+        self.client.go_on()
 
     def connection_lost(self, error):
         self.transport = None
@@ -266,10 +266,7 @@ cdef class ClientHalf(Half):
         if session.state == CLOSED:
             self.end()
         elif self.chunk is not None and not self.full:
-            # What was left because of the lanes' limit can be taken now.
-            self.take_frames(read_clock())
-            self.tidy()
-            self.after_events()
+            self.go_on()        # What was left because of the lanes' limit can be taken now.
         return 0
 
     def fail(self, error):
@@ -301,9 +298,13 @@ cdef class ClientHalf(Half):
     def resumed(self):
         """After any resume_* or refuse_* of the session: go on with the frames that waited."""
         self.asked = False
+        self.go_on()
+
+    cdef int go_on(self) except -1:
+        """Takes what was left in the buffer while something had to be waited for."""
         self.take_frames(read_clock())
         self.tidy()
-        self.after_events()
+        return self.after_events()
 
     def pause_writing(self):
         self.full = True
@@ -311,9 +312,7 @@ cdef class ClientHalf(Half):
 
     def resume_writing(self):
         self.full = False
-        self.take_frames(read_clock())
-        self.tidy()
-        self.after_events()
+        self.go_on()
 
     def eof_received(self):
         self.session.close(CloseCause.CLIENT_CLOSED)

@@ -53,6 +53,7 @@ cdef class ClientHalf(Half):
     cdef readonly double heard_at
     cdef int after_events(self) except -1
     cdef take_frames(self, double now)
+    cdef int go_on(self) except -1
     cdef bint stalled(self) noexcept
     cdef Py_ssize_t limit_of_answers(self) noexcept
     cdef int flush(self, bint noted) except -1
