@@ -20,7 +20,8 @@ class Problem:
     path: str = ""
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file else ""
+        line = f":{self.line}" if self.line else ""
+        place = f"{self.file}{line}: " if self.file else ""
         return f"{place}{self.path + ': ' if self.path else ''}{self.message}"
 
 

@@ -68,6 +68,12 @@ class ScriptedBroker:
         for writer in list(self._writers):
             writer.transport.abort()
 
+    def answer_last(self, values: dict[str, Any]) -> None:
+        """Answers the last request that ``answers`` left open."""
+        reply, writer = self._open
+        reply.body = schema.build(reply.api_key, reply.version, True, values)
+        writer.write(reply.frame())
+
     async def __aenter__(self) -> ScriptedBroker:
         return await self.start()
 
@@ -88,6 +94,8 @@ class ScriptedBroker:
                 trusted = trusted or answer.trusted
                 if answer.body is not None:
                     writer.write(answer.frame())
+                else:
+                    self._open = answer, writer
         self._writers.discard(writer)
         writer.close()
 
