@@ -12,7 +12,7 @@ import typer
 from kproxy import policy as policies
 from kproxy.config import examine_config, read_policy
 from kproxy.errors import ConfigError, PolicyError, Problem
-from kproxy.model.policy import Guard, Mask, Policy, Resources
+from kproxy.model.policy import Approval, Guard, Mask, Policy, Resources
 from kproxy.model.settings import Config
 
 
@@ -100,10 +100,16 @@ def _rules(policy: Policy | None) -> dict[str, Any] | None:
                "resources": _words(rule.resources), "condition": rule.when.text if rule.when else ""}
               for rule in policy.forbid),
             *({"kind": "approval", "name": rule.name, "operations": rule.operations, "resources": rule.topics,
-               "condition": f"unless {rule.unless.text}" if rule.unless else ""} for rule in policy.approvals),
+               "condition": _approval_condition(rule)} for rule in policy.approvals),
         ],
         "records": [_record_rule(rule) for rule in policy.record_rules()],
     }
+
+
+def _approval_condition(rule: Approval) -> str:
+    when = [rule.when.text] if rule.when is not None else []
+    unless = [f"unless {rule.unless.text}"] if rule.unless is not None else []
+    return " ".join((*when, *unless))
 
 
 def _words(resources: Resources) -> list[str]:
@@ -119,7 +125,7 @@ def lines(examined: Examined) -> list[str]:
            for row in found["listeners"]]
     if found["policy"] is not None:
         out += [f"{row['kind']} {row['name']}: {', '.join(row['operations'])} on {', '.join(row['resources'])}"
-                + (f" when {row['condition']}" if row["condition"] else "") for row in found["policy"]["rules"]]
+                + (f" where {row['condition']}" if row["condition"] else "") for row in found["policy"]["rules"]]
         out += [f"{row['kind']} {row['name']}: {', '.join((*row['fields'], *row['detect']))} {row['action']}"
                 f" in {', '.join(row['topics'])}, {' and '.join(row['directions'])}"
                 + (f", except {', '.join(row['except_roles'])}" if row["except_roles"] else "")

@@ -164,17 +164,20 @@ class Decider:
         return first
 
     def _is_covered(self, rule: Rule, inquiry: Inquiry, grants: Sequence[Grant]) -> bool:
+        """Whether grants of this principal and rule cover the access; the answer holds until one begins or ends."""
         principal = inquiry.seat.facts.principal.name
         mine = [grant for grant in grants if grant.rule == rule.name and grant.principal == principal
-                and grant.since <= inquiry.now < grant.until]
+                and inquiry.now < grant.until]
         if rule.unless is None:
             mine = [grant for grant in mine if grant.operation == inquiry.operation
                     and grant.resource == inquiry.resource and grant.name == inquiry.name]
-            inquiry.limit(min((grant.until for grant in mine), default=FOREVER))
-            return bool(mine)
-        if rule.unless.reads_grants:
-            inquiry.limit(min((grant.until for grant in mine), default=FOREVER))
-        models = sorted({grant.model for grant in mine if grant.model})
+        if rule.unless is None or rule.unless.reads_grants:
+            for grant in mine:
+                inquiry.limit(grant.until if grant.since <= inquiry.now else grant.since)
+        active = [grant for grant in mine if grant.since <= inquiry.now]
+        if rule.unless is None:
+            return bool(active)
+        models = sorted({grant.model for grant in active if grant.model})
         return inquiry.ask(rule.unless, rule.name, {"granted.models": models}) is True
 
     def _any_topic(self, inquiry: Inquiry) -> Verdict:
@@ -193,7 +196,8 @@ class Decider:
         return inquiry.verdict("deny", "", f"no rule allows {inquiry.operation} on any topic")
 
     def _is_shadowed(self, glob: str, inquiry: Inquiry) -> bool:
-        for rule in self._forbids["topic"].find_containing(glob):
+        covering = set(self._forbids["topic"].find_containing(glob))
+        for rule in sorted(covering, key=lambda found: (found.when is not None, found.name)):
             if not rule.is_about(inquiry.operation) or (rule.when is not None and rule.when.reads_topic):
                 continue
             if rule.when is None or inquiry.ask(rule.when, rule.name) is not False:

@@ -52,23 +52,25 @@ def overlap(one: str, other: str) -> bool:
 def overlapping_pairs(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Every pair of distinct patterns that some name matches both of, once. Literal names and prefixes, which are
     nearly all patterns in practice, are found by look-up; globs of other shapes are compared with every other."""
-    prefixes: dict[int, dict[str, str]] = {}
+    prefixes: dict[int, dict[str, list[str]]] = {}
     others: dict[str, None] = {}
     distinct = dict.fromkeys(patterns)
     for pattern in distinct:
         parts = parse(pattern)
         if len(parts) == 2 and not parts[1]:
-            prefixes.setdefault(len(parts[0]), {})[parts[0]] = pattern
+            # One prefix may be written in several ways: a*, a**.
+            prefixes.setdefault(len(parts[0]), {}).setdefault(parts[0], []).append(pattern)
         elif len(parts) > 1:
             others[pattern] = None
     for pattern in distinct:
-        start = parse(pattern)[0]
         if pattern in others:
             continue
+        parts = parse(pattern)
         for length, known in prefixes.items():
-            found = known.get(start[:length]) if length <= len(start) else None
-            if found is not None and found != pattern:
-                yield pattern, found
+            for found in known.get(parts[0][:length], ()) if length <= len(parts[0]) else ():
+                is_same = parse(found) == parts
+                if not is_same or found < pattern:
+                    yield pattern, found
     for index, pattern in enumerate(others):
         for other in (*list(others)[:index], *(name for name in distinct if name not in others)):
             if overlap(pattern, other):
