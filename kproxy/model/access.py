@@ -13,7 +13,8 @@ Resource = Literal["topic", "any_topic", "group", "transactional_id", "cluster"]
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Who a verified token speaks for. ``subject`` is the issuer's stable id; four-eyes checks compare (issuer, subject)."""
+    """Who a verified token speaks for. ``subject`` is the issuer's stable id; four-eyes checks compare (issuer,
+    subject)."""
 
     name: str
     issuer: str
@@ -31,7 +32,8 @@ class Client(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """All a session is known by. ``attested`` comes from signed claims only, ``declared`` from the client; never merged."""
+    """All a session is known by. ``attested`` comes from signed claims only, ``declared`` from the client; never
+    merged."""
 
     principal: Principal
     mechanism: str

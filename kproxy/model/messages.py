@@ -1,7 +1,7 @@
 """What workers and the control process say to each other over the node's unix socket.
 
-Each message is one msgpack frame: a four-byte big-endian length, then a tagged struct. Questions carry ``ask`` and their
-answers repeat it. The snapshot itself travels as the file ``snapshot.msgpack`` in the runtime directory (0600), written
+Each message is one msgpack frame: a four-byte big-endian length, then a tagged struct. Questions carry ``ask`` and
+their answers repeat it. The snapshot itself travels as the file ``snapshot.msgpack`` in the runtime directory (0600), written
 whole and renamed into place, so that a worker can start while the control process is away.
 """
 
@@ -149,4 +149,5 @@ def pack(message: Message) -> bytes:
 
 def unpack(body: bytes) -> Message:
     """A frame's body. Raises msgspec.ValidationError or msgspec.DecodeError."""
-    return _decoder.decode(body)
+    message: Message = _decoder.decode(body)
+    return message

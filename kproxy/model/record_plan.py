@@ -18,7 +18,8 @@ class Action(msgspec.Struct, frozen=True):
 
     * ``redact``: the value becomes an empty string; * ``replace``: it becomes ``text``;
     * ``mask``: all but ``keep_first`` and ``keep_last`` characters become ``character``;
-    * ``hmac``: it becomes the first 32 hex digits of HMAC-SHA-256 under ``keys[key]``, prefixed with the key id and a colon;
+    * ``hmac``: it becomes the first 32 hex digits of HMAC-SHA-256 under ``keys[key]``, prefixed with the key id
+      and a colon;
     * ``block``: the batch is refused.
     """
 
@@ -48,8 +49,9 @@ class DetectRule(msgspec.Struct, frozen=True):
 
 
 class RecordPlan(msgspec.Struct, frozen=True):
-    """Rules in force. ``observe`` counts what would happen and changes nothing. ``count_fields`` asks for field accounting
-    even where no rule hides anything. ``on_unknown`` says what happens to a value that a field rule needs and that is not JSON."""
+    """Rules in force. ``observe`` counts what would happen and changes nothing. ``count_fields`` asks for field
+    accounting even where no rule hides anything. ``on_unknown`` says what happens to a value that a field rule needs and
+    that is not JSON."""
 
     direction: Direction
     fields: tuple[FieldRule, ...] = ()

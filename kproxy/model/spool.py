@@ -7,8 +7,8 @@
 * NOTES: the I/O notes of one loop turn, back to back, written before that turn's bytes leave the worker.
 * END: the worker closed this segment itself; without it the segment's writer died or still writes.
 
-A ``flow`` event covers every note of its session that precedes it; notes after the last one of a session are what a dead
-worker had not yet summed up.
+A ``flow`` event covers every note of its session that precedes it; notes after the last one of a session are what a
+dead worker had not yet summed up.
 
 A note: ``kind u8 | session u64 | correlation i32 | partition i32 | first_offset i64 | last_offset i64 | records i32 |
 bytes i32 | error i16 | topic length u16 | topic``.
@@ -30,7 +30,8 @@ _NOTE = struct.Struct("<BQiiqqiihH")
 
 
 class Note(msgspec.Struct, frozen=True):
-    """INTENT: a produce is about to be forwarded (offsets −1). OUTCOME: the broker's answer. READ: records sent to a client."""
+    """INTENT: a produce is about to be forwarded (offsets −1). OUTCOME: the broker's answer. READ: records sent to
+    a client."""
 
     kind: int
     session: int
@@ -50,7 +51,8 @@ def pack_entry(kind: int, payload: bytes) -> bytes:
 
 
 def walk_entries(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int]]:
-    """Yields (kind, payload, offset after it) for every whole and undamaged entry from ``start``; stops at the first other."""
+    """Yields (kind, payload, offset after it) for every whole and undamaged entry from ``start``; stops at the
+    first other."""
     at = start
     while at + _ENTRY.size <= len(data):
         length, crc, kind = _ENTRY.unpack_from(data, at)
@@ -64,7 +66,8 @@ def walk_entries(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int]
 def walk_notes(payload: bytes) -> Iterator[Note]:
     at = 0
     while at + _NOTE.size <= len(payload):
-        kind, session, correlation, partition, first, last, records, size, error, length = _NOTE.unpack_from(payload, at)
+        (kind, session, correlation, partition, first, last, records, size, error,
+         length) = _NOTE.unpack_from(payload, at)
         at += _NOTE.size
         topic = payload[at : at + length].decode("utf-8", "replace")
         at += length
