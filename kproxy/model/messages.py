@@ -1,8 +1,8 @@
 """What workers and the control process say to each other over the node's unix socket.
 
 Each message is one msgpack frame: a four-byte big-endian length, then a tagged struct. Questions carry ``ask`` and
-their answers repeat it. The snapshot itself travels as the file ``snapshot.msgpack`` in the runtime directory (0600), written
-whole and renamed into place, so that a worker can start while the control process is away.
+their answers repeat it. The snapshot itself travels as the file ``snapshot.msgpack`` in the runtime directory (0600),
+written whole and renamed into place, so that a worker can start while the control process is away.
 """
 
 from __future__ import annotations

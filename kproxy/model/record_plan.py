@@ -50,8 +50,8 @@ class DetectRule(msgspec.Struct, frozen=True):
 
 class RecordPlan(msgspec.Struct, frozen=True):
     """Rules in force. ``observe`` counts what would happen and changes nothing. ``count_fields`` asks for field
-    accounting even where no rule hides anything. ``on_unknown`` says what happens to a value that a field rule needs and
-    that is not JSON."""
+    accounting even where no rule hides anything. ``on_unknown`` says what happens to a value that a field rule
+    needs and that is not JSON."""
 
     direction: Direction
     fields: tuple[FieldRule, ...] = ()
