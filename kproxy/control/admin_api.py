@@ -5,6 +5,7 @@
     POST   /v1/requests/{id}/approve | deny | cancel
     GET    /v1/grants                 POST /v1/grants/{id}/revoke
     GET    /v1/sessions               GET | DELETE /v1/sessions/{id}
+    POST   /v1/audit/query            GET /v1/audit/tail[?count=&after=]
 
 Who it is comes first: without a caller not even an unknown path is told from a known one. What is refused is one JSON
 object with ``status`` and one clear line in ``detail``.
@@ -22,6 +23,7 @@ from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
 
 from kproxy.control.approval_desk import ApprovalDesk, Wish
+from kproxy.control.audit.query import Question
 from kproxy.control.callers import Caller
 from kproxy.control.http_server import App, Peer, Receive, Scope, Send, peer_of, problem_of, send_bytes
 from kproxy.control.refusals import Refused
@@ -58,12 +60,16 @@ class Office(Protocol):
 
     async def kill(self, caller: Caller, session: str, reason: str) -> int: ...
 
+    async def ask_audit(self, question: Question) -> list[dict[str, Any]]: ...
+
+    async def tail_audit(self, count: int, after: int) -> dict[str, Any]: ...
+
 
 def build_admin_app(office: Office, greet: Greet) -> App:
     """``greet`` finds out who calls."""
     inner = Litestar(
         route_handlers=[*_status_routes(office), *_request_routes(office.desk), *_grant_routes(office.desk),
-                        *_session_routes(office)],
+                        *_session_routes(office), *_audit_routes(office)],
         openapi_config=None, request_max_body_size=BODY_BYTES, logging_config=None, debug=False,
         exception_handlers={KproxyError: _tell_refusal, HTTPException: _tell_http, Exception: _tell_failure})
 
@@ -162,6 +168,20 @@ def _session_routes(office: Office) -> list[HTTPRouteHandler]:
         return {"closed": await office.kill(caller, session, reason)}
 
     return [list_sessions, show, kill]
+
+
+def _audit_routes(office: Office) -> list[HTTPRouteHandler]:
+    @post("/v1/audit/query", status_code=200)
+    async def query(request: Asked, data: Question) -> list[dict[str, Any]]:
+        _caller(request).need("see the audit")
+        return await office.ask_audit(data)
+
+    @get("/v1/audit/tail")
+    async def tail(request: Asked, count: int = 20, after: int = -1) -> dict[str, Any]:
+        _caller(request).need("see the audit")
+        return await office.tail_audit(count, after)
+
+    return [query, tail]
 
 
 def _answer(refused: Refused) -> Response[bytes]:

@@ -36,7 +36,7 @@ MAY: dict[str, frozenset[str]] = {
     "operator": frozenset(("see status", "see requests", "see sessions", "kill sessions", "cancel requests",
                            "revoke grants")),
     "approver": frozenset(("see status", "see requests")),
-    "auditor": frozenset(("see status", "see requests", "see sessions")),
+    "auditor": frozenset(("see status", "see requests", "see sessions", "see the audit")),
 }
 #: Refused logins that are audited in one minute; the rest is counted in the log, so that nobody fills the spool.
 MOST_REFUSALS = 60

@@ -26,8 +26,9 @@ from kproxy.control.approval_desk import ApprovalDesk
 from kproxy.control.approval_events import audit_of, request_id_of, say_person, unpack
 from kproxy.control.approvals import Approvals
 from kproxy.control.audit.own import OwnSpool
+from kproxy.control.audit.query import Question, answer, read_events
 from kproxy.control.audit.ship import Shipper
-from kproxy.control.audit.sink import Sink
+from kproxy.control.audit.sink import Sink, read_tail
 from kproxy.control.callers import Caller, Reception
 from kproxy.control.event_log import EventLog
 from kproxy.control.exposition import build_page
@@ -71,6 +72,7 @@ SHIP_RETRY_SECONDS = 1.0
 #: Told segments of living workers are kept for this long, or three times the interval of their flow lines.
 KEEP_SECONDS = 30.0
 LAST_SHIPPING_SECONDS = 10.0
+MOST_TAIL = 10_000
 
 
 class Node:
@@ -169,7 +171,7 @@ class Node:
         """Of all workers that answer in time, by id."""
         answers = await self.links.ask_all(SessionsAsked, ASK_SECONDS)
         found = [view for _, answer in answers if isinstance(answer, Sessions) for view in answer.sessions]
-        return sorted(found, key=lambda view: (view.worker, int(view.id.rpartition("-")[2] or 0)))
+        return sorted(found, key=lambda view: (view.worker, view.connected_at, view.id))
 
     async def kill(self, caller: Caller, session: str, reason: str) -> int:
         """Closes a session now; how many were closed. Raises Refused if there is none of this id."""
@@ -182,6 +184,18 @@ class Node:
         self.own.record("session_killed", session=session, actor=say_person(caller.person), reason=reason,
                         **({name: getattr(view, name) for name in about} if view is not None else {}))
         return closed
+
+    async def ask_audit(self, question: Question) -> list[dict[str, Any]]:
+        """From the sink. On a thread of its own: a long look back must not hold up anything."""
+        def look() -> list[dict[str, Any]]:
+            return answer(read_events([self._sink.path]), question)
+
+        return await asyncio.to_thread(look)
+
+    async def tail_audit(self, count: int, after: int) -> dict[str, Any]:
+        """The last lines, or those after ``next`` of an earlier answer."""
+        lines, at = await asyncio.to_thread(read_tail, self._sink.path, max(0, min(count, MOST_TAIL)), after)
+        return {"events": [msgspec.Raw(line) for line in lines], "next": at}
 
     def _listen(self) -> None:
         config = self.reloader.loaded.config
@@ -229,9 +243,9 @@ class Node:
         self._stir()
 
     async def _totals(self) -> Samples:
-        for link, answer in await self.links.ask_all(StatsAsked, ASK_SECONDS):
-            if isinstance(answer, Stats):
-                self.counts.keep(link.worker, link.pid, answer.values)
+        for link, stats in await self.links.ask_all(StatsAsked, ASK_SECONDS):
+            if isinstance(stats, Stats):
+                self.counts.keep(link.worker, link.pid, stats.values)
         return self.counts.totals((link.worker, link.pid) for link in self.links.links())
 
     async def _keep_doing(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -10,7 +10,8 @@ import pytest
 
 from kproxy.control.audit.query import (
     Filter,
-    Offsets,
+    Question,
+    answer,
     find_emitted,
     find_events,
     find_launched,
@@ -74,17 +75,32 @@ def test_offsets_of_another_partition_are_not_meant() -> None:
 
 
 def test_who_launched_what_wrote_there() -> None:
-    rows = find_launched(EVENTS, Filter(), Offsets("scores.fraud", 0, 10, 15))
+    rows = find_launched(EVENTS, "scores.fraud:0:10-15", Filter())
     assert [(row["launcher"], row["run"], row["sessions"]) for row in rows] == [
         ("alice", "run-0-1", ["0-1"]), ("bob", "run-0-2", ["0-2"])]
+    assert find_launched(EVENTS, "orders:0:0-5", Filter()) == [], "these offsets were read here, not written"
 
 
-def test_who_launched_a_session_and_what_it_did() -> None:
-    (row,) = find_launched(EVENTS, Filter(session="0-1"))
+@pytest.mark.parametrize("what", ["0-1", "run-0-1"])
+def test_who_launched_a_session_or_run_and_what_it_did(what: str) -> None:
+    (row,) = find_launched(EVENTS, what, Filter())
     assert (row["launcher"], row["produced"], row["consumed"], row["first_seen"], row["last_seen"]) == (
         "alice", ["scores.fraud", "scores.other"], [], NOW, NOW + 5)
-    (row,) = find_launched(EVENTS, Filter(run="run-0-3", topic="orders"))
+
+
+def test_who_launched_what_worked_with_a_topic() -> None:
+    assert [row["launcher"] for row in find_launched(EVENTS, "orders", Filter())] == ["carol", "dave"]
+    (row,) = find_launched(EVENTS, "orders", Filter(run="run-0-3"))
     assert (row["launcher"], row["consumed"]) == ("carol", ["orders"])
+
+
+def test_one_question_at_a_time() -> None:
+    assert len(answer(EVENTS, Question(launched="0-1"))) == 1
+    assert len(answer(EVENTS, Question(wrote="scores.fraud:1"))) == 1
+    assert len(answer(EVENTS, Question(emitted_to="corp:dave-job"))) == 1
+    assert [row["id"] for row in answer(EVENTS, Question(limit=2))] == ["edge-1.0.1.8", "edge-1.0.1.9"]
+    with pytest.raises(Refused, match="one of launched, wrote and emitted-to"):
+        answer(EVENTS, Question(launched="0-1", wrote="t"))
 
 
 def test_which_fields_left_unmasked_to_whom() -> None:

@@ -457,4 +457,4 @@ def test_foreign_files_in_the_spool_are_left_alone(rig: Rig) -> None:
 def test_lines_are_read_backwards_whatever_the_block(tmp_path: Path, block: int) -> None:
     path = tmp_path / "lines"
     path.write_bytes(b"one\ntwo\n\nthree\nfour")
-    assert list(read_lines_backwards(path, block)) == [b"four", b"three", b"two", b"one"]
+    assert list(read_lines_backwards(path, block=block)) == [b"four", b"three", b"two", b"one"]

@@ -6,6 +6,7 @@ and an answer is complete up to the audit's own lag.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,20 +34,45 @@ class Filter(msgspec.Struct, frozen=True):
     principal: str = ""
     kinds: tuple[str, ...] = ()
     since: float = 0.0
-    until: float = float("inf")
+    until: float = 0.0
+    """0: no end. JSON has no infinity."""
     topic: str = ""
     session: str = ""
     run: str = ""
 
     def covers(self, event: AuditEvent) -> bool:
         return (
-            self.since <= event.ts <= self.until
+            self.since <= event.ts and (not self.until or event.ts <= self.until)
             and (not self.principal or self.principal == event.principal)
             and (not self.kinds or event.kind in self.kinds)
             and (not self.topic or self.topic in (event.topic, event.name))
             and (not self.session or self.session == event.session)
             and (not self.run or self.run == event.attested.get("run", ""))
         )
+
+
+class Question(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One question. At most one of ``launched``, ``wrote`` and ``emitted_to`` is given; without them the answer is the
+    lines themselves, the last ``limit`` of them."""
+
+    launched: str = ""
+    wrote: str = ""
+    emitted_to: str = ""
+    where: Filter = Filter()
+    limit: int = 1000
+
+
+def answer(events: Iterable[AuditEvent], question: Question) -> list[dict[str, Any]]:
+    """The rows. Raises Refused for a question that cannot be understood."""
+    if sum(map(bool, (question.launched, question.wrote, question.emitted_to))) > 1:
+        raise Refused(BAD_REQUEST, "ask one of launched, wrote and emitted-to at a time")
+    if question.launched:
+        return find_launched(events, question.launched, question.where)
+    if question.wrote:
+        return find_writers(events, parse_offsets(question.wrote), question.where)
+    if question.emitted_to:
+        return find_emitted(events, question.emitted_to, question.where)
+    return find_events(events, question.where, question.limit)
 
 
 def read_events(paths: Iterable[Path]) -> Iterator[AuditEvent]:
@@ -95,14 +121,13 @@ def overlaps(event: AuditEvent, wanted: Offsets) -> list[tuple[int, int, int]]:
             if wanted.partition in (-1, partition) and first <= wanted.last and last >= wanted.first]
 
 
-def find_launched(events: Iterable[AuditEvent], where: Filter, offsets: Offsets | None = None) -> list[dict[str, Any]]:
-    """Who launched what worked with a topic (some of its offsets), a session or a run: one row for each launcher, run,
-    principal and model."""
+def find_launched(events: Iterable[AuditEvent], what: str, where: Filter) -> list[dict[str, Any]]:
+    """Who launched it: ``what`` is a run, a session, a topic, or offsets of one as parse_offsets reads them. One row
+    for each launcher, run, principal and model."""
     rows: dict[tuple[str, ...], dict[str, Any]] = {}
+    offsets = _offsets_or_none(what)
     for event in events:
-        if event.kind not in ("connect", "flow") or not where.covers(event):
-            continue
-        if offsets is not None and not (event.direction == "produce" and overlaps(event, offsets)):
+        if event.kind not in ("connect", "flow") or not where.covers(event) or not _is_about(event, what, offsets):
             continue
         row = rows.setdefault(_launch(event), {
             **_who(event), "sessions": set(), "produced": set(), "consumed": set(), "first_seen": event.ts,
@@ -160,9 +185,24 @@ def find_emitted(events: Iterable[AuditEvent], principal: str, where: Filter) ->
     return [{**row, "rules": sorted(row["rules"])} for _, row in sorted(rows.items())]
 
 
-def find_events(events: Iterable[AuditEvent], where: Filter) -> list[dict[str, Any]]:
-    """The lines themselves."""
-    return [msgspec.to_builtins(event) for event in events if where.covers(event)]
+def find_events(events: Iterable[AuditEvent], where: Filter, limit: int = 1000) -> list[dict[str, Any]]:
+    """The lines themselves, the last ``limit`` of them."""
+    last = deque((event for event in events if where.covers(event)), maxlen=max(0, limit))
+    return [msgspec.to_builtins(event) for event in last]
+
+
+def _offsets_or_none(what: str) -> Offsets | None:
+    try:
+        return parse_offsets(what)
+    except Refused:
+        return None
+
+
+def _is_about(event: AuditEvent, what: str, offsets: Offsets | None) -> bool:
+    if what in (event.attested.get("run", ""), event.session, event.topic):
+        return True
+    # Of a range somebody wants to know who wrote it, not who read it.
+    return offsets is not None and event.direction == "produce" and bool(overlaps(event, offsets))
 
 
 def _launch(event: AuditEvent) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ are not written again. A last line without its end was being written when we die
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -133,10 +134,27 @@ class Sink:
         return told
 
 
-def read_lines_backwards(path: Path, block: int = 1 << 20) -> Iterator[bytes]:
-    """Whole lines from the last to the first, without reading the file into memory."""
+def read_tail(path: Path, count: int, after: int) -> tuple[list[bytes], int]:
+    """The last ``count`` lines, or the first ``count`` after byte ``after``; and where to go on."""
     with open(path, "rb") as file:
-        at = file.seek(0, os.SEEK_END)
+        size = file.seek(0, os.SEEK_END)
+    if not 0 <= after <= size:  # Nothing asked for yet, or the file was rotated.
+        return list(itertools.islice(read_lines_backwards(path, size), count))[::-1], size
+    lines = []
+    with open(path, "rb") as file:
+        file.seek(after)
+        for line in itertools.islice(file, count):
+            if not line.endswith(b"\n"):
+                break  # It is being written.
+            lines.append(line[:-1])
+            after += len(line)
+    return lines, after
+
+
+def read_lines_backwards(path: Path, end: int = -1, block: int = 1 << 20) -> Iterator[bytes]:
+    """Lines from the one that ends at byte ``end`` (−1: the file's end) to the first, a block at a time."""
+    with open(path, "rb") as file:
+        at = file.seek(0, os.SEEK_END) if end < 0 else end
         rest = b""
         while at > 0:
             size = min(block, at)

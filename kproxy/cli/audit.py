@@ -1,0 +1,127 @@
+"""``kproxy audit query|tail``."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from kproxy.cli.node import (
+    DEFAULT_CONFIG,
+    ConfigOption,
+    JsonOption,
+    NodeClient,
+    SocketOption,
+    TokenOption,
+    UrlOption,
+    parse_moment,
+    read_token,
+    say_time,
+    show_json,
+    show_table,
+)
+from kproxy.control.audit.query import Filter, Question, answer, read_events
+
+FOLLOW_SECONDS = 0.5
+LAUNCHED = {
+    "launcher": lambda row: row["launcher"], "run": lambda row: row["run"], "model": lambda row: row["model"],
+    "commit": lambda row: row["commit"], "principal": lambda row: row["principal"],
+    "read": lambda row: row["consumed"], "wrote": lambda row: row["produced"],
+    "first seen": lambda row: say_time(row["first_seen"]), "last seen": lambda row: say_time(row["last_seen"]),
+}
+WROTE = {
+    "partition": lambda row: row["partition"],
+    "offsets": lambda row: f"{row['first_offset']}-{row['last_offset']}", "model": lambda row: row["model"],
+    "run": lambda row: row["run"], "launcher": lambda row: row["launcher"], "principal": lambda row: row["principal"],
+    "policy": lambda row: row["policy_version"][:12],
+}
+EMITTED = {
+    "topic": lambda row: row["topic"],
+    "field": lambda row: row["field"] if row["inspected"] else "(not inspected: any)",
+    "unmasked": lambda row: row["unmasked"], "masked": lambda row: row["masked"], "rules": lambda row: row["rules"],
+    "last seen": lambda row: say_time(row["last_seen"]),
+}
+EVENTS = {
+    "time": lambda row: say_time(row["ts"]), "kind": lambda row: row["kind"],
+    "principal": lambda row: row.get("principal", "") or row.get("actor", ""),
+    "what": lambda row: _what(row), "decision": lambda row: row.get("decision", "") or row.get("cause", ""),
+    "would": lambda row: row.get("would", ""), "rule": lambda row: row.get("rule", ""),
+    "reason": lambda row: row.get("reason", ""),
+}
+
+
+def register(app: typer.Typer) -> None:
+    audit = typer.Typer(no_args_is_help=True, help="What happened.")
+    app.add_typer(audit, name="audit")
+    audit.command("query")(query)
+    audit.command("tail")(tail)
+
+
+def query(
+    launched: Annotated[str, typer.Option(metavar="RUN|SESSION|TOPIC[:PARTITION[:A-B]]", help="Who launched it?")] = "",
+    wrote: Annotated[str, typer.Option(metavar="TOPIC:PARTITION:A-B", help="Which model, run and launcher wrote these"
+                                       " offsets?")] = "",
+    emitted_to: Annotated[str, typer.Option(metavar="PRINCIPAL", help="Which fields left unmasked to whom?")] = "",
+    principal: Annotated[str, typer.Option(help="Only this principal's lines.")] = "",
+    kind: Annotated[list[str], typer.Option(help="Only these kinds of lines.")] = [],  # noqa: B006 - typer reads it
+    topic: Annotated[str, typer.Option(help="Only lines about this topic.")] = "",
+    session: Annotated[str, typer.Option(help="Only lines of this session.")] = "",
+    run: Annotated[str, typer.Option(help="Only lines of this run.")] = "",
+    since: Annotated[str, typer.Option(help="A time, or how long ago: 2h.")] = "",
+    until: Annotated[str, typer.Option(help="A time, or how long ago: 5m.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many lines, the last ones.")] = 1000,
+    file: Annotated[list[Path], typer.Option(help="Read these files (JSON Lines) instead of asking a node.")] = [],  # noqa: B006
+    config: ConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, url: UrlOption = "",
+    token_file: TokenOption = None, as_json: JsonOption = False,
+) -> None:
+    """Answer a question from the audit."""
+    now = time.time()
+    where = Filter(principal=principal, kinds=tuple(kind), topic=topic, session=session, run=run,
+                   since=parse_moment(since, now) if since else 0.0,
+                   until=parse_moment(until, now) if until else 0.0)
+    question = Question(launched, wrote, emitted_to, where, limit)
+    if file:
+        rows = answer(read_events(file), question)
+    else:
+        with NodeClient(config=config, socket=socket, url=url, token=read_token(token_file)) as node:
+            rows = node.ask("POST", "/v1/audit/query", question)
+    if as_json:
+        show_json(rows)
+    else:
+        columns = LAUNCHED if launched else WROTE if wrote else EMITTED if emitted_to else EVENTS
+        show_table(rows, columns, "nothing in the audit answers this")
+
+
+def tail(
+    count: Annotated[int, typer.Option("--count", "-n", min=0, help="So many of the last lines.")] = 20,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, url: UrlOption = "",
+    token_file: TokenOption = None, as_json: JsonOption = False,
+) -> None:
+    """Show the last lines of the audit."""
+    after = -1
+    with NodeClient(config=config, socket=socket, url=url, token=read_token(token_file)) as node:
+        while True:
+            told = node.ask("GET", "/v1/audit/tail", count=count if after < 0 else 1000, after=after)
+            after = told["next"]
+            for event in told["events"]:
+                show_json(event) if as_json else typer.echo(_line(event))
+            if not follow:
+                return
+            if not told["events"]:
+                time.sleep(FOLLOW_SECONDS)
+
+
+def _what(row: dict[str, Any]) -> str:
+    if row["kind"] == "flow":
+        return f"{row.get('direction', '')} {row.get('topic', '')}: {row.get('records', 0)} records"
+    named = row.get("name", "") or row.get("topic", "") or row.get("session", "")
+    return f"{row.get('operation', '') or row.get('api', '')} {named}".strip()
+
+
+def _line(event: dict[str, Any]) -> str:
+    cells = [str(cell(event)) for cell in EVENTS.values()]
+    return "  ".join("".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in cell)
+                     for cell in cells if cell)

@@ -1,0 +1,160 @@
+"""The way from a command to a running node: its operator socket or its admin API, as somebody.
+
+With a token and an admin address, the token alone says who it is, over TCP; otherwise the operator socket is used,
+whose user is recorded. ``--url`` and ``--socket`` choose by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import httpx
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from kproxy.config import examine_config
+from kproxy.errors import KproxyError
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", envvar="KPROXY_CONFIG", help="The configuration file.")]
+SocketOption = Annotated[Path | None, typer.Option("--socket", help="The node's operator socket.")]
+UrlOption = Annotated[str, typer.Option("--url", help="The node's admin API, as http://127.0.0.1:9464.")]
+TokenOption = Annotated[Path | None, typer.Option("--token-file", help="A file with the token that says who you are;"
+                                                  " else KPROXY_TOKEN.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+DEFAULT_CONFIG = Path("kproxy.yaml")
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(?:\d+(?:ms|[smhd]))+")
+_T = TypeVar("_T")
+
+
+class NodeRefused(KproxyError):
+    """What the node said instead of doing it, or that no node answers."""
+
+
+class NodeClient:
+    """A running node's admin API. A context manager."""
+
+    def __init__(self, *, config: Path = DEFAULT_CONFIG, socket: Path | None = None, url: str = "",
+                 token: str = "", transport: httpx.BaseTransport | None = None) -> None:
+        socket, url = _choose(config, socket, url, token)
+        self.where = str(socket) if socket else url
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._client = httpx.Client(
+            base_url="http://kproxy" if socket else url, headers=headers, timeout=30.0, trust_env=False,
+            transport=transport or httpx.HTTPTransport(uds=str(socket) if socket else None))
+
+    def __enter__(self) -> NodeClient:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._client.close()
+
+    def ask(self, method: str, path: str, body: Any = None, **query: str | int) -> Any:
+        """The JSON of the answer. Raises NodeRefused with one clear line."""
+        try:
+            answer = self._client.request(
+                method, path, content=None if body is None else msgspec.json.encode(body), params=query,
+                headers={"Content-Type": "application/json"} if body is not None else {})
+        except httpx.HTTPError as error:
+            raise NodeRefused(f"no kproxy answers at {self.where}: {error}") from None
+        try:
+            found = msgspec.json.decode(answer.content)
+        except msgspec.DecodeError:
+            raise NodeRefused(f"{self.where} is not kproxy's admin API (HTTP {answer.status_code})") from None
+        if answer.status_code >= 400:
+            line = found.get("detail") if isinstance(found, dict) else None
+            raise NodeRefused(str(line or f"HTTP {answer.status_code}"))
+        return found
+
+
+def read_token(file: Path | None) -> str:
+    """From the file, else from KPROXY_TOKEN; empty where neither is given. Raises NodeRefused."""
+    if file is None:
+        return os.environ.get("KPROXY_TOKEN", "").strip()
+    try:
+        found = file.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        raise NodeRefused(f"no token can be read from {file}") from None
+    if not found:
+        raise NodeRefused(f"{file} is empty")
+    return found
+
+
+def parse_duration(text: str) -> float:
+    """Seconds, from ``90s``, ``2h`` or ``1h30m``. Raises typer.BadParameter."""
+    if not _DURATION.fullmatch(text):
+        raise typer.BadParameter(f"{text!r} is not a duration such as 90s, 2h or 1h30m")
+    return sum(int(count) * _UNITS[unit] for count, unit in re.findall(r"(\d+)(ms|[smhd])", text))
+
+
+def parse_moment(text: str, now: float) -> float:
+    """Unix seconds, from a duration back from ``now`` or an ISO 8601 date or time. Raises typer.BadParameter."""
+    if _DURATION.fullmatch(text):
+        return now - parse_duration(text)
+    try:
+        return datetime.fromisoformat(text).astimezone().timestamp()
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is neither a duration such as 2h nor a time such as 2026-01-31T12:00"
+                                 ) from None
+
+
+def say_time(seconds: float) -> str:
+    """Local time of Unix seconds, to the second."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def show_json(found: Any) -> None:
+    typer.echo(msgspec.json.encode(found).decode())
+
+
+def show_table(rows: Iterable[_T], columns: dict[str, Callable[[_T], object]], nothing: str) -> None:
+    """One line per row; ``nothing`` where there is none."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(_plain(cell(row)) for cell in columns.values()))
+    if table.row_count:
+        console().print(table)
+    else:
+        typer.echo(nothing)
+
+
+def console() -> Console:
+    """Where tables go. Without a terminal nothing is folded, so that other programs find a row on one line."""
+    found = Console(highlight=False, markup=False)
+    return found if found.is_terminal else Console(highlight=False, markup=False, width=500)
+
+
+def _plain(value: object) -> str:
+    """Text from a client may hold control characters that would act on the operator's terminal."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def _choose(config: Path, socket: Path | None, url: str, token: str) -> tuple[Path | None, str]:
+    if socket is not None or url:
+        return socket, url
+    if not config.exists() and config == DEFAULT_CONFIG:
+        return Path("/run/kproxy/operator.sock"), ""
+    try:
+        source = config.read_bytes()
+    except OSError as error:
+        raise NodeRefused(f"{config} cannot be read: {error.strerror}") from None
+    # Only addresses are needed, so secrets that only the node can read are not missed.
+    found, problems = examine_config(source, str(config), config.resolve().parent, dict(os.environ))
+    if found is None:
+        raise NodeRefused(str(problems[0]))
+    if token and found.admin is not None:
+        host, port = found.admin
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        return None, f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return Path(found.node.runtime_dir) / "operator.sock", ""
