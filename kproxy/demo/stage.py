@@ -23,6 +23,7 @@ PEOPLE: dict[str, dict[str, Any]] = {
     "ana": {"groups": ["analytics"]},
     "olga": {"groups": ["privacy"]},
     "assistant": {"groups": ["assistants"]},
+    "maya@example.com": {"groups": ["ml-risk"]},
     "rita": {"groups": ["ml-risk"]},
     "theo": {"groups": ["audit"]},
 }

@@ -102,10 +102,12 @@ def approval_lets_pass(stage: Stage, tell: Narrator) -> None:
     tell.expect(len(waiting) == 1 and waiting[0]["model"] == NEW_MODEL,
                 f"a request waits: {waiting[0]['id'] if waiting else ''}", waiting)
     request = waiting[0]["id"]
-    code, output, errors = stage.node.command("approve", request, "--for", "10m", "--reason", "trust me",
-                                              token_file=stage.token_file("fraud-job-next"))
-    tell.expect(code == 1, "the job cannot approve itself", (code, output))
-    tell.show(errors.strip().splitlines()[-1] if errors.strip() else "")
+    for who, token_file in (("Maya, who launched it,", stage.token_file("maya@example.com")),
+                            ("the node's own operator socket", None)):
+        code, output, errors = stage.node.command("approve", request, "--for", "10m", "--reason", "trust me",
+                                                  token_file=token_file)
+        tell.expect(code == 1, f"{who} cannot approve it", (code, output))
+        tell.show(errors.strip())
     stage.node.ask("approve", request, "--for", "10m", "--reason", "evaluated, ticket ML-311",
                    token_file=stage.token_file("rita"))
     told = wait_for(lambda: _passed(writer.write("scores.fraud", score)), 5.0)
