@@ -71,6 +71,9 @@ class ClusterView:
                 await self.refresh()
             except BrokerUnreachable as error:
                 log.warning("cluster_not_reached", cluster=self._cluster.name, error=str(error))
+            except Exception:
+                # The view stays what it was, and the next round tries again.
+                log.exception("cluster_refresh_failed", cluster=self._cluster.name)
             await asyncio.sleep(REFRESH_SECONDS * (0.8 + 0.4 * self._random()))
 
     async def refresh(self) -> None:

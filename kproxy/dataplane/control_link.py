@@ -104,7 +104,7 @@ class ControlLink:
                 self._dispatch(unpack(await reader.readexactly(length)))
         except (OSError, asyncio.IncompleteReadError):
             return
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, ControlUnavailable) as error:
             log.error("control_message_refused", error=str(error))
 
     def _dispatch(self, message: Any) -> None:

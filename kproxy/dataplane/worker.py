@@ -7,6 +7,7 @@ snapshot, and only what needs an answer from there is refused.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import secrets
@@ -46,8 +47,12 @@ log = structlog.get_logger("kproxy.worker")
 BROKER_SECONDS = 5.0
 #: While no snapshot is there the file is looked for this often; control's word comes first where the link is up.
 LOOK_SECONDS = 0.05
+#: A snapshot that cannot be used is looked at again after this, or when control publishes another.
+BAD_SNAPSHOT_SECONDS = 1.0
 #: How often a draining worker looks for connections that have nothing outstanding.
 DRAIN_STEP_SECONDS = 0.02
+#: Between telling the control process and closing the listening sockets.
+NOTICE_SECONDS = 0.1
 LAG_SECONDS = 0.25
 
 
@@ -91,6 +96,9 @@ class Worker:
         if first.done() and not self._stop.is_set():
             await self._listeners.open()
             self._learn_addresses()
+            # What lives as long as the worker is not looked through again by every collection.
+            gc.collect()
+            gc.freeze()
             self._serving = True
             self._tell_in_force()
             self._start(self._every_second())
@@ -103,9 +111,9 @@ class Worker:
 
     async def _first_snapshot(self) -> None:
         while self._file.in_force is None:
-            await self._file.load()
+            error = await self._file.load()
             if self._file.in_force is None:
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(BAD_SNAPSHOT_SECONDS if error else LOOK_SECONDS)
 
     @staticmethod
     async def _first(*futures: asyncio.Future[Any]) -> None:
@@ -117,10 +125,12 @@ class Worker:
 
     async def _drain(self) -> None:
         """Nothing new is accepted; what a client has asked is still answered, until the deadline."""
+        self._tell_control(messages.Drain(self._number))
+        # Readiness turns false first, so that a balancer that looks now sends nobody to a closed door.
+        await asyncio.sleep(NOTICE_SECONDS)
         self._listeners.close()
         deadline = time.monotonic() + self._config.limits.drain_timeout
         log.info("draining", count=len(self._connections.open), seconds=self._config.limits.drain_timeout)
-        self._tell_control(messages.Drain(self._number))
         self._connections.drain()
         while self._connections.open and time.monotonic() < deadline:
             await asyncio.sleep(DRAIN_STEP_SECONDS)
@@ -204,10 +214,14 @@ class Worker:
     async def _every_second(self) -> None:
         while True:
             await asyncio.sleep(1.0)
-            # Inside a commit every note of a session precedes the flow event that is to cover it.
-            self._spool.at_commit(self._sweep)
-            self._connections.end_turn()
-            self._spool.tick()
+            try:
+                # Inside a commit every note of a session precedes the flow event that is to cover it.
+                self._spool.at_commit(self._sweep)
+                self._connections.end_turn()
+                self._spool.tick()
+            except Exception:
+                # One second's work lost is repeated in the next; a loop that ended would never expire a session again.
+                log.exception("second_failed")
 
     def _sweep(self) -> None:
         self._connections.sweep(time.time())
@@ -254,6 +268,8 @@ def _tell_failure(task: asyncio.Task[Any]) -> None:
 def run(config: Config, number: int) -> int:
     """The worker's process. Returns its exit code."""
     logs.configure(f"worker-{number}")
+    # A hang-up asks the node to reload, which is the control process's work.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def serve() -> int:
         return await Worker(config, number, asyncio.get_running_loop()).run()

@@ -31,8 +31,8 @@ from kproxy.model.messages import (
 from kproxy.model.snapshot import Snapshot
 from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, OUTCOME, walk_entries, walk_notes
 from tests.support import frames
+from tests.support.async_client import METADATA, RawClient
 from tests.support.ports import accepts, free_port_run
-from tests.support.raw_client import METADATA, RawClient
 from tests.support.scripted_broker import ScriptedBroker
 from tests.support.scripted_control import Control, until
 from tests.support.tokens import ISS, claims, header, issuer_keys, raw, rs
