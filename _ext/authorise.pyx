@@ -205,7 +205,11 @@ cdef int apply_edits(Opening opening, list edits) except -1:
 
 cdef bint rewrite_address(Opening opening, Mark* node, Mark* host, Mark* port, list edits) except -1:
     cdef unsigned char number[4]
-    place = opening.addresses.teach(<int>node.value, span(opening, host), <int>port.value)
+    try:
+        name = span(opening, host).decode()
+    except UnicodeDecodeError as error:
+        raise WireError("a broker's host is not text") from error
+    place = opening.addresses.teach(<int>node.value, name, <int>port.value)
     if place is None:
         return False
     store_i32(number, <int32_t>place[1])

@@ -313,7 +313,7 @@ cdef int answer_find_coordinator(Opening opening, object memo, list edits) excep
     return append_items(opening, array, <int>array.value, "coordinators", memo or [], edits)
 
 
-cdef int show_coordinator(Opening opening, int depth, int first, int until, list edits) except -1:
+cdef int show_coordinator(Opening opening, int depth, int first, int until, list edits) except? -1:
     """0, or the error to answer instead: a node without an address on this listener is no coordinator to a client."""
     cdef Mark* node = find(opening, F_NODE_ID, depth, first, until)
     cdef Mark* host = find(opening, F_HOST, depth, first, until)

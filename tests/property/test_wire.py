@@ -1,4 +1,4 @@
-"""Random messages of every served version: what is built is walked, parsed and built again; what is harmed is refused."""
+"""Random messages of every served version: what is built is walked, parsed and built again; what is harmed is bad."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Kafka's own classes as the oracle: what the codec builds, Java reads and writes to the same bytes; what Java would read
-in another way, or not at all, the walk does not let through."""
+"""Kafka's own classes as the oracle: what the codec builds, Java reads and writes to the same bytes; what Java would
+read in another way, or not at all, the walk does not let through."""
 
 from __future__ import annotations
 

@@ -68,8 +68,8 @@ def test_splice(edits: list[tuple[int, int, bytes]], new: bytes) -> None:
     assert b"".join(request.splice(b"0123456789", edits, segments=True)) == sized(new)
 
 
-@pytest.mark.parametrize("edits", [[(5, 1, b""), (5, 1, b"")], [(3, 2, b""), (4, 0, b"")], [(8, 3, b"")], [(11, 0, b"")],
-                                   [(-1, 1, b"")], [(0, -1, b"")]])
+@pytest.mark.parametrize("edits", [[(5, 1, b""), (5, 1, b"")], [(3, 2, b""), (4, 0, b"")], [(8, 3, b"")],
+                                   [(11, 0, b"")], [(-1, 1, b"")], [(0, -1, b"")]])
 def test_splice_refuses_edits_out_of_order_or_range(edits: list[tuple[int, int, bytes]]) -> None:
     with pytest.raises(ValueError, match="splice out of"):
         request.splice(b"0123456789", edits)

@@ -1,0 +1,125 @@
+"""Invariant: on any bytes the walk and the cold codec agree, spans stay inside and nest, splicing nothing changes nothing.
+
+    python -m tests.fuzz.fuzz_wire --seconds 30 [--seed 1] [FILE ...]
+
+Inputs are honest messages of every served version, cut, joined and changed byte by byte, and runs of random bytes. Each
+goes to the walk, the codec, the heads of requests and answers, and the framing, whole and byte by byte. A file given is
+one input: api key (i16), version (i16), is response (i8), then the body.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import struct
+import sys
+import time
+from pathlib import Path
+
+from kproxy._ext import frame, request, schema
+from kproxy.errors import WireError
+from tests.property.test_wire import check_spans, has_hidden_tags
+from tests.support.messages import random_body
+
+EVERY = schema.served_messages()
+PIECES = (b"\0", b"\x01", b"\x02", b"\x7f", b"\x80", b"\xff", b"\xff\xff", b"\x7f\xff\xff\xff", b"\xff\xff\xff\xff",
+          b"\xff\xff\xff\xff\x0f", b"\x80\x80\x80\x80\x08", b"\x01\x05\x00", b"\x02\x05\x00\x05\x00")
+
+
+def mutate(data: bytes, chance: random.Random) -> bytes:
+    """None to four small harms."""
+    changed = bytearray(data)
+    for _ in range(chance.randint(0, 4)):
+        at = chance.randrange(len(changed) + 1)
+        kind = chance.randrange(5)
+        if kind == 0 and changed:
+            changed[at % len(changed)] = chance.randrange(256)
+        elif kind == 1:
+            changed[at:at] = chance.choice(PIECES)
+        elif kind == 2:
+            piece = chance.choice(PIECES)
+            changed[at:at + len(piece)] = piece
+        elif kind == 3:
+            del changed[at:at + chance.randint(1, 20)]
+        else:
+            changed[at:at] = changed[:chance.randint(0, 60)]
+    return bytes(changed)
+
+
+def check(api: int, version: int, response: bool, body: bytes) -> bool:
+    """Holds the invariant against one input. True if the walk took it."""
+    try:
+        marks = schema.walk(api, version, response, body)
+    except WireError:
+        marks = None
+    try:
+        values = schema.parse(api, version, response, body)
+    except WireError:
+        values = None
+    assert marks is not None or values is None, "the codec takes what the walk refuses"
+    if marks is None:
+        return False
+    check_spans(marks, body)
+    tagged = any(mark["kind"] == 8 and mark["field"] for mark in marks) or has_hidden_tags(api, version, response)
+    assert values is not None or tagged, "the walk takes what the codec refuses"
+    if values is not None:
+        again = schema.build(api, version, response, values)
+        assert len(again) <= len(body) and schema.parse(api, version, response, again) == values
+    same = [(mark["whole_at"], mark["whole_length"], body[mark["whole_at"]:mark["whole_at"] + mark["whole_length"]])
+            for mark in marks if mark["kind"] not in (6, 9)]
+    assert request.splice(body, same)[4:] == body
+    return True
+
+
+def check_heads(data: bytes, limit: int = 1000) -> None:
+    """The smaller parsers, which see every byte a stranger sends."""
+    try:
+        api, version, _, _, at = request.request_head(data)
+        assert schema.versions(api)[0] <= version and 8 <= at <= len(data)
+    except ValueError as error:
+        assert str(error) in ("bad", "unknown_api")
+    for api, version in ((0, 9), (12, 3), (18, 3)):
+        assert -1 <= request.response_head(api, version, data)[1] <= len(data)
+    verdict = frame.scan(data, limit)
+    for have in range(min(len(data), 12)):
+        early = frame.scan(data[:have], limit)
+        assert early == verdict or early[0] == "need_data", "bytes that come later change nothing already said"
+
+
+def run(seconds: float, seed: int) -> tuple[int, int]:
+    """(inputs tried, inputs the walk took)."""
+    chance = random.Random(seed)
+    until = time.monotonic() + seconds
+    tried = taken = 0
+    while time.monotonic() < until:
+        api, response, version = chance.choice(EVERY)
+        if chance.random() < 0.1:
+            body = chance.randbytes(chance.randrange(80))
+        else:
+            body = mutate(random_body(chance, api, version, response, most=2), chance)
+        try:
+            taken += check(api, version, response, body)
+            check_heads(body)
+            check_heads(struct.pack(">hhi", api, version, 1) + body)
+        except BaseException:
+            print(f"input: {struct.pack('>hhb', api, version, response).hex()}{body.hex()}", file=sys.stderr)
+            raise
+        tried += 1
+    return tried, taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("files", nargs="*", type=Path)
+    arguments = parser.parse_args()
+    for path in arguments.files:
+        data = path.read_bytes()
+        check(*struct.unpack_from(">hh?", data), data[5:])
+    tried, taken = run(0 if arguments.files else arguments.seconds, arguments.seed)
+    print(f"fuzz_wire: {tried} inputs, {taken} of them taken by the walk")
+
+
+if __name__ == "__main__":
+    main()

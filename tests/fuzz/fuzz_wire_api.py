@@ -1,0 +1,160 @@
+"""Invariant: whatever a client or broker sends, no refused name and no broker's address passes an authorising module.
+
+    python -m tests.fuzz.fuzz_wire_api --seconds 30 [--seed 1]
+
+Requests and answers of rows 2, 3, 8 to 14, 19 and 22 with random names, some allowed, and every unknown tag; a part of
+them harmed. A module forwards, replaces, answers or raises WireError; what it makes is well formed, and only the names the
+policy allows are in the frame for the broker, and in the topics of the answer that do not carry an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import struct
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from kproxy._ext import schema
+from kproxy.errors import WireError
+from tests.fuzz.fuzz_wire import mutate
+from tests.support import frames
+from tests.support.desk import Desk, spanning
+from tests.support.messages import random_values
+
+APIS = (2, 3, 8, 9, 10, 11, 12, 13, 14, 19, 22)
+NAMES = ("open-a", "open-b", "shut-a", "shut-b", "__consumer_offsets", "")
+POLICY = ("describe topic open*", "read topic open*", "create topic open*", "read group open*", "describe group open*",
+          "write transactional_id open*", "describe transactional_id open*")
+
+
+def rename(value: Any, chance: random.Random) -> Any:
+    """The same message about names the policy knows, and brokers at addresses that must not be seen."""
+    if isinstance(value, list):
+        return [rename(one, chance) for one in value]
+    if not isinstance(value, dict):
+        return value
+    changed = {}
+    for name, one in value.items():
+        if name in ("name", "group_id", "key", "transactional_id") and isinstance(one, str):
+            changed[name] = chance.choice(NAMES)
+        elif name == "coordinator_keys":
+            changed[name] = [chance.choice(NAMES) for _ in one]
+        elif name == "host":
+            changed[name] = chance.choice(("real-host", ""))
+        elif name == "node_id":
+            changed[name] = chance.choice((-1, 1, 2, 9))
+        elif name in ("topic_id", "error_message"):
+            changed[name] = bytes(16) if name == "topic_id" else None
+        elif name != "_tags":
+            changed[name] = rename(one, chance)
+    return changed
+
+
+def named(values: Any, wanted: str) -> Iterator[dict[str, Any]]:
+    """Every struct of the list ``wanted``, at any depth."""
+    if isinstance(values, dict):
+        for name, one in values.items():
+            if name == wanted and isinstance(one, list):
+                yield from (item for item in one if isinstance(item, dict))
+            yield from named(one, wanted)
+    elif isinstance(values, list):
+        for one in values:
+            yield from named(one, wanted)
+
+
+def check_request(api: int, values: dict[str, Any]) -> None:
+    """What the broker is sent: nothing about names that the policy refuses."""
+    for topic in named(values, "topics"):
+        assert topic["name"].startswith("open"), topic
+    for group in [values, *named(values, "groups")]:
+        assert group.get("group_id", "open").startswith("open")
+    assert all(key.startswith("open") for key in values.get("coordinator_keys", ()))
+    assert values.get("key", "open").startswith("open")
+    assert (values.get("transactional_id") or "open").startswith("open")
+    assert api != 2 or values["replica_id"] == -1
+
+
+def check_answer(api: int, values: dict[str, Any]) -> None:
+    """What the client is told: no address of a broker; on topics it may not know nothing but a refusal."""
+    assert "real-host" not in repr(values)
+    if api == 3:
+        for topic in values["topics"]:
+            assert topic["name"].startswith("open") or (topic["error_code"] in (3, 29, 42) and topic["partitions"] == [])
+
+
+def one_round(chance: random.Random, api: int, version: int) -> str:
+    desk = Desk(*POLICY)
+    values = rename(random_values(chance, api, version, False, tags=False), chance)
+    frame = frames.request(api, version, 5, values)[4:]
+    if chance.random() < 0.3:
+        frame = frame[:10] + mutate(frame[10:], chance)
+    treatment, out = desk.opened.request(frame)
+    assert treatment in ("forward", "replace", "answer")
+    assert out is not None
+    sized = struct.pack(">i", len(out)) + out
+    if treatment == "answer":
+        check_answer(api, frames.read_response(api, version, sized)[1])
+        return treatment
+    check_request(api, body_of(api, version, out))
+    answer = rename(random_values(chance, api, version, True), chance)
+    frame = frames.response(api, version, 5, answer)[4:]
+    if chance.random() < 0.3:
+        frame = frame[:4] + mutate(frame[4:], chance)
+    treatment, out = desk.opened.response(frame)
+    assert treatment in ("forward", "replace", "answer") and out is not None
+    if not frame_has_host_elsewhere(api, version, out):
+        check_answer(api, frames.read_response(api, version, struct.pack(">i", len(out)) + out)[1])
+    return treatment
+
+
+def body_of(api: int, version: int, frame: bytes) -> dict[str, Any]:
+    from kproxy._ext import request
+
+    return schema.parse(api, version, False, frame[request.request_head(frame)[4]:])
+
+
+def frame_has_host_elsewhere(api: int, version: int, frame: bytes) -> bool:
+    """A harmed answer may carry the host's bytes in another field, which is not an address, or a header of its own."""
+    from kproxy._ext import request
+
+    at = request.response_head(api, version, frame)[1]
+    try:
+        values = schema.parse(api, version, True, frame[at:])
+    except WireError:
+        return True
+    hosts = [item.get("host") for name in ("brokers", "coordinators") for item in named(values, name)]
+    return at > 5 or ("real-host" in repr(values) and "real-host" not in [*hosts, values.get("host")])
+
+
+def run(seconds: float, seed: int) -> dict[str, int]:
+    """How often each treatment was seen; ``refused`` is WireError."""
+    chance = random.Random(seed)
+    until = time.monotonic() + seconds
+    seen = dict.fromkeys(("forward", "replace", "answer", "refused"), 0)
+    while time.monotonic() < until:
+        api = chance.choice(APIS)
+        version = chance.choice(spanning(api))
+        state = chance.getstate()
+        try:
+            seen[one_round(chance, api, version)] += 1
+        except WireError:
+            seen["refused"] += 1
+        except BaseException:
+            print(f"api {api} version {version}, seed {seed}, state {hash(state)}", file=sys.stderr)
+            raise
+    return seen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    print(f"fuzz_wire_api: {run(arguments.seconds, arguments.seed)}")
+
+
+if __name__ == "__main__":
+    main()

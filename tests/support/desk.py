@@ -1,0 +1,91 @@
+"""The authorising API modules between a client and a broker that are both written by hand: values in, values out."""
+
+from __future__ import annotations
+
+import struct
+from fnmatch import fnmatchcase
+from typing import Any
+
+from kproxy._ext import schema
+from kproxy._ext.opened import Opened
+from kproxy._ext.opening import Addresses
+from kproxy.model.access import ApprovalWanted, Verdict
+from tests.support import frames
+
+CORRELATION = 77
+
+
+class Desk:
+    """A client under a policy of plain lines, ``"read topic orders.*"``. Lines in ``forbid`` are explicit refusals, those in
+    ``ask`` wait for an approval. The listener has addresses for brokers 1 to 3: proxy:9001 to proxy:9003."""
+
+    def __init__(self, *allow: str, forbid: tuple[str, ...] = (), ask: tuple[str, ...] = (),
+                 observe: bool = False) -> None:
+        self.allow = list(allow)
+        self.forbid, self.ask, self.observe = forbid, ask, observe
+        self.addresses = Addresses("proxy", 1, 3, 9001)
+        self.opened = Opened(self.decide, self.addresses)
+
+    def decide(self, resource: str, operation: str, name: str, now: float) -> tuple[Verdict, None]:
+        def covers(lines: list[str] | tuple[str, ...]) -> bool:
+            for line in lines:
+                wanted, kind, pattern = line.split(" ")
+                if wanted == operation and (kind == resource and fnmatchcase(name, pattern)
+                                            or kind == "topic" and resource == "any_topic"):
+                    return True
+            return False
+
+        verdict = Verdict("deny", reason="nothing allows it")
+        if covers(self.forbid):
+            verdict = Verdict("deny", "a-forbid", "forbidden by a rule")
+        elif covers(self.ask):
+            verdict = Verdict("ask", "an-approval", wanted=ApprovalWanted("an-approval", operation, resource, name))
+        elif covers(self.allow):
+            verdict = Verdict("allow", "an-allow")
+        if self.observe and verdict.effect != "allow":
+            verdict = Verdict("allow", verdict.rule, verdict.reason, would=verdict.effect)
+        return verdict, None
+
+    def request(self, api: int, version: int, values: dict[str, Any]) -> tuple[str, Any]:
+        """("forward" | "replace", the request the broker gets) or ("answer", the answer the client gets), as values."""
+        frame = frames.request(api, version, CORRELATION, values)[4:]
+        treatment, out = self.opened.request(frame)
+        if treatment == "forward":
+            assert out == frame
+        if treatment == "answer":
+            assert out is not None
+            return treatment, self._answer(api, version, out)
+        if out is None:
+            return treatment, None
+        assert out[:8] == struct.pack(">hhi", api, version, CORRELATION)
+        return treatment, frames.read_request(struct.pack(">i", len(out)) + out)[3]
+
+    def response(self, api: int, version: int, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The same for the broker's answer."""
+        frame = frames.response(api, version, CORRELATION, values)[4:]
+        treatment, out = self.opened.response(frame)
+        assert out is not None
+        if treatment == "forward":
+            assert out == frame
+        return treatment, self._answer(api, version, out)
+
+    def response_after(self, api: int, version: int, request: dict[str, Any],
+                       answer: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+        """A request that is not of interest, then the broker's answer to it."""
+        self.request(api, version, request)
+        return self.response(api, version, answer)
+
+    def denied(self) -> list[tuple[str, str, str]]:
+        """What the audit is told of the last frame: (operation, resource, name)."""
+        return [(operation, resource, name) for operation, resource, name, _ in self.opened.denials]
+
+    def _answer(self, api: int, version: int, frame: bytes) -> dict[str, Any]:
+        correlation, values = frames.read_response(api, version, struct.pack(">i", len(frame)) + frame)
+        assert correlation == CORRELATION
+        return values
+
+
+def spanning(api: int) -> range:
+    """All versions of an API that kproxy serves: below topic ids."""
+    low, high = schema.versions(api)
+    return range(low, min(high, {3: 11, 8: 9, 9: 9}.get(api, high)) + 1)
