@@ -198,7 +198,10 @@ class _Reader:
     def _credential(self, value: Value) -> settings.Credential:
         section = Section(value)
         target = section.section("for")
-        mechanism: Literal["NONE", "PLAIN"] = section.take("mechanism", upstream_mechanism, "PLAIN")
+        is_written = "mechanism" in section.entries
+        mechanism: Literal["NONE", "PLAIN"] | None = section.take("mechanism", upstream_mechanism, None)
+        if mechanism is None and not is_written:
+            mechanism = "PLAIN"
         username = section.optional("username", some_text)
         password = section.optional("password", self.secret)
         has_both = username is not None and password is not None
@@ -211,7 +214,7 @@ class _Reader:
             role = target.need("role", some_text, "")
             target.close()
         section.close()
-        return settings.Credential(mechanism, role, username or "", password or "")
+        return settings.Credential(mechanism or "NONE", role, username or "", password or "")
 
     def _listener(self, name: str, section: Section, mode: settings.Mode) -> settings.Listener:
         section.not_yet("tls", "TLS on a listener")

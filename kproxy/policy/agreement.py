@@ -14,6 +14,11 @@ def problem(message: str, at: Place) -> Problem:
     return Problem(message, at.file, at.line, at.path)
 
 
+def in_order(problems: list[Problem]) -> list[Problem]:
+    """Each problem once, as its owner would walk through the files."""
+    return sorted(set(problems), key=lambda one: (one.file, one.line, one.path, one.message))
+
+
 def conditions(policy: Policy) -> Iterator[tuple[str, Condition]]:
     """Every condition with the name of its rule."""
     for role in policy.roles:

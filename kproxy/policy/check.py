@@ -12,7 +12,7 @@ from kproxy.errors import Problem
 from kproxy.model.policy import ALL, Allow, Approval, Forbid, Guard, Mask, Policy
 from kproxy.model.settings import Config
 from kproxy.policy import globs
-from kproxy.policy.agreement import conditions, problem
+from kproxy.policy.agreement import conditions, in_order, problem
 from kproxy.policy.expressions import (
     GRANT_NAMES,
     BadCondition,
@@ -30,7 +30,7 @@ def check(policy: Policy, config: Config | None = None) -> list[Problem]:
     found = [*_constants(policy), *_shadowed(policy), *_unreachable_records(policy), *_unreachable_approvals(policy)]
     if config is not None:
         found += [*_keys(policy, config), *_facts(policy, config), *_config_roles(policy, config)]
-    return sorted(found, key=lambda one: (one.file, one.line))
+    return in_order(found)
 
 
 def _constants(policy: Policy) -> Iterator[Problem]:

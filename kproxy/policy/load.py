@@ -53,7 +53,7 @@ def load(sources: Mapping[str, bytes]) -> Policy:
         policy = reader.policy(version_of(sources))
         reader.problems += agreement.check_agreement(policy)
     if reader.problems:
-        raise PolicyError(sorted(set(reader.problems), key=lambda problem: (problem.file, problem.line)))
+        raise PolicyError(agreement.in_order(reader.problems))
     return policy
 
 
@@ -161,8 +161,9 @@ def _refuse_topic_names(value: Value, rule: Allow | Forbid) -> None:
         value.complain(f"the condition reads topic, which a {others[0]} does not have; make two rules of it")
 
 
-def _mask(value: Value) -> Mask:
+def _mask(value: Value) -> Mask | None:
     section = Section(value)
+    looks_for = {"fields", "detect"} & section.entries.keys()
     rule = Mask(
         name=section.need("name", some_text, ""),
         topics=section.need("topics", tuple_of(glob), ()),
@@ -178,8 +179,8 @@ def _mask(value: Value) -> Mask:
     )
     section.close()
     if rule.action is None:
-        raise Wrong(value, "the mask does nothing without an action")
-    if not rule.fields and not rule.detect:
+        return None
+    if not looks_for:
         value.complain("the mask names neither fields nor anything to detect, so it can never fire")
     if rule.fields and "value" not in rule.parts:
         value.complain("fields are looked for in values only, and parts leaves value out: they can never be found")

@@ -68,6 +68,7 @@ def condition(names: frozenset[str]) -> Converter[Condition]:
 
 def take_resources(section: Section, operations: tuple[str, ...]) -> Resources:
     """What a rule is about; reports a rule about nothing and operations that no named resource knows."""
+    names_any = not {"topics", "groups", "transactional_ids", "cluster"}.isdisjoint(section.entries)
     resources = Resources(
         topics=section.take("topics", tuple_of(glob), ()),
         groups=section.take("groups", tuple_of(glob), ()),
@@ -75,15 +76,17 @@ def take_resources(section: Section, operations: tuple[str, ...]) -> Resources:
         cluster=section.take("cluster", boolean, False),
     )
     kinds = resources.kinds()
-    if not kinds:
+    if not names_any:
         section.value.complain("the rule names no resource: topics, groups, transactional_ids or cluster: true")
+    if not kinds:
         return resources
-    for word in operations:
-        if word != ALL and not any(word in LEGAL_OPERATIONS[kind] for kind in kinds):
-            section.value.complain(f"operation {word!r} does not exist on {_listed(kinds)}, so it can never fire")
-    for kind in kinds:
+    legal_somewhere = frozenset((ALL,)).union(*(LEGAL_OPERATIONS[kind] for kind in kinds))
+    pointless = [word for word in operations if word not in legal_somewhere]
+    for word in pointless:
+        section.value.complain(f"operation {word!r} does not exist on {_listed(kinds)}, so it can never fire")
+    for kind in kinds if operations and not pointless and ALL not in operations else ():
         legal = LEGAL_OPERATIONS[kind]
-        if operations and ALL not in operations and legal.isdisjoint(operations):
+        if legal.isdisjoint(operations):
             section.value.complain(f"no operation of this rule exists on {_listed((kind,))};"
                                    f" legal there: {', '.join(sorted(legal))}")
     return resources
