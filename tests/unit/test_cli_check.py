@@ -1,0 +1,131 @@
+"""``kproxy check`` and ``kproxy policy explain`` as a user runs them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from kproxy.cli import check, policy
+from tests.support.policies import EXAMPLE
+
+CONFIG = """
+clusters: {c: {bootstrap: ["h:1"]}}
+listeners:
+  l: {cluster: c, bind: "127.0.0.1:9092", authenticate: [OAUTHBEARER], mode: MODE,
+      advertise: {ports: {host: h, brokers: 0-3, first: 9100}}}
+identity: {issuers: {corp: {issuer: "https://idp.example.com", audience: [kproxy]}}}
+keys: {k1: {file: mask.key}}
+policy: {path: policy}
+"""
+
+
+@pytest.fixture
+def app() -> Typer:
+    made = Typer()
+    check.register(made)
+    policy.register(made)
+    return made
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "main.yaml").write_bytes(EXAMPLE)
+    (tmp_path / "mask.key").write_bytes(b"0123456789abcdef-not-to-be-shown")
+    (tmp_path / "mask.key").chmod(0o600)
+    (tmp_path / "kproxy.yaml").write_text(CONFIG.replace("MODE", "enforce"))
+    return tmp_path
+
+
+def run(app: Typer, *arguments: str | Path) -> tuple[int, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return result.exit_code, result.output
+
+
+def test_a_good_node_is_shown_as_it_will_run(app: Typer, folder: Path) -> None:
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml")
+    assert code == 0, output
+    lines = output.splitlines()
+    assert lines[0] == "listener l: 127.0.0.1:9092 to c, brokers 0-3 at h:9100+, OAUTHBEARER, enforcing"
+    assert "allow fraud-scoring.allow[0]: read on topic features.*, topic orders, group fraud-*" in lines
+    assert "forbid no-weekend-deletes: delete on topic * where now.getDayOfWeek() in [0, 6]" in lines
+    assert "approval new-model-version: write on scores.* where unless attested.model in granted.models" in lines
+    assert "mask contact: user.email, items.[*].phone hmac in orders, consume, except privacy-officer" in lines
+    assert "guard secrets: private_key, api_key block in prompts.*, produce" in lines
+    assert lines[-1].startswith("good: policy ")
+    assert "not-to-be-shown" not in output
+
+
+def test_observing_is_said_loudly(app: Typer, folder: Path) -> None:
+    (folder / "kproxy.yaml").write_text(CONFIG.replace("MODE", "observe"))
+    assert "OBSERVING ONLY" in run(app, "check", "--config", folder / "kproxy.yaml")[1]
+
+
+def test_problems_of_configuration_and_policy_are_told_together(app: Typer, folder: Path) -> None:
+    (folder / "kproxy.yaml").write_text(CONFIG.replace("MODE", "enforce").replace("bootstrap", "bootstarp"))
+    (folder / "policy" / "more.yaml").write_text("forbid: [{name: f, operations: [raed], topics: [t]}]\n")
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml")
+    assert code == 1
+    lines = output.splitlines()
+    assert [line.partition(": ")[0] for line in lines[-4:-1]] == [
+        f"{folder}/kproxy.yaml:2", f"{folder}/kproxy.yaml:2", f"{folder}/policy/more.yaml:1"]
+    assert lines[-1] == "3 problems"
+
+
+def test_a_rule_that_can_never_fire_is_a_failure(app: Typer, folder: Path) -> None:
+    (folder / "policy" / "more.yaml").write_text("forbid: [{name: f, operations: [read], topics: [orders]}]\n")
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml", "--json")
+    found = json.loads(output)
+    assert (code, found["ok"]) == (1, False)
+    assert [problem["message"] for problem in found["problems"]] == [
+        "read on 'orders' can never be allowed: 'f' always forbids it"] * 2
+    assert [problem["line"] for problem in found["problems"]] == [7, 14]
+
+
+def test_json_tells_the_same_without_secrets(app: Typer, folder: Path) -> None:
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml", "--json")
+    found = json.loads(output)
+    assert (code, found["ok"], found["problems"]) == (0, True, [])
+    assert found["listeners"][0]["authenticate"] == ["OAUTHBEARER"]
+    assert [rule["name"] for rule in found["policy"]["records"]] == ["contact", "cards", "secrets"]
+    assert "not-to-be-shown" not in output
+
+
+def test_a_file_that_is_not_there_is_one_clear_line(app: Typer, folder: Path) -> None:
+    assert run(app, "check", "--config", folder / "absent.yaml") == (
+        1, f"{folder}/absent.yaml: cannot be read: No such file or directory\n1 problem\n")
+
+
+def test_explain_tells_the_decision_and_its_reasons(app: Typer, folder: Path) -> None:
+    code, output = run(app, "policy", "explain", "--config", folder / "kproxy.yaml", "--principal", "corp:job",
+                       "--groups", "fraud-scoring,other", "--attested", "model=models:/fraud/7",
+                       "--operation", "write", "--topic", "scores.fraud")
+    lines = output.splitlines()
+    assert code == 0
+    assert lines[0] == ("ask: write on topic scores.fraud, by new-model-version: "
+                        "new-model-version asks for an approval")
+    assert lines[2:4] == ["roles held: fraud-scoring", "labels: model_output=fraud"]
+    assert lines[4].endswith('main.yaml:15; condition holds: attested.model.startsWith("models:/fraud/")')
+    assert lines[-1] == "records, produce: credit_card mask (cards), iban mask (cards)"
+
+
+def test_explain_as_json(app: Typer, folder: Path) -> None:
+    code, output = run(app, "policy", "explain", "--config", folder / "kproxy.yaml", "--groups", "privacy",
+                       "--operation", "delete", "--topic", "orders", "--json")
+    found = json.loads(output)
+    assert (code, found["verdict"]["effect"], found["roles"]) == (0, "deny", ["privacy-officer"])
+    assert [(rule["name"], rule["held"]) for rule in found["rules"]] == [
+        ("cleaner.allow[0]", False), ("no-weekend-deletes", True)]
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--operation", "read"], ["--operation", "read", "--topic", "a", "--group", "b"], ["--operation", "raed", "--topic", "a"],
+    ["--operation", "read", "--topic", "a", "--attested", "x"], ["--topic", "a"],
+    ["--operation", "read", "--topic", "a", "--listener", "nope"],
+])
+def test_wrong_usage_is_exit_code_two(app: Typer, folder: Path, arguments: list[str]) -> None:
+    assert run(app, "policy", "explain", "--config", folder / "kproxy.yaml", *arguments)[0] == 2
