@@ -69,4 +69,5 @@ class KeyDoubtful(KeyMissing):
 
 def build_refusal(reason: str, detail: str = "", issuer: str = "") -> TokenRefused:
     """A refusal whose reason is certainly of the table. Raises KeyError on a word that is not."""
-    return TokenRefused(reason, detail or REASONS[reason], issuer)
+    meaning = REASONS[reason]
+    return TokenRefused(reason, detail or meaning, issuer)

@@ -138,6 +138,8 @@ def test_long_life_is_not_hidden_by_leaving_out_iat():
 def test_no_session_outlives_the_cap_nor_ends_in_the_past():
     late = validate(token(exp=NOW - 10, iat=NOW - 60, nbf=NOW - 60), {ISS: issuer()}, {"corp": issuer_keys()}, NOW)
     assert late.expires_at == NOW + 20
+    this_second = validate(token(exp=NOW, iat=NOW - 60, nbf=NOW - 60), {ISS: issuer()}, {"corp": issuer_keys()}, NOW)
+    assert this_second.expires_at == NOW + 30
     ahead = validate(token(exp=NOW + 620, iat=NOW + 20), {ISS: issuer(max_lifetime=600)}, {"corp": issuer_keys()}, NOW)
     assert ahead.expires_at == NOW + 600
 
@@ -146,6 +148,11 @@ def test_no_session_outlives_the_cap_nor_ends_in_the_past():
 def test_audience_array_with_ours_and_another():
     assert validate(token(aud=["other", "kafka"]), {ISS: issuer()}, {"corp": issuer_keys()}, NOW).issuer == "corp"
     assert refuse(token(aud=["other", "else"])).reason == "wrong_audience"
+
+
+def test_audiences_at_their_limit():
+    many = token(aud=[*(f"a{n}" for n in range(99)), "kafka"])
+    assert validate(many, {ISS: issuer()}, {"corp": issuer_keys()}, NOW).issuer == "corp"
 
 
 @pytest.mark.parametrize(("aud", "reason"), [

@@ -54,6 +54,10 @@ def test_group_claims(groups: Any, expected: tuple[str, ...]):
     assert accept(token(groups=groups)).principal.groups == expected
 
 
+def test_groups_at_their_limit():
+    assert len(accept(token(groups=[f"g{n}" for n in range(1000)])).principal.groups) == 1000
+
+
 @pytest.mark.parametrize("groups", [[1], [["a"]], {"a": 1}, 7, True, ["a\n"], [""], "", ["g"] * 1001])
 def test_group_claims_of_a_wrong_shape(groups: Any):
     assert refuse(token(groups=groups)).reason == "bad_claim"

@@ -77,7 +77,8 @@ def test_templates_that_are_wrong_anywhere(template: str):
 
 
 def test_sound_issuers_have_no_problem():
-    assert check_issuers({"corp": issuer(), "ci": issuer("ci", issuer="https://ci.example.com")}) == []
+    sound = issuer(groups="realm_access.roles", clock_skew=0, jwks_refresh=300, jwks_max_stale=300)
+    assert check_issuers({"corp": sound, "ci": issuer("ci", issuer="https://ci.example.com")}) == []
 
 
 def test_every_problem_is_named_at_once():
