@@ -13,7 +13,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 if TYPE_CHECKING:
+    from tests.support.java import JavaDriver
     from tests.support.kafka_broker import KafkaBroker
+    from tests.support.stage import Stage
 
 
 def _need_kafka() -> None:
@@ -48,3 +50,23 @@ def kafka_auto_create() -> Iterator[KafkaBroker]:
     _need_kafka()
     with KafkaBroker(auto_create=True) as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def java() -> Iterator[JavaDriver]:
+    """The Java client in one virtual machine."""
+    from tests.support.java import JavaDriver
+
+    _need_kafka()
+    driver = JavaDriver()
+    yield driver
+    driver.close()
+
+
+@pytest.fixture(scope="session")
+def stage(kafka: KafkaBroker, java: JavaDriver) -> Iterator[Stage]:
+    """kproxy before a real Kafka, with taps; shared, so each test makes topics of its own and breaks nothing."""
+    from tests.support.stage import Stage
+
+    with Stage(kafka, java) as stage:
+        yield stage

@@ -1,4 +1,4 @@
-"""``kproxy bench``: the ladder. It lives in ``bench/`` of the source tree, because it needs a compiler and its peers."""
+"""``kproxy bench``: the ladder. It lives in ``bench/`` of the source tree: it needs a compiler and its peers."""
 
 from __future__ import annotations
 

@@ -1,56 +1,101 @@
-"""A Kafka client of one connection that sends exactly what a test wants and shows exactly what came back."""
+"""A Kafka client that sends just the bytes a test wants, in the order and pieces it wants."""
 
 from __future__ import annotations
 
-import asyncio
+import socket
+import struct
 from typing import Any
 
 from tests.support import frames
 
-METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 3, 17, 18, 36
+PRODUCE, FETCH, METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 0, 1, 3, 17, 18, 36
+SECONDS = 10
 
 
 class RawClient:
-    """``ask`` waits for its answer; ``send`` and ``receive`` pipeline. IncompleteReadError when the other side closed."""
+    """One connection. ``ask`` sends a request and reads the next answer; ``send`` and ``receive`` do one half each."""
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._correlation = 0
-        self._sent: list[tuple[int, int, int]] = []
+    def __init__(self, bootstrap: str) -> None:
+        host, _, port = bootstrap.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=SECONDS)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._rest = b""
+        self.correlation = 0
 
-    @classmethod
-    async def connect(cls, port: int, host: str = "127.0.0.1") -> RawClient:
-        return cls(*await asyncio.open_connection(host, port))
+    def __enter__(self) -> RawClient:
+        return self
 
-    def send(self, api: int, version: int, values: dict[str, Any]) -> None:
-        self._correlation += 1
-        self._sent.append((api, version, self._correlation))
-        self._writer.write(frames.request(api, version, self._correlation, values))
+    def __exit__(self, *exc: object) -> None:
+        self.socket.close()
 
-    async def receive(self, seconds: float = 10.0) -> dict[str, Any]:
-        api, version, correlation = self._sent.pop(0)
-        async with asyncio.timeout(seconds):
-            size = await self._reader.readexactly(4)
-            frame = size + await self._reader.readexactly(int.from_bytes(size, "big"))
-        answered, body = frames.read_response(api, version, frame)
-        assert answered == correlation, "answers come in the order of the requests"
+    def frame(self, api: int, version: int, values: dict[str, Any]) -> bytes:
+        """A request with the next correlation id, not sent."""
+        self.correlation += 1
+        return frames.request(api, version, self.correlation, values)
+
+    def send(self, data: bytes) -> None:
+        self.socket.sendall(data)
+
+    def receive(self) -> bytes | None:
+        """The next frame, its size included; None when the other side has closed. Raises TimeoutError."""
+        while len(self._rest) < 4 or len(self._rest) < 4 + struct.unpack_from(">i", self._rest)[0]:
+            try:
+                piece = self.socket.recv(1 << 18)
+            except ConnectionError:
+                piece = b""
+            if not piece:
+                return None
+            self._rest += piece
+        end = 4 + struct.unpack_from(">i", self._rest)[0]
+        frame, self._rest = self._rest[:end], self._rest[end:]
+        return frame
+
+    def receive_answer(self, api: int, version: int) -> tuple[int, dict[str, Any]]:
+        """(correlation, body) of the next answer."""
+        frame = self.receive()
+        assert frame is not None, "the connection was closed instead of answered"
+        return frames.read_response(api, version, frame)
+
+    def ask(self, api: int, version: int, values: dict[str, Any]) -> dict[str, Any]:
+        self.send(self.frame(api, version, values))
+        correlation, body = self.receive_answer(api, version)
+        assert correlation == self.correlation
         return body
 
-    async def ask(self, api: int, version: int, values: dict[str, Any]) -> dict[str, Any]:
-        self.send(api, version, values)
-        return await self.receive()
+    def is_closed(self) -> bool:
+        """Waits for the other side's close. False if an answer comes instead."""
+        return self.receive() is None
 
-    async def log_in(self, token: str, user: str = "svc") -> dict[str, Any]:
-        """ApiVersions, then the token as a PLAIN password. Gives the last answer, whatever it says."""
-        await self.ask(API_VERSIONS, 3, {"client_software_name": "raw", "client_software_version": "1"})
-        await self.ask(SASL_HANDSHAKE, 1, {"mechanism": "PLAIN"})
-        return await self.ask(SASL_AUTHENTICATE, 1, {"auth_bytes": f"\0{user}\0{token}".encode()})
+    def log_in(self, token: str, mechanism: str = "OAUTHBEARER") -> dict[str, Any]:
+        """The answer of SaslAuthenticate, refused or not."""
+        body = self.ask(SASL_HANDSHAKE, 1, {"mechanism": mechanism})
+        assert body["error_code"] == 0, body
+        return self.ask(SASL_AUTHENTICATE, 2, {"auth_bytes": first_message(token, mechanism)})
 
-    async def closed(self, seconds: float = 10.0) -> bool:
-        """Waits for the other side to close; False if it still sends."""
-        async with asyncio.timeout(seconds):
-            return await self._reader.read(1) == b""
 
-    def close(self) -> None:
-        self._writer.transport.abort()
+def first_message(token: str, mechanism: str = "OAUTHBEARER") -> bytes:
+    if mechanism == "PLAIN":
+        return b"\0token\0" + token.encode()
+    return b"n,,\x01auth=Bearer " + token.encode() + b"\x01\x01"
+
+
+def produce(*topics: tuple[str, list[bytes | None]], acks: int = -1) -> dict[str, Any]:
+    """The body of a produce: one batch for partition 0 of each topic."""
+    return {"transactional_id": None, "acks": acks, "timeout_ms": 5000, "topic_data": [
+        {"name": topic, "partition_data": [{"index": 0, "records": frames.batch(values)}]} for topic, values in topics]}
+
+
+def metadata(topics: list[str] | None) -> dict[str, Any]:
+    """The body of a Metadata request (v4 and later) that creates nothing."""
+    named = None if topics is None else [{"name": name} for name in topics]
+    return {"topics": named, "allow_auto_topic_creation": False}
+
+
+def fetch(topic: str, offset: int = 0, partition: int = 0, max_wait_ms: int = 0) -> dict[str, Any]:
+    """The body of a sessionless fetch."""
+    return {"replica_id": -1, "max_wait_ms": max_wait_ms, "min_bytes": 0 if max_wait_ms == 0 else 1,
+            "max_bytes": 1 << 24, "isolation_level": 0, "session_id": 0, "session_epoch": -1,
+            "topics": [{"topic": topic, "partitions": [
+                {"partition": partition, "current_leader_epoch": -1, "fetch_offset": offset, "last_fetched_epoch": -1,
+                 "log_start_offset": -1, "partition_max_bytes": 1 << 22}]}],
+            "forgotten_topics_data": [], "rack_id": ""}

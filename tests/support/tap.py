@@ -119,6 +119,9 @@ class Tap:
         """Where the first way listens."""
         return "{}:{}".format(*self.ways[0][0])
 
+    def is_running(self) -> bool:
+        return self._thread.is_alive()
+
     def open_count(self) -> int:
         return sum(passed.open for passed in self.connections)
 
@@ -131,12 +134,14 @@ class Tap:
             if passed.open:
                 self.reset(passed.number)
 
-    def requests(self, api: int | None = None) -> list[Frame]:
-        """Every request of every connection so far."""
-        return [frame for passed in self.connections for frame in passed.requests() if api in (None, frame.api)]
+    def requests(self, api: int | None = None, since: int = 0) -> list[Frame]:
+        """Every request so far, of the connections from number ``since`` on."""
+        found = [frame for passed in self.connections[since:] for frame in passed.requests()]
+        return [frame for frame in found if api in (None, frame.api)]
 
-    def responses(self, api: int | None = None) -> list[Frame]:
-        return [frame for passed in self.connections for frame in passed.responses() if api in (None, frame.api)]
+    def responses(self, api: int | None = None, since: int = 0) -> list[Frame]:
+        found = [frame for passed in self.connections[since:] for frame in passed.responses()]
+        return [frame for frame in found if api in (None, frame.api)]
 
     def wait_for(self, what: str, condition: Callable[[Tap], object], seconds: float = 10) -> None:
         wait_for(what, lambda: condition(self), seconds)
