@@ -129,8 +129,8 @@ def approve(
 
 
 def deny(
-    request_id: IdArgument, reason: ReasonOption = "", config: ConfigOption = DEFAULT_CONFIG, socket: SocketOption = None,
-    url: UrlOption = "", token_file: TokenOption = None, as_json: JsonOption = False,
+    request_id: IdArgument, reason: ReasonOption = "", config: ConfigOption = DEFAULT_CONFIG,
+    socket: SocketOption = None, url: UrlOption = "", token_file: TokenOption = None, as_json: JsonOption = False,
 ) -> None:
     """Deny a request; that ends it."""
     with NodeClient(config=config, socket=socket, url=url, token=read_token(token_file)) as node:

@@ -14,13 +14,14 @@ object with ``status`` and one clear line in ``detail``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import structlog
 from litestar import Litestar, Request, Response, delete, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from kproxy.control.approval_desk import ApprovalDesk, Wish
 from kproxy.control.audit.query import Question
@@ -35,6 +36,8 @@ log = structlog.get_logger("kproxy.admin")
 
 BODY_BYTES = 64 * 1024
 Asked = Request[Any, Any, Any]
+#: ``state`` itself is a word of Litestar's own.
+StatesParameter = Annotated[str, QueryParameter(name="state")]
 Greet = Callable[[str | None, str, Peer | None], Awaitable[Caller]]
 
 
@@ -85,8 +88,6 @@ def build_admin_app(office: Office, greet: Greet) -> App:
         except Refused as refused:
             await send_bytes(send, refused.status, problem_of(refused))
             return
-        if peer is not None:
-            scope["client"] = None  # Litestar wants host and port, and a unix peer has neither.
         await inner(scope, receive, send)  # type: ignore[arg-type]
 
     return serve
@@ -109,27 +110,27 @@ def _status_routes(office: Office) -> list[HTTPRouteHandler]:
 
 def _request_routes(desk: ApprovalDesk) -> list[HTTPRouteHandler]:
     @get("/v1/requests")
-    async def list_requests(request: Asked, state: str = "") -> list[ApprovalRequest]:
-        return desk.requests(_caller(request), tuple(state.split(",")) if state else ())
+    async def list_requests(request: Asked, states: StatesParameter = "") -> list[ApprovalRequest]:
+        return desk.requests(_caller(request), tuple(states.split(",")) if states else ())
 
     @post("/v1/requests")
-    async def create(request: Asked, data: Wish) -> ApprovalRequest:
+    async def create(request: Asked, data: JSONBody[Wish]) -> ApprovalRequest:
         return desk.ask(_caller(request), data)
 
     @get("/v1/requests/{request_id:str}")
-    async def show(request: Asked, request_id: str) -> ApprovalRequest:
+    async def show(request: Asked, request_id: FromPath[str]) -> ApprovalRequest:
         return desk.request(_caller(request), request_id)
 
     @post("/v1/requests/{request_id:str}/approve", status_code=200)
-    async def approve(request: Asked, request_id: str, data: ReviewBody) -> dict[str, Any]:
+    async def approve(request: Asked, request_id: FromPath[str], data: JSONBody[ReviewBody]) -> dict[str, Any]:
         return await desk.review(_caller(request), request_id, "approve", data.reason, data.duration)
 
     @post("/v1/requests/{request_id:str}/deny", status_code=200)
-    async def deny(request: Asked, request_id: str, data: ReasonBody) -> dict[str, Any]:
+    async def deny(request: Asked, request_id: FromPath[str], data: JSONBody[ReasonBody]) -> dict[str, Any]:
         return await desk.review(_caller(request), request_id, "deny", data.reason, 0.0)
 
     @post("/v1/requests/{request_id:str}/cancel", status_code=200)
-    async def cancel(request: Asked, request_id: str, data: ReasonBody) -> ApprovalRequest:
+    async def cancel(request: Asked, request_id: FromPath[str], data: JSONBody[ReasonBody]) -> ApprovalRequest:
         return desk.cancel(_caller(request), request_id, data.reason)
 
     return [list_requests, create, show, approve, deny, cancel]
@@ -141,7 +142,7 @@ def _grant_routes(desk: ApprovalDesk) -> list[HTTPRouteHandler]:
         return desk.grants(_caller(request))
 
     @post("/v1/grants/{grant_id:str}/revoke", status_code=200)
-    async def revoke(request: Asked, grant_id: str, data: ReasonBody) -> dict[str, Any]:
+    async def revoke(request: Asked, grant_id: FromPath[str], data: JSONBody[ReasonBody]) -> dict[str, Any]:
         return await desk.revoke(_caller(request), grant_id, data.reason)
 
     return [list_grants, revoke]
@@ -149,12 +150,12 @@ def _grant_routes(desk: ApprovalDesk) -> list[HTTPRouteHandler]:
 
 def _session_routes(office: Office) -> list[HTTPRouteHandler]:
     @get("/v1/sessions")
-    async def list_sessions(request: Asked, principal: str = "") -> list[SessionView]:
+    async def list_sessions(request: Asked, principal: FromQuery[str] = "") -> list[SessionView]:
         _caller(request).need("see sessions")
         return [one for one in await office.sessions() if principal in ("", one.principal)]
 
     @get("/v1/sessions/{session:str}")
-    async def show(request: Asked, session: str) -> SessionView:
+    async def show(request: Asked, session: FromPath[str]) -> SessionView:
         _caller(request).need("see sessions")
         for one in await office.sessions():
             if one.id == session:
@@ -162,7 +163,7 @@ def _session_routes(office: Office) -> list[HTTPRouteHandler]:
         raise Refused(404, f"there is no session {session}")
 
     @delete("/v1/sessions/{session:str}", status_code=200)
-    async def kill(request: Asked, session: str, reason: str = "") -> dict[str, int]:
+    async def kill(request: Asked, session: FromPath[str], reason: FromQuery[str] = "") -> dict[str, int]:
         caller = _caller(request)
         caller.need("kill sessions")
         return {"closed": await office.kill(caller, session, reason)}
@@ -172,12 +173,12 @@ def _session_routes(office: Office) -> list[HTTPRouteHandler]:
 
 def _audit_routes(office: Office) -> list[HTTPRouteHandler]:
     @post("/v1/audit/query", status_code=200)
-    async def query(request: Asked, data: Question) -> list[dict[str, Any]]:
+    async def query(request: Asked, data: JSONBody[Question]) -> list[dict[str, Any]]:
         _caller(request).need("see the audit")
         return await office.ask_audit(data)
 
     @get("/v1/audit/tail")
-    async def tail(request: Asked, count: int = 20, after: int = -1) -> dict[str, Any]:
+    async def tail(request: Asked, count: FromQuery[int] = 20, after: FromQuery[int] = -1) -> dict[str, Any]:
         _caller(request).need("see the audit")
         return await office.tail_audit(count, after)
 

@@ -25,14 +25,18 @@ TITLES = {400: "Bad request", 401: "Not authenticated", 403: "Not allowed", 404:
           409: "Conflict", 413: "Too large", 500: "Internal error", 503: "Unavailable"}
 
 
+_UNIX = "unix:"
+
+
 class _Protocol(H11Protocol):
-    """Over a unix socket the client is ``("unix", peer)``; uvicorn itself has no name for it."""
+    """Over a unix socket the client is ``("unix:UID:GID", PID)``, which no TCP peer can be."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
         if connection.family == socket.AF_UNIX:
-            self.client = ("unix", read_peer(connection))  # type: ignore[assignment]
+            peer = read_peer(connection)
+            self.client = (f"{_UNIX}{peer.uid}:{peer.gid}", peer.pid)
 
 
 class _Server(uvicorn.Server):
@@ -67,8 +71,9 @@ def peer_of(scope: Scope) -> tuple[str, Peer | None]:
     client = scope.get("client")
     if client is None:
         return "", None
-    if isinstance(client[1], Peer):
-        return f"unix:uid={client[1].uid},pid={client[1].pid}", client[1]
+    if client[0].startswith(_UNIX):
+        uid, gid = map(int, client[0].removeprefix(_UNIX).split(":"))
+        return f"{client[0]}:{client[1]}", Peer(client[1], uid, gid)
     return f"{client[0]}:{client[1]}", None
 
 
