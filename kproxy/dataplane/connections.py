@@ -1,7 +1,8 @@
 """The connections of one worker: what a native session cannot do by itself because it needs time, keys or a socket.
 
-``Connections.accept(listener, node)`` is the protocol factory of a listening socket. A session that must wait hands over a
-ticket; the answer goes back through one of its ``resume_*`` methods, and ``resumed`` takes up the frames that waited.
+``Connections.accept(listener, node)`` is the protocol factory of a listening socket. A session that must wait hands
+over a ticket; the answer goes back through one of its ``resume_*`` methods, and ``resumed`` takes up the frames that
+waited.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from kproxy.model.settings import Listener
 
 log = structlog.get_logger("kproxy.connection")
 
-#: Mechanisms whose refusal is told as JSON first (RFC 7628), which the client must answer before it gets its error code.
+#: Mechanisms whose refusal is told as JSON first (RFC 7628), which the client must answer before it gets its error
+#: code.
 CHALLENGED = ("OAUTHBEARER",)
 
 
@@ -48,7 +50,8 @@ class Connections:
         self.draining = False
 
     def accept(self, listener: Listener, node: int | None) -> ClientHalf:
-        """A protocol for one accepted socket. ``node``: the broker this port stands for; None for the bootstrap port."""
+        """A protocol for one accepted socket. ``node``: the broker this port stands for; None for the bootstrap
+        port."""
         number = next(self._numbers)
         counters = self.counters.setdefault(listener.name, Counters(listener.name))
         addresses = self.addresses_of(listener)
@@ -70,7 +73,8 @@ class Connections:
             listener.name, Addresses(range_.host, range_.first_broker, range_.last_broker, range_.first_port))
 
     def end_turn(self) -> None:
-        """Writes what was noted and sends what is bound to go. The loop's own turn does the same; this one comes now."""
+        """Writes what was noted and sends what is bound to go. The loop's own turn does the same; this one comes
+        now."""
         self._turn.run()
 
     def _anonymous(self, listener: Listener) -> Facts:
@@ -120,7 +124,7 @@ class Connection:
         self._decide: Any = None
         self._flows = FlowBook(runtime.journal)
 
-    # -- called by the native half --------------------------------------------------------------------------------------
+    # -- called by the native half -------------------------------------------------------------------------------------
 
     def opened(self, half: ClientHalf) -> None:
         peer = half.transport.get_extra_info("peername")
@@ -163,7 +167,8 @@ class Connection:
         half.resumed()
 
     def failed(self, half: ClientHalf, error: Exception) -> None:
-        log.error("session_failed", session=half.session.number, listener=self.listener.name, error_type=type(error).__name__,
+        log.error("session_failed", session=half.session.number, listener=self.listener.name,
+        error_type=type(error).__name__,
                   exc_info=not isinstance(error, KproxyError))
 
     def closed(self, half: ClientHalf) -> None:
@@ -172,14 +177,18 @@ class Connection:
         cause = session.cause or str(CloseCause.CLIENT_CLOSED)
         closes = self._connections.closes
         closes[cause] = closes.get(cause, 0) + 1
+        if cause == CloseCause.BROKER_CLOSED:
+            self._runtime.forget_broker(self.listener.cluster, self.node)
         if session.facts is not None:
             self._flows.write(session, self._now())
             self._runtime.journal.tell("disconnect", session, {"cause": cause, "unanswered": session.unanswered()})
 
-    # -- tickets ---------------------------------------------------------------------------------------------------------
+    # -- tickets -------------------------------------------------------------------------------------------------------
 
     async def _ask_versions(self) -> None:
-        self.half.session.resume_versions(await self._advertised())
+        ranges = await self._advertised()
+        if not self._is_gone():
+            self.half.session.resume_versions(ranges)
 
     async def _advertised(self) -> dict[int, tuple[int, int]] | None:
         try:
@@ -194,8 +203,12 @@ class Connection:
         try:
             facts = await self._runtime.validate(mechanism, payload, self.listener, client)
         except TokenRefused as error:
-            challenge = oauthbearer_error_json() if mechanism in CHALLENGED else None
+            if self._is_gone():
+                return
+            challenge = oauthbearer_error_json(error.error_id) if mechanism in CHALLENGED else None
             session.refuse_login(client_message(error), challenge, self._now())
+            return
+        if self._is_gone():
             return
         session.resume_login(facts, self._now())
         self._runtime.journal.tell("connect", session, {"details": {"software": session.client_software}})
@@ -208,12 +221,15 @@ class Connection:
             self._runtime.journal.tell("connect", session, {})
         login = self._runtime.broker_login(cluster, session.facts)
         try:
-            await self._runtime.connect_broker(lambda: self.half.attach_broker(login), cluster, self.node, session.facts)
+            transport = await self._runtime.connect_broker(lambda: self.half.attach_broker(login), cluster, self.node,
+                                                           session.facts)
         except BrokerUnreachable as error:
             log.error("broker_unreachable", cluster=cluster, node=self.node, error=str(error))
             session.close(str(CloseCause.BROKER_UNREACHABLE))
             return
-        if login is None:
+        if self._is_gone():
+            transport.abort()
+        elif login is None:
             await self._open_session()
 
     async def _open_session(self) -> None:
@@ -226,10 +242,15 @@ class Connection:
 
     async def _ask_approval(self, wanted: list[Any]) -> None:
         session = self.half.session
-        answers = {each: await self._runtime.ask_approval(session.facts, each) for each in wanted}
-        session.resume_approval(answers)
+        # All at once: each may take its whole time to fail, and the client waits for the last of them.
+        answers = await asyncio.gather(*(self._runtime.ask_approval(session.facts, each) for each in wanted))
+        session.resume_approval(dict(zip(wanted, answers, strict=True)))
 
-    # -- time ------------------------------------------------------------------------------------------------------------
+    def _is_gone(self) -> bool:
+        """Whether the session was closed while something was waited for: a dead session may not come to life again."""
+        return self.half.session.cause is not None
+
+    # -- time ----------------------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
         return self._runtime.now()

@@ -1,4 +1,5 @@
-"""What one session moved, summed up for the audit: offsets, records and bytes by topic and direction, and which fields."""
+"""What one session moved, summed up for the audit: offsets, records and bytes by topic and direction, and which
+fields."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ class FlowBook:
         self._plans: dict[tuple[str, int], list[Any]] = {}
 
     def keep(self, topic: str, operation: str, plan: Any) -> None:
-        """A cell of the session's table now works by ``plan``. Its predecessor still holds counts that nobody has read."""
+        """A cell of the session's table now works by ``plan``. Its predecessor still holds counts that nobody has
+        read."""
         plans = self._plans.setdefault((topic, KINDS[operation]), [])
         if not plans or plans[-1] is not plan:
             plans.append(plan)

@@ -1,0 +1,258 @@
+"""The shell of one connection when the world is slow: a session that ends while something is waited for stays ended.
+
+The native session, its protocol and real sockets; only what the runtime would ask others is answered by the test.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import pytest
+import uvloop
+
+from kproxy._ext.ledger import Ledger
+from kproxy._ext.session import Epoch
+from kproxy.dataplane.connections import Connections
+from kproxy.errors import BrokerUnreachable, TokenRefused
+from kproxy.model.access import Facts, Principal, Verdict
+from kproxy.model.settings import Advertise, Audit, Limits, Listener
+from tests.support import frames
+from tests.support.async_client import RawClient
+from tests.support.scripted_broker import RANGES, ScriptedBroker
+from tests.support.scripted_control import until
+
+LISTENER = Listener("public", "prod", "127.0.0.1", 0, Advertise("localhost", 0, 3, 9100), ("OAUTHBEARER", "PLAIN"))
+OPEN_TO_ALL = Listener("free", "prod", "127.0.0.1", 0, Advertise("localhost", 0, 3, 9100), ("none",))
+FACTS = Facts(Principal("corp:w1", "corp", "w1"), "PLAIN", "public")
+
+
+def on_uvloop(test):
+    """uvloop reads into a plain native class; asyncio's own loop asks for one of its base classes first."""
+
+    @functools.wraps(test)
+    def run(*arguments, **named):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(test(*arguments, **named))
+
+    return run
+
+
+class Spool:
+    """Takes everything; ``refusing`` as a test says."""
+
+    refusing = False
+
+    def append(self, kind: int, payload: bytes) -> None: ...
+
+    def commit(self) -> None: ...
+
+
+class World:
+    """A runtime whose answers wait for ``gates`` that the test opens: ``token``, ``broker``, ``versions``."""
+
+    def __init__(self, broker: ScriptedBroker) -> None:
+        self.broker = broker
+        self.config = SimpleNamespace(limits=Limits(), audit=Audit())
+        self.told: list[tuple[str, dict]] = []
+        self.journal = SimpleNamespace(tell=lambda kind, session, fields: self.told.append((kind, fields)))
+        self.gates = {name: asyncio.Event() for name in ("token", "broker", "versions")}
+        self.asked: list[str] = []
+        self.refuse: Exception | None = None
+        self.transports: list = []
+        self.forgotten: list = []
+        self.clock = 1_800_000_000.0
+
+    def open(self, *names: str) -> None:
+        for name in names:
+            self.gates[name].set()
+
+    def now(self) -> float:
+        return self.clock
+
+    async def validate(self, mechanism, payload, listener, client) -> Facts:
+        self.asked.append("token")
+        await self.gates["token"].wait()
+        if self.refuse:
+            raise self.refuse
+        return FACTS
+
+    async def api_versions(self, cluster, node):
+        self.asked.append("versions")
+        await self.gates["versions"].wait()
+        return RANGES
+
+    def broker_login(self, cluster, facts):
+        return None
+
+    async def connect_broker(self, factory, cluster, node, facts):
+        self.asked.append("broker")
+        await self.gates["broker"].wait()
+        loop = asyncio.get_running_loop()
+        transport, _ = await loop.create_connection(factory, "127.0.0.1", self.broker.port)
+        self.transports.append(transport)
+        return transport
+
+    def decider_for(self, facts):
+        return lambda resource, operation, name, now: (Verdict("allow"), None)
+
+    def count_broker_error(self, cluster, cause) -> None: ...
+
+    def forget_broker(self, cluster, node) -> None:
+        self.forgotten.append((cluster, node))
+
+
+@asynccontextmanager
+async def serving(listener: Listener = LISTENER, **broker):
+    async with ScriptedBroker(**broker) as upstream:
+        world = World(upstream)
+        loop = asyncio.get_running_loop()
+        connections = Connections(world, Ledger(Spool()), Epoch(1), loop=loop)
+        server = await loop.create_server(lambda: connections.accept(listener, None), "127.0.0.1", 0)
+        world.port = server.sockets[0].getsockname()[1]
+        try:
+            yield world, connections
+        finally:
+            server.close()
+            for number in list(connections.open):
+                connections.kill(number)
+
+
+async def client_with_token_sent(world: World) -> RawClient:
+    world.open("versions")
+    client = await RawClient.connect(world.port)
+    await client.ask(17, 1, {"mechanism": "PLAIN"})
+    client.send(36, 1, {"auth_bytes": b"\0svc\0token"})
+    await until(lambda: "token" in world.asked)
+    return client
+
+
+@pytest.mark.parametrize("refused", [None, TokenRefused("expired")])
+@on_uvloop
+async def test_a_session_killed_while_its_token_is_checked(refused):
+    async with serving() as (world, connections):
+        world.refuse = refused
+        client = await client_with_token_sent(world)
+        connections.kill(1)
+        assert await client.closed()
+        await until(lambda: not connections.open)
+        world.open("token", "broker")
+        await until(lambda: not connections._tasks)
+        assert world.asked == ["token"], "no broker is asked for on behalf of nobody"
+        assert [kind for kind, _ in world.told] == []
+        assert connections.closes == {"session_killed": 1}
+
+
+@on_uvloop
+async def test_a_session_killed_while_its_broker_is_called():
+    async with serving() as (world, connections):
+        world.open("token")
+        client = await client_with_token_sent(world)
+        await until(lambda: "broker" in world.asked)
+        connections.kill(1)
+        assert await client.closed()
+        await until(lambda: not connections.open)
+        world.open("broker")
+        await until(lambda: not connections._tasks)
+        await until(lambda: world.transports[0].is_closing())
+        assert [kind for kind, _ in world.told] == ["connect", "disconnect"]
+
+
+@on_uvloop
+async def test_a_session_killed_before_the_versions_are_known():
+    async with serving() as (world, connections):
+        client = await RawClient.connect(world.port)
+        client.send(18, 3, {"client_software_name": "raw", "client_software_version": "1"})
+        await until(lambda: "versions" in world.asked)
+        connections.kill(1)
+        assert await client.closed()
+        await until(lambda: not connections.open)
+        world.open("versions")
+        await until(lambda: not connections._tasks)
+        assert connections.closes == {"session_killed": 1}
+
+
+@on_uvloop
+async def test_a_broker_that_cannot_be_reached_closes_the_client():
+    async with serving() as (world, connections):
+        async def unreachable(*_):
+            raise BrokerUnreachable("127.0.0.1:1: connection refused")
+
+        world.connect_broker = unreachable
+        world.open("token")
+        client = await client_with_token_sent(world)
+        assert await client.closed()
+        await until(lambda: connections.closes == {"broker_unreachable": 1})
+
+
+@on_uvloop
+async def test_a_broker_that_closes_takes_the_client_along_and_is_asked_anew():
+    async with serving(OPEN_TO_ALL) as (world, connections):
+        world.open("broker", "versions")
+        client = await RawClient.connect(world.port)
+        await client.ask(3, 8, {"topics": [], "allow_auto_topic_creation": False})
+        world.broker.cut()
+        assert await client.closed()
+        await until(lambda: connections.closes == {"broker_closed": 1})
+        assert world.forgotten == [("prod", None)]
+
+
+@on_uvloop
+async def test_a_token_check_that_fails_by_our_own_fault_refuses():
+    async with serving() as (world, connections):
+        world.refuse = RuntimeError("a bug")
+        world.open("token")
+        client = await client_with_token_sent(world)
+        assert await client.closed()
+        await until(lambda: connections.closes == {"internal": 1})
+
+
+@on_uvloop
+async def test_too_many_connections():
+    async with serving(OPEN_TO_ALL) as (world, connections):
+        world.config.limits = Limits(max_connections=1)
+        first = await RawClient.connect(world.port)
+        await until(lambda: len(connections.open) == 1)
+        second = await RawClient.connect(world.port)
+        assert await second.closed()
+        assert connections.closes == {"too_many_connections": 1} and len(connections.open) == 1
+        first.close()
+
+
+@pytest.mark.parametrize(("seconds", "cause"), [(29, None), (31, "login_timeout")])
+@on_uvloop
+async def test_a_client_that_never_logs_in(seconds, cause):
+    async with serving() as (world, connections):
+        client = await RawClient.connect(world.port)
+        await until(lambda: connections.open)
+        (one,) = connections.open.values()
+        connections.sweep(one.half.connected_at + seconds)
+        if cause:
+            assert await client.closed()
+            assert connections.closes == {cause: 1}
+        else:
+            assert len(connections.open) == 1
+        client.close()
+
+
+@on_uvloop
+async def test_an_idle_session_is_closed_and_a_waiting_one_is_not():
+    async with serving(OPEN_TO_ALL, answers={1: lambda version, request: None}) as (world, connections):
+        world.open("broker", "versions")
+        idle, waiting = [await RawClient.connect(world.port) for _ in range(2)]
+        for client in (idle, waiting):
+            await client.ask(3, 8, {"topics": [], "allow_auto_topic_creation": False})
+        waiting.send(1, 4, {"max_wait_ms": 60_000, "min_bytes": 1, "topics": []})
+        await until(lambda: any(asked.api_key == 1 for asked in world.broker.asked))
+        connections.sweep(max(one.half.heard_at for one in connections.open.values()) + 601)
+        assert await idle.closed()
+        await until(lambda: connections.closes == {"idle": 1})
+        assert len(connections.open) == 1
+        waiting.close()
+
+
+def test_frames_of_the_client_are_real_ones():
+    api, version, correlation, body = frames.read_request(frames.request(17, 1, 4, {"mechanism": "PLAIN"}))
+    assert (api, version, correlation, body["mechanism"]) == (17, 1, 4, "PLAIN")
