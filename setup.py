@@ -19,8 +19,8 @@ ONLY = {name for name in os.environ.get("KPROXY_MODULES", "").split(",") if name
 
 #: The C and C++ libraries a module calls; a module not named here needs none.
 LIBRARIES = {
-    "compression": ["lz4", "zstd", "snappy", "z"],
-    "mask": ["re2", "simdjson", "crypto"],
+    "compression": ["lz4"],
+    "mask": ["re2", "simdjson", "lz4", "crypto"],
 }
 
 COMPILE = {

@@ -1,0 +1,6 @@
+"""Codecs of record batches: the Python face of what the native rewriter calls."""
+
+from collections.abc import Buffer
+
+def lz4_decompress(data: Buffer, most: int) -> bytes: ...
+def lz4_compress(data: Buffer) -> bytes: ...

@@ -1,0 +1,75 @@
+"""Record rules, compiled: what to hide in the records of one topic in one direction.
+
+    Program   detectors and rules, compiled once for a RecordPlan and shared
+    Plan      one session's use of a program: its counters, its paths, its buffers
+"""
+from libc.stdint cimport uint64_t
+from libcpp.memory cimport shared_ptr, unique_ptr
+from libcpp.string cimport string
+from libcpp.utility cimport pair
+from libcpp.vector cimport vector
+
+cdef enum PlanOutcome:
+    PLAN_SAME = 0           # the original span goes on, byte for byte
+    PLAN_REPLACED = 1       # ``out`` instead
+    PLAN_REFUSED = 2        # error_code, message, record_errors, record_rules
+
+
+cdef extern from "record_rewriter.hpp" namespace "kproxy":
+    cdef cppclass Action:
+        int kind
+        string text
+        int keep_first
+        int keep_last
+        string character
+        string key_id
+        string key
+    cdef cppclass FieldRule:
+        vector[string] path
+        Action action
+        int rule
+    cdef cppclass DetectRule:
+        int entity
+        Action action
+        int rule
+        string message
+    cdef cppclass Detectors:
+        Detectors(const vector[int]& entities) except +
+    cdef cppclass Rules:
+        vector[FieldRule] fields
+        vector[DetectRule] detects
+        shared_ptr[Detectors] detectors
+        vector[string] rule_messages
+        bint observe
+        bint count_fields
+        bint refuse_unknown
+    cdef cppclass Counts:
+        vector[uint64_t] rules
+        uint64_t* entities
+        uint64_t records
+    cdef cppclass RecordRewriter:
+        RecordRewriter(Rules rules, bint produce, bint values, bint headers, bint keys, size_t rule_count) except +
+        int transform(const char* data, size_t length) except +
+        string out
+        int error_code
+        string message
+        vector[pair[int, string]] record_errors
+        vector[int] blocked_rules
+        Counts counts
+
+
+cdef class Program:
+    cdef Rules rules
+    cdef readonly tuple rule_names
+    cdef readonly object plan           # the RecordPlan it was made of
+
+
+cdef class Plan:
+    cdef readonly Program program
+    cdef unique_ptr[RecordRewriter] rewriter
+    cdef readonly bytes out
+    cdef readonly int error_code
+    cdef readonly str message
+    cdef readonly list record_errors    # [(index, message)]
+    cdef readonly dict record_rules     # {rule: records it refused}
+    cdef int transform_span(self, const unsigned char* data, Py_ssize_t length) except -1

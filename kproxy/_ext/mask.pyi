@@ -1,0 +1,34 @@
+"""Record rules, compiled; see the .pxd."""
+
+from collections.abc import Buffer, Mapping
+from typing import Any, NamedTuple
+
+from kproxy.model.record_plan import RecordPlan
+
+ENTITIES: tuple[str, ...]
+
+class Transformed(NamedTuple):
+    status: str
+    data: bytes | None
+    error_code: int
+    message: str
+    record_errors: list[tuple[int, str]]
+    records: int
+
+class Program:
+    rule_names: tuple[str, ...]
+    plan: RecordPlan
+
+class Plan:
+    program: Program
+    out: bytes
+    error_code: int
+    message: str
+    record_errors: list[tuple[int, str]]
+    record_rules: dict[str, int]
+    def __init__(self, program: Program) -> None: ...
+    def transform(self, record_set: Buffer) -> Transformed: ...
+    def take_counts(self) -> dict[str, Any]: ...
+
+def compile_plan(plan: RecordPlan, keys: Mapping[str, bytes]) -> Program: ...
+def find_entities(text: bytes, entities: tuple[str, ...]) -> list[tuple[str, int, int]]: ...

@@ -1,0 +1,6 @@
+"""Record batches by their heads."""
+
+from collections.abc import Buffer
+
+def crc32c(data: Buffer) -> int: ...
+def summarise(data: Buffer) -> tuple[int, int, int, int, bool]: ...
