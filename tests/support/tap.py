@@ -207,13 +207,14 @@ class Tap:
 
 
 def produced_records(frames: list[Frame]) -> list[tuple[str, int, bytes]]:
-    """(topic, partition, record bytes) of produce requests, in order."""
+    """(topic, partition, record bytes) of produce requests, in order; the topic's id where the version has no name."""
     found = []
     for frame in frames:
         body = frames_of.read_request(struct.pack(">i", len(frame.data)) + frame.data)[3]
         for topic in body["topic_data"]:
             for partition in topic["partition_data"]:
-                found.append((topic["name"], partition["index"], bytes(partition["records"] or b"")))
+                name = topic.get("name") or str(topic.get("topic_id"))
+                found.append((name, partition["index"], bytes(partition["records"] or b"")))
     return found
 
 
@@ -225,5 +226,6 @@ def fetched_records(frames: list[Frame]) -> list[tuple[str, int, bytes]]:
         for topic in body["responses"]:
             for partition in topic["partitions"]:
                 if partition["records"]:
-                    found.append((topic["topic"], partition["partition_index"], bytes(partition["records"])))
+                    name = topic.get("topic") or str(topic.get("topic_id"))
+                    found.append((name, partition["partition_index"], bytes(partition["records"])))
     return found
