@@ -46,10 +46,7 @@ def load(sources: Mapping[str, bytes]) -> Policy:
     reader = _Reader()
     with uncollected():
         for file in sorted(sources):
-            root, report = read_document(sources[file], file)
-            if root is not None:
-                reader.read(root)
-            reader.problems += report.problems
+            reader.read(sources[file], file)
         policy = reader.policy(version_of(sources))
         reader.problems += agreement.check_agreement(policy)
     if reader.problems:
@@ -72,8 +69,13 @@ class _Reader:
             "topics": [], "roles": [], "forbid": [], "masks": [], "guards": [], "approvals": [], "declared": []
         }
 
-    def read(self, root: Value) -> None:
-        section = Section(root)
+    def read(self, source: bytes, file: str) -> None:
+        root, report = read_document(source, file)
+        if root is not None:
+            self._read_root(Section(root))
+        self.problems += report.problems
+
+    def _read_root(self, section: Section) -> None:
         for key, convert in (("topics", _topic), ("forbid", _forbid), ("masks", _mask), ("guards", _guard),
                              ("approvals", _approval)):
             for value in section.values(key):

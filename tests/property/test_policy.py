@@ -1,9 +1,9 @@
 """Properties of the policy: order means nothing, forbids only take away, the fast reading is the naive one.
 
 The million requests go through the native table and are compared, every one of them, with what ``Decider.decide`` says
-at that very time. The clock moves in steps of at least one second, because a cell whose condition reads ``now`` may be as
-old as that; grants begin and end between the steps. To stay fast the interpreter is asked once per distinct (session,
-access, time) and its answer kept for the comparison; the table is asked every time.
+at that very time. The clock moves in steps of at least one second, because a cell whose condition reads ``now`` may be
+as old as that; grants begin and end between the steps. To stay fast the interpreter is asked once per distinct
+(session, access, time) and its answer kept for the comparison; the table is asked every time.
 """
 
 from __future__ import annotations

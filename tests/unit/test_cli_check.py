@@ -123,7 +123,8 @@ def test_explain_as_json(app: Typer, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [
-    ["--operation", "read"], ["--operation", "read", "--topic", "a", "--group", "b"], ["--operation", "raed", "--topic", "a"],
+    ["--operation", "read"], ["--operation", "read", "--topic", "a", "--group", "b"],
+    ["--operation", "raed", "--topic", "a"],
     ["--operation", "read", "--topic", "a", "--attested", "x"], ["--topic", "a"],
     ["--operation", "read", "--topic", "a", "--listener", "nope"],
 ])

@@ -118,7 +118,8 @@ def test_an_attribute_that_cel_cannot_hold_spoils_nothing_but_itself() -> None:
 
 
 def test_roles_of_names_all_roles_held() -> None:
-    assert decider(EXAMPLE).roles_of(facts("privacy", "fraud-scoring", "x"), 0.0) == ("fraud-scoring", "privacy-officer")
+    held = decider(EXAMPLE).roles_of(facts("privacy", "fraud-scoring", "x"), 0.0)
+    assert held == ("fraud-scoring", "privacy-officer")
 
 
 def test_labels_of_all_matching_entries_merge() -> None:
@@ -164,7 +165,7 @@ WANTED = ApprovalWanted("new-model-version", "write", "topic", "scores.fraud", "
 
 
 def grant(**changes: Any) -> Grant:
-    plain = Grant("g1", "new-model-version", "corp:job", "write", "topic", "scores.fraud", "models:/fraud/7", 50.0, 500.0)
+    plain = Grant("g1", WANTED.rule, "corp:job", "write", "topic", "scores.fraud", "models:/fraud/7", 50.0, 500.0)
     return msgspec.structs.replace(plain, **changes)
 
 
@@ -173,7 +174,8 @@ def test_an_approval_asks_where_the_access_would_be_allowed() -> None:
     verdict = decide(made, who, "write", "topic", "scores.fraud")
     assert verdict == Verdict("ask", "new-model-version", "new-model-version asks for an approval", wanted=WANTED)
     assert decide(made, who, "write", "topic", "scores.other").effect == "deny"
-    assert decide(made, facts("fraud-scoring", attested={"model": "x"}), "write", "topic", "scores.fraud").effect == "deny"
+    other = facts("fraud-scoring", attested={"model": "x"})
+    assert decide(made, other, "write", "topic", "scores.fraud").effect == "deny"
 
 
 def test_a_grant_lets_pass_until_it_ends() -> None:
@@ -269,7 +271,8 @@ def test_explain_shows_every_rule_that_was_looked_at() -> None:
     assert found.roles == ("fraud-scoring",)
     assert found.labels == {"model_output": "fraud"}
     assert [plan.direction for plan in found.plans] == ["produce"]
-    missing = policy.explain(decider(EXAMPLE), facts("fraud-scoring"), Access("write", "topic", "scores.fraud"), now=1.0)
+    asked = Access("write", "topic", "scores.fraud")
+    missing = policy.explain(decider(EXAMPLE), facts("fraud-scoring"), asked, now=1.0)
     assert missing.rules[0].outcome == "error"
     assert missing.verdict.effect == "deny"
     assert missing.plans == ()

@@ -1,4 +1,4 @@
-"""What loading refuses, with the place, and what check finds pointless: each fault planted and looked for by its words."""
+"""What loading refuses, with the place, and what check finds pointless; each fault is looked for by its words."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
     ("quotas: [{for: {role: r}}]", "quotas is not supported yet"),
     ("approvals: [{name: a, operations: [read], topics: [t], approvers: {role: r}, while_pending: hold}]",
      "while_pending: hold is not supported yet"),
-    ("approvals: [{name: a, operations: [read], topics: [t], approvers: {role: nobody}}]", "role 'nobody' is not defined"),
+    ("approvals: [{name: a, operations: [read], topics: [t], approvers: {role: nobody}}]", "role 'nobody' is not"),
     ("approvals: [{name: a, operations: [read], topics: [t]}]", "'approvers' is missing"),
     ("approvals: [{name: a, operations: [read], topics: [t], approvers: {role: r}, max_duration: 0s}]",
      "must be longer than nothing"),
@@ -193,17 +193,20 @@ roles:
   r:
     members: 'attested.cluster == "x" && principal.attributes.team == "y" && principal.attributes.tema == "y"'
     allow:
-      - {operations: [all], topics: ["*"], when: 'attested["modle"] == "x" || "rnu" in declared || declared.ticket == ""'}
+      - {operations: [all], topics: ["*"],
+         when: 'attested["modle"] == "x" || "rnu" in declared || declared.ticket == ""'}
 masks: [{name: m, topics: [t], fields: [a], action: {hmac: {key: k2}}}]
 """)
     clusters = {"c": Cluster("c", (("h", 1),), (Credential("PLAIN", "nobody", "u", "p"),))}
-    found = [str(problem) for problem in policy.check(made, config(clusters=clusters, node_roles={"viewer": "principal.x"}))]
+    settings = config(clusters=clusters, node_roles={"viewer": "principal.x"})
+    found = [str(problem) for problem in policy.check(made, settings)]
     assert found == [
         "0.yaml:5: roles.r.members: principal.attributes.tema never has a value; known: team",
-        "0.yaml:7: roles.r.allow[0].when: attested.modle never has a value; known: cluster, commit, launcher, model, run",
-        "0.yaml:7: roles.r.allow[0].when: declared.rnu never has a value;"
+        "0.yaml:8: roles.r.allow[0].when: attested.modle never has a value;"
+        " known: cluster, commit, launcher, model, run",
+        "0.yaml:8: roles.r.allow[0].when: declared.rnu never has a value;"
         " known: cluster, commit, launcher, model, run, ticket",
-        "0.yaml:8: masks[0]: key 'k2' is not among the keys of kproxy.yaml",
+        "0.yaml:9: masks[0]: key 'k2' is not among the keys of kproxy.yaml",
         "kproxy.yaml: admin.roles.viewer: column 10: undeclared reference to 'principal.x'",
         "kproxy.yaml: clusters.c.credentials[0].for.role: role 'nobody' is not defined in the policy",
     ]
@@ -211,6 +214,7 @@ masks: [{name: m, topics: [t], fields: [a], action: {hmac: {key: k2}}}]
 
 
 def test_field_paths() -> None:
-    made = loaded(ROLE + r"""masks: [{name: m, topics: [t], action: redact, fields: [a, a.b, "a[*]", "[*].b", "[*][*].c", 'a\.b.c\[d']}]""")
+    made = loaded(ROLE + "masks: [{name: m, topics: [t], action: redact,"
+                         r"""fields: [a, a.b, "a[*]", "[*].b", "[*][*].c", 'a\.b.c\[d']}]""")
     assert made.masks[0].fields == (
         ("a",), ("a", "b"), ("a", "[*]"), ("[*]", "b"), ("[*]", "[*]", "c"), ("a.b", "c[d"))

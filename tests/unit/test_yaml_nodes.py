@@ -32,7 +32,8 @@ def value(source: str) -> Value:
 
 @pytest.mark.parametrize(("converter", "source", "expected"), [
     (text, "yes", "yes"), (text, "on", "on"), (text, "1:30", "1:30"), (text, "2026-01-01", "2026-01-01"),
-    (text, "0b11", "0b11"), (text, "1_000", "1_000"), (text, "'12'", "12"), (text, '"true"', "true"), (text, "<<", "<<"),
+    (text, "0b11", "0b11"), (text, "1_000", "1_000"), (text, "'12'", "12"), (text, '"true"', "true"),
+    (text, "<<", "<<"),
     (text, "''", ""), (text, "=", "="),
     (boolean, "true", True), (boolean, "FALSE", False), (boolean, "True", True),
     (integer(), "010", 10), (integer(), "0x1F", 31), (integer(), "0o17", 15), (integer(-5), "-3", -3),
@@ -46,7 +47,8 @@ def test_what_a_scalar_means(converter: Any, source: str, expected: Any) -> None
 
 
 @pytest.mark.parametrize(("converter", "source", "words"), [
-    (text, "12", "found a number; put it in quotes"), (text, "1.5", "found a number"), (text, "true", "found a boolean"),
+    (text, "12", "found a number; put it in quotes"), (text, "1.5", "found a number"),
+    (text, "true", "found a boolean"),
     (text, "~", "found nothing"), (text, "", "found nothing"), (text, ".inf", "found a number"),
     (text, "[a]", "found a list"), (text, "{a: b}", "found a mapping"),
     (boolean, "yes", "expected true or false, found text 'yes'"), (boolean, "'true'", "found text"),

@@ -1,0 +1,1 @@
+"""Costs of single pieces, each printed with median and spread."""
