@@ -24,5 +24,5 @@ cdef int scan_frame(const unsigned char* data, Py_ssize_t have, Py_ssize_t limit
 def scan(const unsigned char[::1] data not None, Py_ssize_t limit):
     """("frame" | "need_data" | "too_big" | "bad_length", bytes of the frame with its size field), for tests."""
     cdef Py_ssize_t size = 0
-    cdef const unsigned char* start = &data[0] if data.shape[0] else NULL
+    cdef const unsigned char* start = &data[0] if data.shape[0] else <const unsigned char*>b""
     return ("frame", "need_data", "too_big", "bad_length")[scan_frame(start, data.shape[0], limit, &size)], size

@@ -187,7 +187,7 @@ def request_head(const unsigned char[::1] frame not None):
     """(api_key, api_version, correlation, client_id or None, body offset) of a frame without its size, for tests.
     Raises ValueError("bad") or ValueError("unknown_api")."""
     cdef Head head
-    cdef const unsigned char* data = &frame[0] if frame.shape[0] else NULL
+    cdef const unsigned char* data = &frame[0] if frame.shape[0] else <const unsigned char*>b""
     cdef int status = walk_request_head(data, frame.shape[0], &head)
     if status != HEAD_OK:
         raise ValueError("bad" if status == HEAD_BAD else "unknown_api")
@@ -198,8 +198,8 @@ def request_head(const unsigned char[::1] frame not None):
 def response_head(int api_key, int version, const unsigned char[::1] frame not None):
     """(correlation, body offset or -1) of a frame without its size, for tests."""
     cdef int32_t correlation = 0
-    cdef int body = walk_response_head(api_key, version, &frame[0] if frame.shape[0] else NULL, frame.shape[0],
-                                       &correlation)
+    cdef const unsigned char* data = &frame[0] if frame.shape[0] else <const unsigned char*>b""
+    cdef int body = walk_response_head(api_key, version, data, frame.shape[0], &correlation)
     return correlation, body
 
 
@@ -208,7 +208,7 @@ def splice(frame not None, edits, bint segments=False):
     tests."""
     cdef const unsigned char[::1] data = frame
     cdef Splice one = Splice()
-    one.begin(&data[0] if data.shape[0] else NULL, data.shape[0])
+    one.begin(&data[0] if data.shape[0] else <const unsigned char*>b"", data.shape[0])
     for at, length, new in edits:
         one.replace(at, length, new)
     return one.finish_segments(frame) if segments else one.finish_bytes()

@@ -1,4 +1,4 @@
-"""Invariant: on any bytes the walk and the cold codec agree, spans stay inside and nest, splicing nothing changes nothing.
+"""Invariant: on any bytes walk and codec agree, spans stay inside and nest, and an empty splice changes nothing.
 
     python -m tests.fuzz.fuzz_wire --seconds 30 [--seed 1] [FILE ...]
 

@@ -16,8 +16,8 @@ CORRELATION = 77
 
 
 class Desk:
-    """A client under a policy of plain lines, ``"read topic orders.*"``. Lines in ``forbid`` are explicit refusals, those in
-    ``ask`` wait for an approval. The listener has addresses for brokers 1 to 3: proxy:9001 to proxy:9003."""
+    """A client under a policy of plain lines, ``"read topic orders.*"``. Lines in ``forbid`` are explicit refusals,
+    those in ``ask`` wait for an approval. The listener has addresses for brokers 1 to 3: proxy:9001 to proxy:9003."""
 
     def __init__(self, *allow: str, forbid: tuple[str, ...] = (), ask: tuple[str, ...] = (),
                  observe: bool = False) -> None:
@@ -30,8 +30,8 @@ class Desk:
         def covers(lines: list[str] | tuple[str, ...]) -> bool:
             for line in lines:
                 wanted, kind, pattern = line.split(" ")
-                if wanted == operation and (kind == resource and fnmatchcase(name, pattern)
-                                            or kind == "topic" and resource == "any_topic"):
+                same = kind == resource and fnmatchcase(name, pattern)
+                if wanted == operation and (same or (kind == "topic" and resource == "any_topic")):
                     return True
             return False
 

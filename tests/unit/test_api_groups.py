@@ -1,4 +1,4 @@
-"""Rows 8 to 14 of the protocol table, every served version: who may, what the broker is asked, what the client is told."""
+"""Rows 8 to 14 of the protocol table, every served version: what the broker is asked, what the client is told."""
 
 from __future__ import annotations
 
@@ -120,7 +120,8 @@ def test_offset_fetch_of_several_groups(version: int) -> None:
         {"group_id": "g1", "topics": [offsets("open", 9, 0)]},
         {"group_id": "g2", "topics": [offsets("shut", 1, 0), offsets("open", 2, 0)], "_tags": [(40, b"new")]},
         {"group_id": "g3", "topics": []}]})
-    assert [(group["group_id"], group["error_code"], without_epochs(group["topics"])) for group in answer["groups"]] == [
+    told = [(group["group_id"], group["error_code"], without_epochs(group["topics"])) for group in answer["groups"]]
+    assert told == [
         ("g1", 0, [offsets("open", 9, 0), offsets("shut", -1, 29)]), ("g2", 0, [offsets("open", 2, 0)]),
         ("g3", 0, [offsets("shut", -1, 29)]), ("x", 30, [])]
     assert answer["groups"][1]["_tags"] == [(40, b"new")]
@@ -155,7 +156,8 @@ NOWHERE = {"node_id": -1, "host": "", "port": -1}
 
 
 def coordinator(key: str, **values: Any) -> dict[str, Any]:
-    return {"key": key, "error_code": 0, "error_message": None, "node_id": 2, "host": "broker-2", "port": 9092, **values}
+    return {"key": key, "error_code": 0, "error_message": None, "node_id": 2, "host": "broker-2", "port": 9092,
+            **values}
 
 
 def shown(item: dict[str, Any]) -> tuple[Any, ...]:

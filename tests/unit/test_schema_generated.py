@@ -1,0 +1,76 @@
+"""The committed table of facts is what the generator makes of the jar, and it refuses what it has no words for."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import zipfile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.support.kafka_libs import KafkaMissing, kafka_libs
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "_ext" / "schema" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_committed_files_are_the_generators(generator: ModuleType) -> None:
+    try:
+        jar = next(iter(kafka_libs().glob("kafka-clients-*.jar")))
+    except KafkaMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+    made = generator.generate(jar)
+    assert [path.name for path in made] == ["facts.pxi", "fields.pxd"]
+    for path, text in made.items():
+        assert path.read_text() == text, f"{path.name}: run _ext/schema/generate.py with {jar.name}"
+
+
+def jar_of(folder: Path, **changes: Any) -> Path:
+    """A jar with one request in it: a heartbeat's."""
+    message = {"apiKey": 12, "type": "request", "name": "HeartbeatRequest", "validVersions": "0-4",
+               "flexibleVersions": "4+", "fields": [{"name": "GroupId", "type": "string", "versions": "0+"}], **changes}
+    path = folder / "kafka-clients-0.jar"
+    with zipfile.ZipFile(path, "w") as jar:
+        jar.writestr("common/message/HeartbeatRequest.json", "// a licence\n" + json.dumps(message))
+    return path
+
+
+def test_a_small_jar(generator: ModuleType, tmp_path: Path) -> None:
+    facts, fields = generator.generate(jar_of(tmp_path)).values()
+    assert facts.splitlines()[2:4] == ["12 request HeartbeatRequest 0-4 4+", " group_id string 0+ !"]
+    assert fields.splitlines()[-1] == "    F_GROUP_ID = 1"
+
+
+@pytest.mark.parametrize("field", [
+    {"name": "Cursor", "type": "Cursor", "versions": "0+", "nullableVersions": "0+",
+     "fields": [{"name": "X", "type": "int8", "versions": "0+"}]},
+    {"name": "X", "type": "string", "versions": "0+", "flexibleVersions": "none"},
+])
+def test_what_the_table_has_no_words_for_is_refused(generator: ModuleType, tmp_path: Path, field: Any) -> None:
+    with pytest.raises(SystemExit, match="not supported"):
+        generator.generate(jar_of(tmp_path, fields=[{"name": "GroupId", "type": "string", "versions": "0+"}, field]))
+
+
+def test_a_field_of_interest_that_went_away_is_told(generator: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="HeartbeatRequest has no group_id"):
+        generator.generate(jar_of(tmp_path, fields=[{"name": "Group", "type": "string", "versions": "0+"}]))
+
+
+@pytest.mark.parametrize(("name", "snake"), [("GroupId", "group_id"), ("timeoutMs", "timeout_ms"),
+                                             ("Enable2Pc", "enable2_pc"), ("ACLs", "acls")])
+def test_names_in_snake_case(generator: ModuleType, name: str, snake: str) -> None:
+    assert generator.snake_case(name) == snake
