@@ -122,7 +122,7 @@ class Connection:
         self._connections = connections
         self._runtime = runtime
         self._decide: Any = None
-        self._flows = FlowBook(runtime.journal)
+        self._flows = FlowBook(runtime.journal, runtime.count_masked)
 
     # -- called by the native half -------------------------------------------------------------------------------------
 

@@ -4,8 +4,10 @@ fields."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
+from kproxy.model.record_plan import RecordPlan
 from kproxy.model.spool import OUTCOME, READ
 
 DIRECTIONS = {READ: "consume", OUTCOME: "produce"}
@@ -15,11 +17,16 @@ KINDS = {"read": READ, "write": OUTCOME}
 MOST_RUNS = 512
 
 
+OnMasked = Callable[[str, str, int], None]
+
+
 class FlowBook:
     """The plans of one session and the events made of their counts."""
 
-    def __init__(self, journal: Any) -> None:
+    def __init__(self, journal: Any, on_masked: OnMasked) -> None:
+        """``on_masked(rule, entity, count)`` counts what was hidden for the metrics."""
         self._journal = journal
+        self._on_masked = on_masked
         self._plans: dict[tuple[str, int], list[Any]] = {}
 
     def keep(self, topic: str, operation: str, plan: Any) -> None:
@@ -58,8 +65,30 @@ class FlowBook:
                                  "entities": Counter(), "rules": Counter()}
         for plan in plans:
             counts = plan.take_counts()
+            for (rule, entity), hidden in pair_masked(plan.program.plan, counts).items():
+                self._on_masked(rule, entity, hidden)
             total["records"] += counts["records"]
             for name in ("fields_emitted", "fields_masked", "entities", "rules"):
                 total[name].update(counts[name])
         del plans[:-1]
         return {name: dict(value) if isinstance(value, Counter) else value for name, value in total.items()}
+
+
+def pair_masked(plan: RecordPlan, counts: dict[str, Any]) -> dict[tuple[str, str], int]:
+    """Values hidden by (mask, entity), ``field`` where a path named them. A plan that only observes hides nothing, and
+    what a guard blocks is no masked value."""
+    if plan.observe:
+        return {}
+    pairs: dict[tuple[str, str], int] = {}
+    seen: set[str] = set()
+    for detector in plan.detectors:
+        found = counts["entities"].get(detector.entity, 0)
+        # Counts are by entity, so of two rules about one entity the first, which acts, has them.
+        if found and detector.entity not in seen and detector.action.kind != "block":
+            pairs[detector.rule, detector.entity] = found
+        seen.add(detector.entity)
+    for rule in {field.rule for field in plan.fields if field.action.kind != "block"}:
+        by_path = counts["rules"].get(rule, 0) - sum(found for (name, _), found in pairs.items() if name == rule)
+        if by_path > 0:
+            pairs[rule, "field"] = by_path
+    return pairs

@@ -92,6 +92,9 @@ class Runtime:
     def count_broker_error(self, cluster: str, cause: str) -> None:
         self.stats.add("kproxy_broker_errors_total", (cluster, cause))
 
+    def count_masked(self, rule: str, entity: str, count: int) -> None:
+        self.stats.add("kproxy_fields_masked_total", (rule, entity), count)
+
     def record_event(self, kind: str, facts: Facts | None = None, **fields: Any) -> str:
         """An audit event of this worker; gives its id."""
         return self.journal.record(kind, facts, **fields)

@@ -98,6 +98,8 @@ class World:
     def decider_for(self, facts):
         return lambda resource, operation, name, now: (Verdict("allow"), None)
 
+    def count_masked(self, rule, entity, count) -> None: ...
+
     def count_broker_error(self, cluster, cause) -> None: ...
 
     def forget_broker(self, cluster, node) -> None:

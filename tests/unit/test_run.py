@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import sys
 import time
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -59,6 +60,15 @@ async def produce(client: RawClient, topic: str = "orders") -> int:
     answer = await client.ask(0, 9, {"acks": 1, "timeout_ms": 1000, "topic_data": [
         {"name": topic, "partition_data": [{"index": 0, "records": frames.batch([b"a"])}]}]})
     return answer["responses"][0]["partition_responses"][0]["error_code"]
+
+
+async def run_node(node: KproxyNode) -> tuple[int | None, str]:
+    """Another ``kproxy run`` with the node's configuration, until it ends: its exit code and what it said."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "kproxy", "run", "--config", str(node.config), stderr=asyncio.subprocess.PIPE)
+    async with asyncio.timeout(30):
+        _, said = await child.communicate()
+    return child.returncode, said.decode()
 
 
 async def log_in(node: KproxyNode) -> RawClient:
@@ -121,24 +131,18 @@ async def test_cold_start_is_fast(tmp_path):
 
 async def test_a_second_node_in_the_same_place_is_refused(tmp_path):
     async with running(tmp_path, workers=1) as (node, _):
-        import sys
-        other = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "kproxy", "run", "--config", str(node.config), stderr=asyncio.subprocess.PIPE)
-        _, said = await other.communicate()
-        assert other.returncode == 1
-        assert said.decode().startswith(f"kproxy: kproxy already runs in {node.folder / 'run'} (process ")
+        code, said = await run_node(node)
+        assert code == 1
+        assert said.startswith(f"kproxy: kproxy already runs in {node.folder / 'run'} (process ")
 
 
 async def test_a_policy_that_cannot_be_used_ends_the_start(tmp_path):
-    (tmp_path / "policy").mkdir()
-    config = tmp_path / "kproxy.yaml"
-    async with running(tmp_path, workers=1) as (node, _):
-        config.write_text(node.config.read_text().replace("runtime_dir: run", "runtime_dir: run2"))
-    (tmp_path / "policy/policy.yaml").write_text("roles: [broken")
-    import sys
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "kproxy", "run", "--config", str(config), stderr=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(20):
-        _, said = await child.communicate()
-    assert child.returncode == 1
-    assert b"policy.yaml" in said
+    node = KproxyNode(clusters={"prod": Cluster(("127.0.0.1", 1))}, listeners={"public": Listener("prod")},
+                      issuer=ISSUER, policy="roles: [broken")
+    try:
+        code, said = await run_node(node)
+        assert code == 1
+        assert "configuration_refused" in said
+        assert f"{node.policy}:" in said, said
+    finally:
+        node.close()
