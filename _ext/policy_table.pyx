@@ -80,7 +80,7 @@ cdef class PolicyTable:
         cdef Entry* entry = self._slots[at]
         while entry != NULL:
             if (entry.hash == hash and entry.length == length and entry.resource == resource
-                    and entry.operation == operation and memcmp(entry.name, name, length) == 0):
+                    and entry.operation == operation and (length == 0 or memcmp(entry.name, name, length) == 0)):
                 break
             at = (at + 1) & self._mask
             entry = self._slots[at]
@@ -236,7 +236,8 @@ cdef Entry* new_entry(uint64_t hash, int resource, int operation, const unsigned
     entry.resource = <int16_t>resource
     entry.operation = <int16_t>operation
     entry.length = length
-    memcpy(entry.name, name, length)
+    if length > 0:      # an empty name may come as a null pointer
+        memcpy(entry.name, name, length)
     return entry
 
 

@@ -25,7 +25,8 @@ def yaml_blocks(name: str) -> list[bytes]:
 def default_column(section: str) -> dict[str, str]:
     """Key to default, as the table under the heading says."""
     text = (DOCS / "configuration.md").read_text().split(f"\n## {section}\n")[1].split("\n## ")[0]
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith("| `")]
+    lines = [line for line in text.splitlines() if line.startswith("| `")]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {key.strip("`"): default for cells in rows for key in cells[0].split(", ") for default in [cells[1]]}
 
 
