@@ -81,6 +81,7 @@ class WorkerLinks:
         self._numbers = itertools.count(1)
         self._changed = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._serving: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, path: Path) -> None:
@@ -89,8 +90,11 @@ class WorkerLinks:
     async def aclose(self) -> None:
         if self._server is not None:
             self._server.close()
-        for link in self.links():
-            link.close()
+        # Their readers end when the transports do; asyncio tells a cancelled one as an error of ours.
+        for writer in self._serving.values():
+            writer.transport.abort()
+        if self._serving:
+            await asyncio.wait(self._serving, timeout=HELLO_SECONDS)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -143,7 +147,7 @@ class WorkerLinks:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._tasks.add(task)
+        self._serving[task] = writer
         link: WorkerLink | None = None
         try:
             link = await self._greet(reader, writer)
@@ -154,7 +158,7 @@ class WorkerLinks:
         except (msgspec.MsgspecError, ValueError, TimeoutError) as error:
             log.error("worker_message_refused", worker=link.worker if link else None, error=str(error))
         finally:
-            self._tasks.discard(task)
+            del self._serving[task]
             writer.transport.abort()
             if link is not None:
                 self._leave(link)

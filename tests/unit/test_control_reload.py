@@ -1,0 +1,114 @@
+"""Changed files come into force whole or not at all, and a refusal is loud everywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kproxy.config import load_config
+from kproxy.control.__main__ import load_or_keep
+from kproxy.errors import PolicyError
+from tests.support.control_rig import POLICY, ControlRig, ScriptedWorker, running, until
+
+OTHER = POLICY.replace("features.a", "features.b")
+BAD = POLICY.replace("members: {groups: [fraud-scoring]}", "members: 'principal.grups'")
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[ControlRig]:
+    async with running(ControlRig(tmp_path)) as one:
+        yield one
+
+
+def replace(path: Path, text: str) -> None:
+    """As an editor does it: beside, then renamed."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(text)
+    os.replace(fresh, path)
+
+
+async def test_a_changed_policy_file_comes_into_force_by_itself(rig: ControlRig) -> None:
+    async with ScriptedWorker(rig) as worker:
+        first = worker.snapshots[-1].policy_version
+        for text in (OTHER, POLICY):
+            replace(rig.policy, text)
+            await until(lambda before=worker.snapshots[-1].policy_version:
+                        worker.snapshots[-1].policy_version != before)
+        assert worker.snapshots[-1].policy_version == first
+        assert worker.epochs == sorted(set(worker.epochs))
+        loaded = await until(lambda: (found := rig.audit("policy_loaded"))[2:] and found)
+        assert [one["policy_version"] for one in loaded] == [first, loaded[1]["policy_version"], first]
+
+
+async def test_a_bad_policy_leaves_the_old_one_in_force_loudly(rig: ControlRig) -> None:
+    async with ScriptedWorker(rig) as worker:
+        await until(lambda: worker.snapshots[-1].issuer_keys)
+        before, epoch = rig.node.reloader.loaded.policy.version, rig.node.publisher.epoch
+        rig.policy.write_text(BAD)
+        assert await rig.node.reloader.reload() is False
+        assert (rig.node.reloader.loaded.policy.version, rig.node.publisher.epoch) == (before, epoch)
+        assert rig.snapshot().policy_version == before
+        assert await rig.metric("kproxy_config_last_reload_successful") == 0
+        assert rig.node.not_ready() == "", "traffic goes on under the old policy"
+    refused = (await until(lambda: rig.audit("policy_refused")))[0]
+    assert refused["policy_version"] == before
+    (place,) = refused["details"]["places"]
+    assert place.startswith(f"{rig.policy}:5: roles.fraud-scoring.members")
+    assert '"event": "policy_refused"' in rig.log.getvalue()
+    _, told = await rig.call("GET", "/v1/status", over="socket")
+    assert told["last_reload"]["good"] is False and told["last_reload"]["problems"][0].startswith(str(rig.policy))
+    rig.policy.write_text(OTHER)
+    assert await rig.node.reloader.reload() is True
+    assert await rig.metric("kproxy_config_last_reload_successful") == 1
+    assert (await rig.call("GET", "/v1/status", over="socket"))[1]["last_reload"]["problems"] == []
+
+
+async def test_a_broken_configuration_is_refused_the_same_way(rig: ControlRig) -> None:
+    before = rig.node.reloader.loaded
+    rig.config.write_text(rig.config.read_text() + "\nunknown: 1\n")
+    assert await rig.node.reloader.reload() is False
+    assert rig.node.reloader.loaded is before
+    rig.config.unlink()
+    assert await rig.node.reloader.reload() is False
+    assert rig.node.reloader.outcome.problems[0].endswith("cannot be read: No such file or directory")
+
+
+async def test_what_no_reload_takes_over_is_named_and_left_as_it_runs(rig: ControlRig) -> None:
+    rig.content["policy"]["mode"] = "observe"
+    rig.content["limits"] = {"max.connections": 7}
+    rig.content["admin"]["roles"]["viewer"] = {"groups": ["everybody"]}
+    rig.content["listeners"]["public"]["advertise"]["ports"]["brokers"] = "1-2"
+    rig.write_config()
+    async with ScriptedWorker(rig) as worker:
+        assert await rig.node.reloader.reload() is True
+        await until(lambda: worker.snapshots[-1].modes == {"public": "observe"})
+    running_config = rig.node.reloader.loaded.config
+    assert rig.node.reloader.outcome.restart_needed == ("limits", "listeners")
+    assert (running_config.limits.max_connections, running_config.mode) == (20000, "observe")
+    assert running_config.listeners["public"].advertise.last_broker == 1
+    assert (await rig.call("GET", "/v1/status", rig.token("bob", "everybody")))[0] == 200
+    version = running_config and rig.node.reloader.loaded.policy.version
+    assert await rig.metric(f'kproxy_policy_info{{mode="observe",version="{version}"}}') == 1
+
+
+async def test_a_restart_with_a_bad_policy_goes_on_with_what_was_in_force(tmp_path: Path) -> None:
+    rig = ControlRig(tmp_path)
+    async with running(rig), ScriptedWorker(rig) as worker:
+        await worker.ask_approval()
+        before = rig.node.reloader.loaded.policy.version
+        await rig.call("POST", "/v1/requests/req-0001/approve", rig.token("rita", "ml-risk"), {})
+    rig.policy.write_text(BAD)
+    async with running(rig), ScriptedWorker(rig) as worker:
+        assert worker.snapshots[-1].policy_version == before
+        assert [grant.id for grant in worker.snapshots[-1].grants] == ["grant-0001"]
+        assert await rig.metric("kproxy_config_last_reload_successful") == 0
+        await until(lambda: rig.audit("policy_refused"))
+
+
+def test_a_first_start_with_a_bad_policy_does_not_begin(tmp_path: Path) -> None:
+    rig = ControlRig(tmp_path, BAD)
+    with pytest.raises(PolicyError, match=r"policy\.yaml:5: "):
+        load_or_keep(load_config(rig.config))
