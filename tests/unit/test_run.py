@@ -120,15 +120,6 @@ async def test_a_reloaded_policy_rules_an_open_connection(tmp_path):
         assert await produce(client) == 29, "a bad policy leaves the old one in force"
 
 
-async def test_cold_start_is_fast(tmp_path):
-    began = time.monotonic()
-    async with running(tmp_path, workers=1) as (node, _):
-        client = await log_in(node)
-        assert await produce(client) == 0
-    # The aim is 1.5 s on a quiet machine; the suite's machine is not quiet.
-    assert time.monotonic() - began < 20
-
-
 async def test_a_second_node_in_the_same_place_is_refused(tmp_path):
     async with running(tmp_path, workers=1) as (node, _):
         code, said = await run_node(node)

@@ -7,6 +7,7 @@ import socket
 import struct
 from contextlib import asynccontextmanager
 
+import confluent_kafka
 import pytest
 
 from kproxy._ext import schema
@@ -178,6 +179,17 @@ async def test_every_address_of_a_name_is_tried(monkeypatch):
         transport, _ = await connect(asyncio.Protocol, "kafka.test", broker.port, 5.0)
         assert tried == ["127.0.0.9", "127.0.0.1"]
         transport.abort()
+
+
+async def test_the_embedded_brokers_malformed_versions_are_asked_again_lower():
+    """librdkafka's mock cluster writes an ApiVersions v3 answer that cannot be read."""
+    embedded = confluent_kafka.Producer({"test.mock.num.brokers": 2, "bootstrap.servers": ""})
+    brokers = {node: (broker.host, broker.port) for node, broker in embedded.list_topics(timeout=10).brokers.items()}
+    one = ServiceConnection(*brokers[1], timeout=5.0, max_bytes=1 << 20)
+    await one.open()
+    assert one.ranges[0][1] >= 7 and one.ranges[1][1] >= 11
+    assert await one.fetch_brokers() == brokers
+    one.close()
 
 
 # -- the view of a cluster ---------------------------------------------------------------------------------------------
