@@ -40,6 +40,32 @@ def build_request(api_key: int, version: int, correlation: int, body: bytes) -> 
     return _HEAD.pack(size, api_key, version, correlation, len(name)) + name + tags + body
 
 
+def below_flexible(ranges: Ranges) -> Ranges:
+    """The ranges of the APIs kproxy serves, each cut below its first flexible version; the others as they are.
+
+    A broker whose flexible ApiVersions cannot be read is not to be trusted with other flexible answers: librdkafka's
+    mock cluster ends its Metadata from 9 on with one byte too many.
+    """
+    served = {api_key for api_key, _, _ in schema.served_messages()}
+    cut: Ranges = {}
+    for api_key, (lowest, highest) in ranges.items():
+        if api_key in served:
+            highest = min(highest, schema.versions(api_key)[1])
+            while highest >= 0 and schema.flexible(api_key, highest):
+                highest -= 1
+        if highest >= lowest:
+            cut[api_key] = (lowest, highest)
+    return cut
+
+
+def _is_refusal(body: bytes) -> bool:
+    """Whether an ApiVersions answer says, as it must in version 0, that the version asked in is not spoken."""
+    try:
+        return bool(schema.parse(API_VERSIONS, 0, True, body)["error_code"] == UNSUPPORTED_VERSION)
+    except WireError:
+        return False
+
+
 def read_answer(frame: bytes, correlation: int) -> bytes:
     """The body of a whole answer frame with response header 0. Raises WireError."""
     if len(frame) < 8 or int.from_bytes(frame[4:8], "big", signed=True) != correlation:
@@ -139,9 +165,11 @@ class ServiceConnection:
         self._reader: asyncio.StreamReader | None = None
         self._transport: Any = None
         self._correlation = 0
+        self._malformed_flexible = False
 
     async def open(self, first: int = API_VERSIONS_TRIED[0]) -> None:
         """Connects and learns the broker's versions. Raises BrokerUnreachable or WireError."""
+        self._malformed_flexible = False
         for version in (version for version in API_VERSIONS_TRIED if version <= first):
             if self._transport is None:
                 await self._connect()
@@ -154,7 +182,7 @@ class ServiceConnection:
                     raise
                 continue
             if ranges is not None:
-                self.ranges = ranges
+                self.ranges = below_flexible(ranges) if self._malformed_flexible else ranges
                 return
         self.close()
         raise WireError("the broker answers no version of ApiVersions that can be read")
@@ -206,7 +234,9 @@ class ServiceConnection:
         try:
             answer = schema.parse(API_VERSIONS, version, True, body)
         except WireError:
-            return None  # The body of version 0 with error 35, or one that is simply malformed: ask lower.
+            # Either the body of version 0 with error 35, or one that is simply malformed: ask lower.
+            self._malformed_flexible = self._malformed_flexible or not _is_refusal(body)
+            return None
         if answer["error_code"]:
             return None
         return {entry["api_key"]: (entry["min_version"], entry["max_version"]) for entry in answer["api_keys"]}
