@@ -6,6 +6,7 @@ A token goes to stdout or into ``--out`` (0600) and nowhere else. ``inspect`` ne
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import sys
@@ -82,12 +83,9 @@ def serve(
         server = IssuerServer(loaded, port=port)
     except OSError as error:
         raise KproxyError(f"127.0.0.1:{port}: {error.strerror}") from None
-    with server:
+    with contextlib.suppress(KeyboardInterrupt), server:
         typer.echo(f"serving {loaded.url} at {server.url}", err=True)
-        try:
-            server.wait()
-        except KeyboardInterrupt:
-            return
+        server.wait()
 
 
 def issue(
