@@ -11,6 +11,7 @@ import sys
 from typing import Any, TextIO
 
 import structlog
+from structlog.typing import EventDict
 
 #: Every key a log line may carry, with its meaning.
 LOG_KEYS: dict[str, str] = {
@@ -27,6 +28,7 @@ LOG_KEYS: dict[str, str] = {
     "entries": "spool entries",
     "epoch": "number of a published snapshot",
     "error": "what the operating system or a library said, without content of messages",
+    "error_type": "name of the class of an unexpected error",
     "error_id": "the number that the client was shown",
     "exit_code": "of a child process; negative: the signal",
     "expected": "what would have been right",
@@ -79,12 +81,12 @@ class _NamedLogger(structlog.WriteLogger):
         self.name = name
 
 
-def _add_name(logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def _add_name(logger: Any, _method: str, event: EventDict) -> EventDict:
     event.setdefault("logger", getattr(logger, "name", "kproxy"))
     return event
 
 
-def drop_unknown_keys(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+def drop_unknown_keys(_logger: Any, _method: str, event: EventDict) -> EventDict:
     """A key outside the table is named in the line and its value is dropped: it may be anything, a secret included."""
     unknown = sorted(key for key in event if key not in LOG_KEYS and key not in _OWN)
     for key in unknown:
@@ -108,7 +110,7 @@ def configure(process: str, *, stream: TextIO | None = None, terminal: bool | No
     stream = stream or sys.stderr
     terminal = stream.isatty() if terminal is None else terminal
 
-    def add_process(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    def add_process(_logger: Any, _method: str, event: EventDict) -> EventDict:
         event["process"] = process
         return event
 

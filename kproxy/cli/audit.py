@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +44,7 @@ EMITTED = {
     "unmasked": lambda row: row["unmasked"], "masked": lambda row: row["masked"], "rules": lambda row: row["rules"],
     "last seen": lambda row: say_time(row["last_seen"]),
 }
-EVENTS = {
+EVENTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "time": lambda row: say_time(row["ts"]), "kind": lambda row: row["kind"],
     "principal": lambda row: row.get("principal", "") or row.get("actor", ""),
     "what": lambda row: _what(row), "decision": lambda row: row.get("decision", "") or row.get("cause", ""),

@@ -26,7 +26,8 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from kproxy.control.approval_desk import ApprovalDesk, Wish
 from kproxy.control.audit.query import Question
 from kproxy.control.callers import Caller
-from kproxy.control.http_server import App, Peer, Receive, Scope, Send, peer_of, problem_of, send_bytes
+from kproxy.control.http_server import App, Receive, Scope, Send, peer_of, problem_of, send_bytes
+from kproxy.control.listening import Peer
 from kproxy.control.refusals import Refused
 from kproxy.errors import KproxyError
 from kproxy.model.approval import ApprovalRequest, Grant

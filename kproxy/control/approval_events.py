@@ -69,7 +69,7 @@ class Ended(msgspec.Struct, frozen=True, tag=True):
 Event = Opened | ReasonGiven | Reviewed | Approved | Closed | Ended
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Event)
+_decoder: msgspec.json.Decoder[Event] = msgspec.json.Decoder(Event)
 
 
 def pack(event: Event) -> bytes:
@@ -93,7 +93,7 @@ def audit_of(entry: Entry, request: ApprovalRequest, *, node: str, born: int) ->
     """The audit line of one entry. ``request`` is the request it is about, in any state. The id is that of the entry,
     so that telling it again after a crash gives the same line."""
     event = unpack(entry.body)
-    fields = {
+    fields: dict[str, Any] = {
         "principal": request.principal, "issuer": request.requester.issuer, "operation": request.operation,
         "resource": request.resource, "name": request.name, "rule": request.rule, "request_id": request.id,
         "attested": _attested(request),
@@ -113,6 +113,7 @@ def _attested(request: ApprovalRequest) -> dict[str, str]:
 
 
 def _tell(event: Event) -> tuple[str, dict[str, Any]]:
+    details: dict[str, Any]
     match event:
         case Opened():
             details = {"expires_at": event.request.expires_at}

@@ -14,6 +14,7 @@ derived from it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -190,6 +191,7 @@ class Approvals:
 
     def _apply(self, event: Event) -> None:
         change = msgspec.structs.replace
+        fields: dict[str, Any]
         match event:
             case Opened():
                 self._requests[event.request.id] = event.request

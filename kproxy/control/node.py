@@ -282,7 +282,7 @@ class Node:
     async def _ship_once(self) -> bool:
         """One pass; False if there is more. A disk that takes nothing is told and tried again."""
         try:
-            return await self._on_thread(self.shipper.ship, self._untold(), self._events.born)
+            return bool(await self._on_thread(self.shipper.ship, self._untold(), self._events.born))
         except OSError as error:
             log.error("audit_not_shipped", file=str(self._sink.path), error=error.strerror)
             await asyncio.sleep(SHIP_RETRY_SECONDS)

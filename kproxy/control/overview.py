@@ -54,6 +54,7 @@ class Overview:
         """The metrics that the control process itself gives."""
         loaded, outcome = self._reloader.loaded, self._reloader.outcome
         modes = sorted({*loaded.modes().values()} or {loaded.config.mode})
+        checks: dict[tuple[str, ...], Any] = {labels: count for labels, count in self._reception.checks.items()}
         return {
             "kproxy_build_info": {(kproxy_version(),): 1},
             "kproxy_approvals": {(state,): count for state, count in self._book.counts(now).items()},
@@ -62,7 +63,7 @@ class Overview:
             "kproxy_policy_info": {(loaded.policy.version, mode): 1 for mode in modes},
             "kproxy_audit_lag_seconds": {(): self._shipper.lag(now)},
             "kproxy_audit_spool_bytes": {(): self._shipper.bytes},
-            "kproxy_token_checks_total": dict(self._reception.checks),
+            "kproxy_token_checks_total": checks,
         }
 
     def _policy(self) -> dict[str, Any]:

@@ -1,63 +1,19 @@
-"""Shipping tells every line exactly once, whoever dies when, and completes what a dead worker still owed."""
+"""Shipping tells every line, in order, and completes what a dead worker still owed."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kproxy.control.audit import sink as sink_module
 from kproxy.control.audit.own import OwnSpool
 from kproxy.control.audit.segments import Run, list_open, list_segments, read_chunk
-from kproxy.control.audit.ship import Shipper
-from kproxy.control.audit.sink import Sink, read_lines_backwards
-from tests.support.spool_files import START, Worker, intent, outcome, read
-
-NOW = START / 1000 + 1000
-
-
-class Rig:
-    """A spool, a sink and shippers over them. ``alive`` are segments that a writer holds open."""
-
-    def __init__(self, folder: Path) -> None:
-        self.spool, self.path = folder / "spool", folder / "audit/audit.jsonl"
-        self.positions = folder / "audit/position.json"
-        self.spool.mkdir(parents=True)
-        self.alive: set[str] = set()
-        self.away = False
-        self.now = NOW
-        self.restart()
-
-    def restart(self, own_start: int = START + 5) -> None:
-        self.sink = Sink(self.path, self.positions)
-        self.shipper = Shipper(
-            self.spool, self.sink, "edge-1", own_start=own_start, settle=30.0, max_bytes=1 << 20, now=lambda: self.now,
-            away=lambda worker: self.away, list_open=lambda directory: frozenset(self.alive))
-
-    def ship(self, approvals: list[tuple[int, bytes]] | None = None) -> None:
-        self.shipper.look_soon()
-        assert self.shipper.ship(approvals or [], born=1) is True
-
-    def worker(self, **more: Any) -> Worker:
-        worker = Worker(self.spool, **more)
-        self.alive.add(worker.path.name)
-        return worker
-
-    def kill(self, worker: Worker) -> None:
-        self.alive.discard(worker.path.name)
-
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.path.read_bytes().splitlines()]
-
-    def ids(self) -> list[str]:
-        return [line["id"] for line in self.lines()]
-
-    def segments(self) -> list[str]:
-        return sorted(path.name for path in self.spool.iterdir())
+from kproxy.control.audit.sink import read_lines_backwards
+from tests.support.ship_rig import NOW, Rig
+from tests.support.spool_files import START, intent, outcome, read
 
 
 @pytest.fixture
@@ -280,128 +236,6 @@ def test_approval_steps_are_told_once(rig: Rig) -> None:
     assert rig.shipper.told_approvals(born=1) == 2
     rig.ship(lines[2:])
     assert rig.ids() == ["edge-1.approvals.1.1", "edge-1.approvals.1.2", "edge-1.approvals.1.3"]
-
-
-def _busy(rig: Rig) -> list[str]:
-    """A living and a dead worker with several segments; the ids that must be in the sink in the end."""
-    living, dead = rig.worker(), rig.worker(worker=1, start=START + 1)
-    for worker in (living, dead):
-        for session in range(1, 4):
-            worker.connect(session)
-            worker.notes(outcome(session, "t", 0, session * 10, session * 10 + 1, 1))
-        worker.end()
-        rig.alive.discard(worker.path.name)
-        worker.next_segment()
-        worker.event("denied", 2)
-        worker.notes(read(1, "t", 0, 0, 3))
-    rig.alive.add(living.path.name)
-    # Three sessions wrote and one of them read, and nobody had said so when the worker died.
-    return living.ids + dead.ids + [f"edge-1.1.{START + 1}.recovered.{number}" for number in range(1, 5)]
-
-
-class Crash(BaseException):
-    """Stands for SIGKILL: nothing of ours runs afterwards."""
-
-
-CALLS = ("write", "fsync", "replace", "unlink", "ftruncate", "open")
-
-
-@pytest.fixture
-def crash(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
-    """Dies before the ``at``-th system call that changes a file; a dying write may leave ``torn`` bytes behind."""
-    state = {"at": -1, "count": 0, "torn": 0}
-
-    def wrap(name: str) -> None:
-        real = getattr(os, name)
-
-        def call(*args: Any, **more: Any) -> Any:
-            state["count"] += 1
-            if state["count"] == state["at"]:
-                if name == "write":
-                    real(args[0], bytes(args[1])[:state["torn"]])
-                raise Crash
-            return real(*args, **more)
-
-        monkeypatch.setattr(os, name, call)
-
-    for name in CALLS:
-        wrap(name)
-    yield state
-    state["at"] = -1
-
-
-@pytest.mark.parametrize("torn", [0, 1, 200, 10**6])
-def test_killed_before_any_system_call_it_ships_everything_once(tmp_path: Path, crash: dict[str, int],
-                                                                torn: int) -> None:
-    crash["torn"] = torn
-    died = 0
-    while True:
-        rig = Rig(tmp_path / str(died))
-        expected = _busy(rig)
-        approvals = [(1, b'{"id":"edge-1.approvals.1.1"}')]
-        crash.update(count=0, at=died + 1)
-        try:
-            rig.ship(approvals)
-            finished = True
-        except Crash:
-            finished = False
-        crash["at"] = -1
-        rig.restart()
-        told = rig.shipper.told_approvals(born=1)
-        rig.ship(approvals[told:])
-        rig.ship()
-        assert sorted(rig.ids()) == sorted([*expected, "edge-1.approvals.1.1"]), f"killed before call {died + 1}"
-        assert [line["recovered"] for line in rig.lines() if "recovered" in line["id"]] == [True] * 4
-        rig.sink.close()
-        if finished:
-            break
-        died += 1
-    assert died >= 6
-
-
-def test_a_sink_cut_at_any_byte_behind_its_position_is_completed(rig: Rig) -> None:
-    worker = rig.worker()
-    worker.connect(1)
-    rig.ship()
-    kept, position = rig.path.stat().st_size, rig.positions.read_bytes()
-    worker.connect(2)
-    worker.connect(3)
-    rig.ship()
-    whole = rig.path.read_bytes()
-    for cut in range(kept, len(whole) + 1):
-        rig.sink.close()
-        os.truncate(rig.path, cut)
-        rig.positions.write_bytes(position)
-        rig.restart()
-        rig.ship()
-        assert rig.path.read_bytes() == whole, f"cut at {cut}"
-
-
-def test_without_a_position_what_is_in_the_sink_is_not_written_again(rig: Rig) -> None:
-    worker = rig.worker()
-    worker.connect(1)
-    worker.connect(2)
-    rig.ship()
-    rig.positions.unlink()
-    rig.restart()
-    rig.ship()
-    worker.connect(3)
-    rig.ship()
-    assert rig.ids() == worker.ids
-
-
-def test_a_rotated_sink_goes_on_under_its_name(rig: Rig) -> None:
-    worker = rig.worker()
-    worker.connect(1)
-    rig.ship()
-    rig.path.rename(rig.path.with_suffix(".1"))
-    worker.connect(2)
-    rig.ship()
-    assert rig.ids() == worker.ids[1:]
-    rig.restart()
-    worker.connect(3)
-    rig.ship()
-    assert rig.ids() == worker.ids[1:]
 
 
 def test_a_full_disk_loses_nothing_and_shows_as_lag(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 
 from kproxy import logs
+
+LEVELS = ("debug", "info", "warning", "error", "critical", "exception")
 
 
 @pytest.fixture
@@ -60,3 +64,17 @@ def test_an_exception_keeps_its_traceback(lines: io.StringIO) -> None:
         structlog.get_logger("kproxy.test").error("failed", exc_info=True)
     (line,) = _read(lines)
     assert "ValueError: broken" in line["exception"]
+
+
+def test_every_key_that_is_logged_is_in_the_table() -> None:
+    """Found on the syntax trees: a key outside the table would be dropped when it is needed most."""
+    package = Path(logs.__file__).parent
+    unknown = set()
+    for file in package.rglob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute)):
+                continue
+            if isinstance(call.func.value, ast.Name) and call.func.value.id == "log" and call.func.attr in LEVELS:
+                names = {keyword.arg for keyword in call.keywords if keyword.arg}
+                unknown |= {(file.name, name) for name in names - set(logs.LOG_KEYS) - {"exc_info"}}
+    assert unknown == set()

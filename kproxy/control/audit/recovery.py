@@ -118,7 +118,8 @@ class Recovery:
                 yield AuditEvent(
                     id=f"{self._node}.{self._run.worker}.{self._run.start}.recovered.{sequence}", kind="flow",
                     ts=self._last_ts, node=self._node, worker=self._run.worker, session=self._name(number),
-                    topic=topic, direction=direction, partitions=[tuple(run) for run in flow.runs],
+                    topic=topic, direction=direction,
+                    partitions=[(run[0], run[1], run[2], run[3], run[4]) for run in flow.runs],
                     records=sum(run[3] for run in flow.runs), bytes=sum(run[4] for run in flow.runs),
                     fields="unknown", recovered=True, **identity,
                     **_unanswered(session, topic, direction, flow.errors))
