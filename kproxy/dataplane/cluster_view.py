@@ -89,7 +89,8 @@ class ClusterView:
         known = self._ranges.get(node)
         if known is not None and self._clock() - known[0] < VERSIONS_SECONDS:
             return known[1]
-        return await self._flights.run(("versions", node), lambda: self._learn_versions(node))
+        learned: Ranges = await self._flights.run(("versions", node), lambda: self._learn_versions(node))
+        return learned
 
     async def connect(self, factory: Callable[[], Any], node: int | None) -> tuple[Any, Any]:
         """(transport, protocol) to the broker. A second try follows a refresh if that gave another address.

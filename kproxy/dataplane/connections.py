@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -115,7 +116,7 @@ class Connection:
     """The shell of one session."""
 
     def __init__(self, connections: Connections, runtime: Any, listener: Listener, node: int | None) -> None:
-        self.half: ClientHalf = None
+        self.half: ClientHalf           # given right after, by Connections.accept
         self.listener = listener
         self.node = node
         self.address = ""
@@ -143,11 +144,12 @@ class Connection:
         return verdict, plan
 
     def ask(self, half: ClientHalf, ticket: tuple[Any, ...]) -> None:
-        work = {"versions": self._ask_versions, "token": self._ask_token, "broker": self._ask_broker,
-                "approval": self._ask_approval}[ticket[0]]
-        self._connections.start(self._answered(ticket, work(*ticket[1:])))
+        work: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
+            "versions": self._ask_versions, "token": self._ask_token, "broker": self._ask_broker,
+            "approval": self._ask_approval}
+        self._connections.start(self._answered(ticket, work[ticket[0]](*ticket[1:])))
 
-    async def _answered(self, ticket: tuple[Any, ...], work: Any) -> None:
+    async def _answered(self, ticket: tuple[Any, ...] | None, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
         except Exception as error:
@@ -253,7 +255,8 @@ class Connection:
     # -- time ----------------------------------------------------------------------------------------------------------
 
     def _now(self) -> float:
-        return self._runtime.now()
+        now: float = self._runtime.now()
+        return now
 
     def sweep(self, now: float) -> None:
         session, limits = self.half.session, self._runtime.config.limits

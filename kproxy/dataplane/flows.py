@@ -37,7 +37,8 @@ class FlowBook:
             plans.append(plan)
 
     def due(self, session: Any, now: float, interval: float) -> bool:
-        return session.flow.runs > 0 and (now - session.flow.since >= interval or session.flow.runs >= MOST_RUNS)
+        flow = session.flow
+        return bool(flow.runs > 0 and (now - flow.since >= interval or flow.runs >= MOST_RUNS))
 
     def write(self, session: Any, now: float) -> None:
         """One ``flow`` event for each topic and direction that moved records or was inspected."""
