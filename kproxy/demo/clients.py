@@ -54,17 +54,19 @@ class Writer:
         return told
 
 
-def read(settings: dict[str, Any], topic: str, count: int, group: str = "") -> tuple[list[Any], int]:
+def read(
+    settings: dict[str, Any], topic: str, count: int, group: str = "none", *, join: bool = False
+) -> tuple[list[Any], int]:
     """The first ``count`` values of a topic's partition 0, and the error code that ended the reading early (0: none).
 
-    With a group the client joins it and is given its partitions; without one it picks them itself.
+    With ``join`` the client joins its group and is given its partitions; else it picks them itself.
     """
     module = kafka()
     consumer = module.Consumer(settings | {
-        "group.id": group or "none", "auto.offset.reset": "earliest", "enable.auto.commit": bool(group)}, logger=silent)
+        "group.id": group, "auto.offset.reset": "earliest", "enable.auto.commit": join}, logger=silent)
     values: list[Any] = []
     try:
-        if group:
+        if join:
             consumer.subscribe([topic])
         else:
             consumer.assign([module.TopicPartition(topic, 0, module.OFFSET_BEGINNING)])
@@ -81,9 +83,21 @@ def read(settings: dict[str, Any], topic: str, count: int, group: str = "") -> t
         consumer.close()
 
 
+def count_held(settings: dict[str, Any], topic: str) -> int:
+    """How many records the broker ever took into a topic's partition 0."""
+    module = kafka()
+    consumer = module.Consumer(settings | {"group.id": "none"}, logger=silent)
+    try:
+        return int(consumer.get_watermark_offsets(module.TopicPartition(topic, 0), timeout=SECONDS)[1])
+    finally:
+        consumer.close()
+
+
 def topics_seen(settings: dict[str, Any]) -> set[str]:
     """The names a client is shown when it asks for all topics."""
-    return set(kafka().Producer(settings, logger=silent).list_topics(timeout=SECONDS).topics)
+    client = kafka().Producer(settings, logger=silent)
+    client.poll(1)  # gives the token; only then can it log in
+    return set(client.list_topics(timeout=SECONDS).topics)
 
 
 def login_error(bootstrap: str, username: str, password: str) -> str:

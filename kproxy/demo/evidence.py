@@ -20,12 +20,8 @@ def audit_answers(stage: Stage, tell: Narrator) -> None:
     _which_fields(stage, tell)
 
 
-def _ask(stage: Stage, *words: str) -> list[dict[str, Any]]:
-    return list(stage.node.ask("audit", "query", *words, token_file=stage.token_file("theo")))
-
-
 def _who_launched(stage: Stage, tell: Narrator) -> None:
-    rows = wait_for(lambda: [row for row in _ask(stage, "--launched", "run-2041") if row["produced"]])
+    rows = wait_for(lambda: [row for row in stage.audit("--launched", "run-2041") if row["produced"]])
     tell.expect([(row["launcher"], row["model"]) for row in rows] == [("maya@example.com", OLD_MODEL)],
                 "Who launched run-2041? maya@example.com, from the token's signed claims", rows)
     tell.table(("launcher", "run", "model", "commit", "read", "wrote"),
@@ -35,7 +31,7 @@ def _who_launched(stage: Stage, tell: Narrator) -> None:
 
 def _which_model(stage: Stage, tell: Narrator) -> None:
     def look() -> list[dict[str, Any]]:
-        rows = _ask(stage, "--wrote", "scores.fraud:0:0-5")
+        rows = stage.audit("--wrote", "scores.fraud:0:0-5")
         return rows if {OLD_MODEL, NEW_MODEL} <= {row["model"] for row in rows} else []
 
     rows = wait_for(look)
@@ -49,7 +45,7 @@ def _which_model(stage: Stage, tell: Narrator) -> None:
 
 def _which_fields(stage: Stage, tell: Narrator) -> None:
     def look() -> dict[str, dict[str, Any]]:
-        rows = {row["field"]: row for row in _ask(stage, "--emitted-to", "dev:ana")}
+        rows = {row["field"]: row for row in stage.audit("--emitted-to", "dev:ana")}
         return rows if "customer.email" in rows else {}
 
     rows = wait_for(look)

@@ -53,6 +53,10 @@ class Stage:
     def token_file(self, who: str) -> Path:
         return self.folder / f"{who}.token"
 
+    def audit(self, *question: str) -> list[dict[str, Any]]:
+        """What ``kproxy audit query`` answers Theo, who has the node's role ``auditor``."""
+        return list(self.node.ask("audit", "query", *question, token_file=self.token_file("theo")))
+
     def direct(self) -> dict[str, Any]:
         """Settings of a client that goes to the broker itself, to see what really arrived there."""
         host, port = self.broker.bootstrap
