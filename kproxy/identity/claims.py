@@ -18,6 +18,7 @@ from kproxy.model.settings import Issuer
 
 MAX_TIME: Final = 253402300799.0  # The last second of the year 9999; milliseconds taken for seconds land beyond it.
 MAX_TEXT: Final = 1024  # Kubernetes' longest subject is 341 characters, a distinguished name rarely more than 255.
+MAX_NAME: Final = 4 * MAX_TEXT  # A template may join several claims.
 MAX_GROUPS: Final = 1000  # Entra ID stops listing groups at 200, Keycloak has no limit.
 MAX_AUDIENCES: Final = 100
 
@@ -81,10 +82,10 @@ def read_subject(claims: Claims, issuer: Issuer) -> str:
     return subject
 
 
-def is_plain(text: str) -> bool:
+def is_plain(text: str, limit: int = MAX_TEXT) -> bool:
     """Whether text can name somebody: not empty, no controls, no invisible or direction-changing characters, no edge
     spaces, and its own NFKC form, so that no later normalisation turns one name into another."""
-    if not text or len(text) > MAX_TEXT or text != text.strip():
+    if not text or len(text) > limit or text != text.strip():
         return False
     if text.isascii():
         return text.isprintable()
@@ -98,7 +99,7 @@ def build_principal(claims: Claims, issuer: Issuer, subject: str) -> Principal:
         name = build_name(issuer.principal, issuer.alias, claims)
     except ValueError as error:
         raise build_refusal("principal_refused", str(error), issuer.alias) from None
-    if not is_plain(name) or name == "anonymous":
+    if not is_plain(name, MAX_NAME) or name == "anonymous":
         raise build_refusal("principal_refused", issuer=issuer.alias)
     attributes = {}
     for key, path in issuer.attributes.items():

@@ -90,6 +90,19 @@ async def _stall(server: FaultIssuer, path: str, send: Send) -> bool:
     return True
 
 
+async def _moved(server: FaultIssuer, path: str, send: Send) -> bool:
+    """Three redirects, and the keys at the end of them."""
+    if path == JWKS:
+        await send_json(send, 302, {}, ((b"location", b"/1"),))
+    elif path in ("/1", "/2"):
+        await send_json(send, 307, {}, ((b"location", f"{server.url}/{int(path[1]) + 1}".encode()),))
+    elif path == "/3":
+        await send_json(send, 200, server.issuer.jwks())
+    else:
+        return False
+    return True
+
+
 async def _compressed(server: FaultIssuer, path: str, send: Send) -> bool:
     if path != JWKS:
         return False
@@ -143,6 +156,7 @@ MODES: dict[str, Fault] = {
     "plain_jwks_uri": _discovery(lambda server: {"jwks_uri": server.elsewhere}),
     "file_jwks_uri": _discovery(lambda server: {"jwks_uri": "file:///etc/passwd"}),
     "redirect_to_http": _redirect(lambda server: server.elsewhere),
+    "moved": _moved,
     "redirect_loop": _redirect(lambda server: server.url + JWKS),
     "redirect_nowhere": _redirect(lambda server: "//"),
 }

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from kproxy.control.keys import KeyStore, Pace, Wanted
+from kproxy.control.keys import MAX_WAITING, KeyStore, Pace, Wanted
 from kproxy.control.keys_documents import KeySet, KeysUnusable
 from kproxy.identity.jwt import KeyMissing, validate
 from kproxy.logs import LOG_KEYS
@@ -328,6 +328,16 @@ async def test_a_fetch_that_hangs_does_not_hold_a_login_for_ever(bench):
     here = await bench(K1, pace=Pace(wait=0.05)).started()
     here.fetch.gate = asyncio.Event()
     assert await here.store.wanted("corp", "k2") == Wanted(False, "timeout")
+
+
+async def test_waiting_logins_are_bounded(bench):
+    here = await bench(K1).started()
+    here.fetch.gate = asyncio.Event()
+    asked = [asyncio.create_task(here.store.wanted("corp", f"evil-{n}")) for n in range(MAX_WAITING)]
+    await settle()
+    assert await here.store.wanted("corp", "one-more") == Wanted(False, "too_many_waiting")
+    here.fetch.gate.set()
+    assert set(await asyncio.gather(*asked)) == {Wanted(False, "unknown_kid")}
 
 
 async def test_log_lines_use_the_closed_table_and_quote_no_key_ids_of_tokens(bench):

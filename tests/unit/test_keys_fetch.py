@@ -91,6 +91,12 @@ async def test_an_issuer_that_misbehaves(server: FaultIssuer, mode: str, reason:
     assert await fault(settings(server)) == reason
 
 
+async def test_redirects_that_stay_where_keys_may_come_from(server: FaultIssuer):
+    server.mode = "moved"
+    assert len((await fetch(settings(server))).keys) == 1
+    assert server.asked == [DISCOVERY, JWKS, "/1", "/2", "/3"]
+
+
 async def test_an_issuer_that_stalls(server: FaultIssuer):
     server.mode = "stall"
     began = time.monotonic()
