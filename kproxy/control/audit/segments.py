@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Container
 from pathlib import Path
 from typing import NamedTuple
 
-from kproxy.model.spool import END, MAGIC, walk_entries
+from kproxy.model.spool import END, EVENT, MAGIC, NOTES, walk_entries
 
 _NAME = re.compile(r"(w\d+|control)-(\d+)-(\d+)\.seg")
 
@@ -56,8 +57,9 @@ def list_segments(directory: Path) -> dict[Run, list[Segment]]:
     return runs
 
 
-def read_chunk(path: Path, offset: int) -> Chunk:
-    """What was appended to ``path`` since ``offset`` (0: the beginning). A torn or damaged entry ends the chunk."""
+def read_chunk(path: Path, offset: int, kinds: Container[int] = (EVENT, NOTES)) -> Chunk:
+    """What was appended to ``path`` since ``offset`` (0: the beginning). A torn or damaged entry ends the chunk. Only
+    entries of ``kinds`` are kept: notes are many times the bytes of events."""
     with open(path, "rb") as file:
         start = offset
         if offset == 0:
@@ -72,7 +74,8 @@ def read_chunk(path: Path, offset: int) -> Chunk:
         if kind == END:
             ended = True
             break
-        entries.append((kind, payload))
+        if kind in kinds:
+            entries.append((kind, payload))
     return Chunk(entries, start + at, len(data) - at, ended)
 
 

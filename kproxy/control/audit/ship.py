@@ -105,7 +105,7 @@ class Shipper:
                     continue
                 chunk = self._read(segment, position)
                 # JSON has line breaks between tokens at most; one in a line would make it two.
-                new = [payload.replace(b"\n", b" ") for kind, payload in chunk.entries if kind == EVENT]
+                new = [payload.replace(b"\n", b" ") for _, payload in chunk.entries]
                 lines += new
                 size += sum(map(len, new))
                 if size > PASS_BYTES:
@@ -113,7 +113,7 @@ class Shipper:
         return lines, True
 
     def _read(self, segment: Segment, position: Position) -> Chunk:
-        chunk = read_chunk(segment.path, position.segments.get(segment.name, 0))
+        chunk = read_chunk(segment.path, position.segments.get(segment.name, 0), kinds=(EVENT,))
         position.segments[segment.name] = chunk.offset
         if chunk.ended:
             position.ended.append(segment.name)
