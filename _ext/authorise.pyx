@@ -2,7 +2,7 @@
 """The treatments that API modules share. See the .pxd."""
 from libc.stdint cimport int32_t
 
-from kproxy._ext.fields cimport F_NAME, F_PARTITION_INDEX, F_PARTITION_INDEXES
+from kproxy._ext.fields cimport F_NAME, F_PARTITION_INDEX, F_PARTITION_INDEXES, F_TOPIC
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, OPERATION_ALTER, OPERATION_ALTER_CONFIGS, OPERATION_CLUSTER_ACTION
 from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DELETE, OPERATION_DESCRIBE
@@ -101,6 +101,8 @@ cdef Mark* name_of(Opening opening, int item) except NULL:
     """A version that names topics by id is not served; if one came here it must end here."""
     cdef Mark* mark = &opening.marks.items[item]
     cdef Mark* name = find(opening, F_NAME, mark.depth + 1, item + 1, mark.until)
+    if name == NULL:
+        name = find(opening, F_TOPIC, mark.depth + 1, item + 1, mark.until)     # as Fetch calls it
     if name == NULL or name.length < 0:
         raise WireError(f"api {opening.head.api_key} version {opening.head.api_version}: a topic without a name")
     return name

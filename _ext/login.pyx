@@ -57,3 +57,10 @@ cdef bytes authenticate_body(int version, int error, str message, bytes token, l
     return schema.build(SASL_AUTHENTICATE, version, True, {
         "error_code": error, "error_message": message, "auth_bytes": token, "session_lifetime_ms": lifetime_ms,
     })
+
+
+cdef bint fits_software(str word):
+    """``[a-zA-Z0-9]([a-zA-Z0-9\-.]*[a-zA-Z0-9])?`` (KIP-511)."""
+    if not word or not word.isascii() or not word[0].isalnum() or not word[len(word) - 1].isalnum():
+        return False
+    return word.replace("-", "").replace(".", "").isalnum()

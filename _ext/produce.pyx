@@ -6,6 +6,7 @@ partitions are cut out, changed record sets are replaced, and the refusals wait 
 """
 from libc.stdint cimport int16_t, int32_t, int64_t
 
+from kproxy._ext.authorise cimport is_internal, span
 from kproxy._ext.fields cimport F_ACKS, F_BASE_OFFSET, F_ERROR_CODE, F_INDEX, F_NAME, F_PARTITION_DATA
 from kproxy._ext.fields cimport F_PARTITION_RESPONSES, F_RECORDS, F_RESPONSES, F_TOPIC_DATA, F_TRANSACTIONAL_ID
 from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
@@ -25,19 +26,11 @@ cdef enum:
     TOPIC_AUTHORIZATION_FAILED = 29
     POLICY_VIOLATION = 44
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
+    KAFKA_STORAGE_ERROR = 56
     INTENT = 1                  # kproxy.model.spool
     OUTCOME = 2
     BATCH_HEAD = 61             # bytes of a magic 2 batch before its records
     TRANSACTIONAL_BIT = 0x10
-
-#: Topics Kafka keeps its own state in: no client writes them, whatever the policy says (protocol rule 0.6).
-cdef tuple INTERNAL = (b"__consumer_offsets", b"__transaction_state", b"__share_group_state", b"__cluster_metadata")
-
-
-cdef bint is_internal(const unsigned char* name, Py_ssize_t length) except -1:
-    if length < 2 or name[0] != c"_" or name[1] != c"_":
-        return False
-    return name[:length] in INTERNAL
 
 
 cdef int open_request(Opening opening) except -1:
@@ -76,7 +69,8 @@ cdef int open_request(Opening opening) except -1:
     if transactional and not may_use_transaction(opening, transaction):
         plain = False
         if opening.treatment != WAIT:
-            return refuse_everything(opening, acks)
+            # The transactional id is not this client's to use.
+            return refuse_everything(opening, acks, TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     if plain or opening.treatment == WAIT:
         return 0
     return open_with_changes(opening, acks)
@@ -103,22 +97,32 @@ cdef bint may_use_transaction(Opening opening, Mark* transaction) except -1:
                            transaction.length)
 
 
-cdef int refuse_everything(Opening opening, int acks) except -1:
-    """A transactional batch whose transactional id is not allowed: every partition answers 53, nothing is forwarded."""
+cdef int refuse_everything(Opening opening, int acks, int code) except -1:
+    """Every partition answers ``code``, nothing is forwarded."""
     refused = []
     cdef Marks marks = opening.marks
     cdef int i
     name = b""
+    opening.note_count = 0
+    opening.records = 0
     for i in range(marks.count):
         if marks.items[i].field == F_NAME:
             name = span(opening, &marks.items[i])
         elif marks.items[i].field == F_INDEX:
-            refused.append((name, <int>marks.items[i].value, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, None, []))
+            refused.append((name, <int>marks.items[i].value, code, None, []))
     return answer_refusals(opening, refused, acks)
 
 
-cdef bytes span(Opening opening, Mark* mark):
-    return (opening.data + opening.body + mark.at)[:mark.length]
+cdef int refuse_unaudited(Opening opening) except -1:
+    """The spool takes nothing more, so nothing may be produced: every partition answers 56, which producers retry."""
+    cdef int i
+    for i in range(opening.marks.count):
+        if opening.marks.items[i].field == F_ACKS:
+            opening.acks = <int>opening.marks.items[i].value
+    refuse_everything(opening, opening.acks, KAFKA_STORAGE_ERROR)
+    if opening.treatment == CLOSE:
+        opening.cause = CloseCause.AUDIT_UNAVAILABLE
+    return 0
 
 
 cdef int open_with_changes(Opening opening, int acks) except -1:

@@ -1,9 +1,8 @@
 """One client connection as a pure machine; states, tickets and fields are in the .pxd."""
 from kproxy._ext cimport fetch, groups, metadata, produce, topics
 from kproxy._ext.chunk cimport build_span
-from kproxy._ext.fields cimport F_ACKS, F_INDEX, F_NAME
 from kproxy._ext.ledger cimport ALLOWED, APIS, ASKED, DENIED, LOCAL, WOULD_DENY
-from kproxy._ext.login cimport authenticate_body, handshake_body, versions_body, versions_refusal_body
+from kproxy._ext.login cimport authenticate_body, fits_software, handshake_body, versions_body, versions_refusal_body
 from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, REPLACE, WAIT, NoteRow, build_response
 from kproxy._ext.request cimport HEAD_BAD, UNKNOWN_API, walk_request_head, walk_response_head
 from kproxy._ext.slots cimport Intent, Slot, Slots, find_intent
@@ -26,7 +25,6 @@ cdef enum:
     UNSUPPORTED_SASL_MECHANISM = 33
     ILLEGAL_SASL_STATE = 34
     SASL_AUTHENTICATION_FAILED = 58
-    KAFKA_STORAGE_ERROR = 56
     OUTCOME = 2                     # kproxy.model.spool
 
 
@@ -305,7 +303,7 @@ cdef class Session:
         cdef int api = self.opening.head.api_key
         if api == PRODUCE:
             if self.ledger.refusing:
-                return refuse_unaudited(self.opening)
+                return produce.refuse_unaudited(self.opening)
             return produce.open_request(self.opening)
         if api == FETCH:
             return fetch.open_request(self.opening)
@@ -358,7 +356,7 @@ cdef class Session:
         for topic, partition, message, rules in opening.refused_records:
             decision = DENIED
             self.journal("guard_hit", self, {"api": opening.head.api_key, "topic": topic.decode("utf-8", "replace"),
-                                             "partition": partition, "reason": message, "rules": rules})
+                                             "details": {"partition": partition}, "reason": message, "rules": rules})
         for rule in opening.condition_errors:
             self.journal("condition_error", self, {"api": opening.head.api_key, "rule": rule})
         return decision
@@ -477,29 +475,3 @@ cdef bint needs_opening(Slot* slot) noexcept:
     """Answers that carry offsets, addresses or names; any other goes on as it came unless something was refused."""
     return (slot.memo != NULL or slot.api_key in (PRODUCE, FETCH, METADATA, FIND_COORDINATOR, OFFSET_FETCH,
                                                   CREATE_TOPICS))
-
-
-cdef bint fits_software(str word):
-    """``[a-zA-Z0-9]([a-zA-Z0-9\-.]*[a-zA-Z0-9])?`` (KIP-511)."""
-    if not word or not word.isascii() or not word[0].isalnum() or not word[len(word) - 1].isalnum():
-        return False
-    return word.replace("-", "").replace(".", "").isalnum()
-
-
-cdef int refuse_unaudited(Opening opening) except -1:
-    """The spool takes nothing more, so nothing may be produced: every partition answers 56, which producers retry."""
-    cdef int i
-    refused = []
-    name = ""
-    for i in range(opening.marks.count):
-        mark = &opening.marks.items[i]
-        if mark.field == F_ACKS and mark.value == 0:
-            opening.treatment = CLOSE
-            opening.cause = CloseCause.AUDIT_UNAVAILABLE
-            return 0
-        if mark.field == F_NAME:
-            name = (opening.data + opening.body + mark.at)[:mark.length].decode("utf-8", "replace")
-        elif mark.field == F_INDEX:
-            item = {"index": <int>mark.value, "error_code": KAFKA_STORAGE_ERROR, "base_offset": -1}
-            refused.append({"name": name, "partition_responses": [item]})
-    return opening.answer_body(schema.build(PRODUCE, opening.head.api_version, True, {"responses": refused}))

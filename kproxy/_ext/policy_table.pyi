@@ -33,4 +33,4 @@ class PolicyTable:
     def repeat_look_up(
         self, resource: str, operation: str, names: Sequence[bytes], now: float, rounds: int
     ) -> int:
-        """Looks every name up ``rounds`` times without leaving C; returns how many look-ups were allowed. For benches."""
+        """Looks every name up ``rounds`` times without leaving C; returns how many look-ups were allowed."""

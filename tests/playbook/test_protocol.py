@@ -101,8 +101,9 @@ class Rig:
     def __init__(self, most_queued: int = 1 << 24, limit: int = 1 << 20) -> None:
         self.spool, self.loop, self.shell = Spool(), Loop(), Shell()
         ledger = Ledger(self.spool)
-        self.session = Session(1, (), Addresses("h", 0, 9, 9100), self.decide, Epoch(1), ledger, Counters("l"),
-                               lambda *told: None, FACTS)
+        self.session = Session(
+            1, (), Addresses("h", 0, 9, 9100), self.decide, Epoch(1), ledger, Counters("l"), lambda *told: None, FACTS
+        )
         self.half = ClientHalf(self.session, self.shell, Turn(self.loop, ledger), limit, most_queued)
         self.client, self.broker = Transport("client", self.spool.log), Transport("broker", self.spool.log)
         self.half.connection_made(self.client)
@@ -129,13 +130,29 @@ class Rig:
 
 
 def produce(correlation: int, topic: str = "t", size: int = 20) -> bytes:
-    return request(0, 9, correlation, {"acks": 1, "timeout_ms": 1, "topic_data": [
-        {"name": topic, "partition_data": [{"index": 0, "records": batch([b"x" * size])}]}]})
+    return request(
+        0,
+        9,
+        correlation,
+        {
+            "acks": 1,
+            "timeout_ms": 1,
+            "topic_data": [{"name": topic, "partition_data": [{"index": 0, "records": batch([b"x" * size])}]}],
+        },
+    )
 
 
 def produced(correlation: int) -> bytes:
-    return response(0, 9, correlation, {"responses": [
-        {"name": "t", "partition_responses": [{"index": 0, "error_code": 0, "base_offset": correlation}]}]})
+    return response(
+        0,
+        9,
+        correlation,
+        {
+            "responses": [
+                {"name": "t", "partition_responses": [{"index": 0, "error_code": 0, "base_offset": correlation}]}
+            ]
+        },
+    )
 
 
 def opened(**limits: int) -> Rig:
@@ -174,7 +191,9 @@ def test_bytes_whose_notes_cannot_be_written_never_leave():
 @pytest.mark.parametrize("seed", range(20))
 def test_any_split_of_the_streams_gives_the_same_bytes(seed: int):
     chance = random.Random(seed)
-    asked = b"".join(produce(n, "t" if n % 3 else "secret", chance.choice([10, 500, 70_000, 300_000])) for n in range(2, 14))
+    asked = b"".join(
+        produce(n, "t" if n % 3 else "secret", chance.choice([10, 500, 70_000, 300_000])) for n in range(2, 14)
+    )
     answers = b"".join(produced(n) for n in [1, *(n for n in range(2, 14) if n % 3)])
     whole = opened()
     whole.feed(whole.half, asked)
@@ -235,8 +254,15 @@ def test_a_turn_takes_no_more_than_the_queue_may_hold():
 
 @pytest.mark.parametrize(
     ("start", "cause"),
-    [(b"\x00\x00\x00\x00", "bad_length"), (b"\xff\xff\xff\xff", "bad_length"), (b"\x7f\xff\xff\xff", "too_big"),
-     (b"\x16\x03\x01\x02\x00\x01", "too_big"), (b"GET / HTTP/1.1\r\n\r\n", "too_big"), (b"\x00\x00\x00\x04abcd", "not_kafka")])
+    [
+        (b"\x00\x00\x00\x00", "bad_length"),
+        (b"\xff\xff\xff\xff", "bad_length"),
+        (b"\x7f\xff\xff\xff", "too_big"),
+        (b"\x16\x03\x01\x02\x00\x01", "too_big"),
+        (b"GET / HTTP/1.1\r\n\r\n", "too_big"),
+        (b"\x00\x00\x00\x04abcd", "not_kafka"),
+    ],
+)
 def test_what_is_not_kafka_is_closed_with_its_cause(start: bytes, cause: str):
     rig = Rig()
     rig.feed(rig.half, start)

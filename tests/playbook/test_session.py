@@ -2,122 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import msgspec
 import pytest
 
 from kproxy._ext import playbook
-from kproxy._ext.ledger import Counters, Ledger
 from kproxy._ext.login import advertised
-from kproxy._ext.opening import Addresses
-from kproxy._ext.session import Epoch, Session
-from kproxy.model.access import ApprovalWanted, Facts, Principal, Verdict
-from kproxy.model.spool import INTENT, NOTES, OUTCOME, READ, walk_notes
-from tests.support.frames import batch, read_request, read_response, request, response, split
-
-BROKER = advertised({0: (0, 12), 1: (4, 12), 3: (0, 12), 18: (0, 4), 10: (0, 6), 2: (1, 10)})
-FACTS = Facts(principal=Principal(name="corp:job", issuer="corp", subject="job"), mechanism="OAUTHBEARER", listener="public")
-NOW = 1_000.0
-
-
-class Spool:
-    refusing = False
-
-    def __init__(self) -> None:
-        self.entries: list[tuple[int, bytes]] = []
-
-    def append(self, kind: int, payload: bytes) -> None:
-        self.entries.append((kind, payload))
-
-    def commit(self) -> None:
-        pass
-
-
-class Rules:
-    """Topics by effect; ``asked`` ones wait for an approval. Notes every question."""
-
-    def __init__(self, **effects: str) -> None:
-        self.effects = effects
-        self.questions: list[tuple[str, str, str]] = []
-
-    def __call__(self, resource: str, operation: str, name: str, now: float) -> tuple[Verdict, Any]:
-        self.questions.append((resource, operation, name))
-        effect = self.effects.get(name, "deny")
-        wanted = ApprovalWanted("new-model", operation, resource, name, "m1") if effect == "ask" else None
-        return Verdict(effect=effect, rule="r1", reason=f"{effect} {name}", wanted=wanted), None  # type: ignore[arg-type]
-
-
-class Stage:
-    def __init__(self, rules: Rules, facts: Facts | None = FACTS) -> None:
-        self.rules = rules
-        self.spool = Spool()
-        self.told: list[tuple[str, dict[str, Any]]] = []
-        self.epoch = Epoch(1)
-        self.ledger = Ledger(self.spool)
-        self.counters = Counters("public")
-        self.session = Session(
-            7, ("OAUTHBEARER", "PLAIN"), Addresses("kproxy.test", 0, 9, 9100), rules, self.epoch, self.ledger,
-            self.counters, lambda kind, session, fields: self.told.append((kind, fields)))
-
-    def client(self, data: bytes, now: float = NOW) -> list[tuple[str, Any]]:
-        return playbook.receive_client(self.session, data, now)
-
-    def broker(self, data: bytes, now: float = NOW) -> list[tuple[str, Any]]:
-        return playbook.receive_broker(self.session, data, now)
-
-    def notes(self) -> list[Any]:
-        self.ledger.commit()
-        found = [note for kind, payload in self.spool.entries if kind == NOTES for note in walk_notes(payload)]
-        self.spool.entries.clear()
-        return found
-
-    def log_in(self) -> None:
-        self.session.resume_versions(BROKER)
-        [answer] = self.client(request(17, 1, 1, {"mechanism": "OAUTHBEARER"}))
-        assert read_response(17, 1, answer[1])[1]["error_code"] == 0
-        [wait] = self.client(request(36, 1, 2, {"auth_bytes": b"token"}))
-        assert wait == ("wait", ("token", "OAUTHBEARER", b"token"))
-        self.session.resume_login(FACTS, NOW)
-        assert playbook.take_actions(self.session) == [("wait", ("broker",))]
-        self.session.resume_broker(BROKER, NOW)
-        [answer] = playbook.take_actions(self.session)
-        assert read_response(36, 1, answer[1]) == (
-            2, {"error_code": 0, "error_message": None, "auth_bytes": b"", "session_lifetime_ms": 0})
-
-
-def opened(**effects: str) -> Stage:
-    stage = Stage(Rules(**effects))
-    stage.log_in()
-    return stage
-
-
-def produce(correlation: int, topics: dict[str, list[int]], acks: int = 1, version: int = 9) -> bytes:
-    return request(0, version, correlation, {
-        "acks": acks, "timeout_ms": 1000,
-        "topic_data": [{"name": name, "partition_data": [{"index": at, "records": batch([b"v1", b"v2"])} for at in indexes]}
-                       for name, indexes in topics.items()]})
-
-
-def produced(correlation: int, topics: dict[str, dict[int, int]], version: int = 9) -> bytes:
-    return response(0, version, correlation, {
-        "responses": [{"name": name, "partition_responses": [
-            {"index": at, "error_code": 0, "base_offset": offset} for at, offset in offsets.items()]}
-            for name, offsets in topics.items()]})
-
-
-def fetch(correlation: int, topics: list[str], **values: Any) -> bytes:
-    return request(1, 12, correlation, {
-        "replica_id": -1, "max_wait_ms": 500, "min_bytes": 1, "session_id": 0, "session_epoch": 0,
-        "topics": [{"topic": name, "partitions": [{"partition": 0, "fetch_offset": 5}]} for name in topics], **values})
-
-
-def fetched(correlation: int, topics: dict[str, bytes]) -> bytes:
-    return response(1, 12, correlation, {
-        "responses": [{"topic": name, "partitions": [
-            {"partition_index": 0, "error_code": 0, "high_watermark": 9, "records": records}]}
-            for name, records in topics.items()]})
-
+from kproxy.model.access import ApprovalWanted
+from kproxy.model.spool import INTENT, OUTCOME, READ
+from tests.support.frames import batch, read_request, read_response, request
+from tests.support.playbook import BROKER, NOW, Rules, Stage, fetch, fetched, opened, produce, produced
 
 # -- before the session is open ----------------------------------------------------------------------------------------
 
@@ -126,22 +18,35 @@ def test_versions_are_the_intersection_of_broker_proxy_and_caps():
     stage = Stage(Rules())
     frame = request(18, 3, 1, {"client_software_name": "librdkafka", "client_software_version": "2.6.0"})
     assert stage.client(frame) == [("wait", ("versions",)), ("held", frame)]
-    stage.session.resume_versions(advertised({0: (3, 13), 1: (4, 18), 3: (0, 13), 18: (0, 5), 10000: (0, 1), 32767: (0, 0)}))
+    stage.session.resume_versions(
+        advertised({0: (3, 13), 1: (4, 18), 3: (0, 13), 18: (0, 5), 10000: (0, 1), 32767: (0, 0)})
+    )
     [(side, answer)] = stage.client(frame)
     body = read_response(18, 3, answer)[1]
     assert side == "client"
     assert {k["api_key"]: (k["min_version"], k["max_version"]) for k in body["api_keys"]} == {
-        0: (0, 12), 1: (4, 12), 3: (0, 11), 17: (1, 1), 18: (0, 4), 36: (0, 2)}
+        0: (0, 12),
+        1: (4, 12),
+        3: (0, 11),
+        17: (1, 1),
+        18: (0, 4),
+        36: (0, 2),
+    }
     assert stage.session.client_software == "librdkafka/2.6.0"
 
 
 def test_versions_above_ours_are_answered_35_in_version_0():
     stage = Stage(Rules())
-    [(side, answer)] = stage.client(request(18, 4, 9, {"client_software_name": "x", "client_software_version": "1"})
-                                    .replace(b"\x00\x12\x00\x04", b"\x00\x12\x00\x63", 1))
+    [(side, answer)] = stage.client(
+        request(18, 4, 9, {"client_software_name": "x", "client_software_version": "1"}).replace(
+            b"\x00\x12\x00\x04", b"\x00\x12\x00\x63", 1
+        )
+    )
     assert side == "client"
     assert read_response(18, 0, answer) == (
-        9, {"error_code": 35, "api_keys": [{"api_key": 18, "min_version": 0, "max_version": 4}]})
+        9,
+        {"error_code": 35, "api_keys": [{"api_key": 18, "min_version": 0, "max_version": 4}]},
+    )
 
 
 def test_versions_with_a_bad_software_name_are_answered_42():
@@ -158,7 +63,9 @@ def test_unknown_mechanism_gets_33_and_the_list():
     assert close == ("close", "unsupported_mechanism")
 
 
-@pytest.mark.parametrize("frame", [produce(1, {"t": [0]}), request(3, 5, 1, {"topics": []})], ids=["produce", "metadata"])
+@pytest.mark.parametrize(
+    "frame", [produce(1, {"t": [0]}), request(3, 5, 1, {"topics": []})], ids=["produce", "metadata"]
+)
 def test_nothing_is_served_before_login(frame: bytes):
     stage = Stage(Rules(t="allow"))
     stage.session.resume_versions(BROKER)
@@ -181,8 +88,10 @@ def test_refused_oauthbearer_is_challenged_then_answered_58():
     stage.client(request(36, 1, 2, {"auth_bytes": b"bad"}))
     stage.session.refuse_login("Authentication failed (error id 5)", b'{"status":"invalid_token"}', NOW)
     [(_, answer)] = playbook.take_actions(stage.session)
-    assert read_response(36, 1, answer) == (2, {"error_code": 0, "error_message": None, "session_lifetime_ms": 0,
-                                                "auth_bytes": b'{"status":"invalid_token"}'})
+    assert read_response(36, 1, answer) == (
+        2,
+        {"error_code": 0, "error_message": None, "session_lifetime_ms": 0, "auth_bytes": b'{"status":"invalid_token"}'},
+    )
     (_, answer), close = stage.client(request(36, 1, 3, {"auth_bytes": b"\x01"}))
     assert read_response(36, 1, answer)[1]["error_code"] == 58
     assert close == ("close", "login_failed")
@@ -196,7 +105,10 @@ def test_refused_plain_is_answered_58_at_once():
     stage.session.refuse_login("Authentication failed (error id 5)", None, NOW)
     (_, answer), close = playbook.take_actions(stage.session)
     assert read_response(36, 0, answer)[1] == {
-        "error_code": 58, "error_message": "Authentication failed (error id 5)", "auth_bytes": b""}
+        "error_code": 58,
+        "error_message": "Authentication failed (error id 5)",
+        "auth_bytes": b"",
+    }
     assert close == ("close", "login_failed")
 
 
@@ -208,7 +120,14 @@ def test_allowed_produce_goes_on_byte_for_byte_and_is_noted():
     frame = produce(5, {"t": [3]})
     assert stage.client(frame) == [("broker", frame)]
     [note] = stage.notes()
-    assert (note.kind, note.session, note.correlation, note.topic, note.partition, note.records) == (INTENT, 7, 5, "t", 3, 2)
+    assert (note.kind, note.session, note.correlation, note.topic, note.partition, note.records) == (
+        INTENT,
+        7,
+        5,
+        "t",
+        3,
+        2,
+    )
     answer = produced(5, {"t": {3: 40}})
     assert stage.broker(answer) == [("client", answer)]
     [note] = stage.notes()
@@ -222,8 +141,10 @@ def test_denied_produce_is_answered_29_here():
     assert side == "client"
     correlation, body = read_response(0, 9, answer)
     assert correlation == 5
-    assert [(r["name"], [(p["index"], p["error_code"], p["base_offset"]) for p in r["partition_responses"]])
-            for r in body["responses"]] == [("secret", [(0, 29, -1), (1, 29, -1)])]
+    assert [
+        (r["name"], [(p["index"], p["error_code"], p["base_offset"]) for p in r["partition_responses"]])
+        for r in body["responses"]
+    ] == [("secret", [(0, 29, -1), (1, 29, -1)])]
     assert stage.notes() == []
     assert [kind for kind, _ in stage.told] == ["denied"]
 
@@ -237,8 +158,9 @@ def test_mixed_produce_forwards_the_allowed_part_and_merges_the_answer():
     assert body["acks"] == 1 and body["timeout_ms"] == 1000
     [(side, answer)] = stage.broker(produced(5, {"t": {1: 7}}))
     assert side == "client"
-    assert [(r["name"], r["partition_responses"][0]["error_code"]) for r in read_response(0, 9, answer)[1]["responses"]] == [
-        ("t", 0), ("secret", 29)]
+    assert [
+        (r["name"], r["partition_responses"][0]["error_code"]) for r in read_response(0, 9, answer)[1]["responses"]
+    ] == [("t", 0), ("secret", 29)]
 
 
 def test_internal_topics_are_never_written():
@@ -331,81 +253,3 @@ def test_a_policy_that_changed_during_a_long_poll_holds_the_answer_back():
     [(_, answer)] = stage.broker(fetched(5, {"t": batch([b"canary"])}))
     assert b"canary" not in answer
     assert read_response(1, 12, answer)[1]["responses"][0]["partitions"][0]["error_code"] == 29
-
-
-# -- order and hostility -----------------------------------------------------------------------------------------------
-
-
-def test_local_answers_wait_their_turn():
-    stage = opened(t="allow")
-    first = produce(1, {"t": [0]})
-    assert stage.client(first) == [("broker", first)]
-    assert stage.client(produce(2, {"secret": [0]})) == []
-    assert stage.client(first.replace(b"\0\0\0\1", b"\0\0\0\3", 1))[0][0] == "broker"
-    [(_, answers)] = stage.broker(produced(1, {"t": {0: 1}}))
-    assert [int.from_bytes(frame[4:8], "big") for frame in split(answers)] == [1, 2]
-
-
-def test_an_answer_nobody_asked_for_closes():
-    stage = opened(t="allow")
-    assert stage.broker(produced(1, {"t": {0: 1}})) == [("close", "unexpected_response")]
-
-
-def test_an_answer_with_a_foreign_correlation_closes():
-    stage = opened(t="allow")
-    stage.client(produce(1, {"t": [0]}))
-    assert stage.broker(produced(2, {"t": {0: 1}})) == [("close", "unexpected_response")]
-
-
-@pytest.mark.parametrize(("api", "version"), [(27, 1), (24, 3), (58, 0), (4, 0), (83, 0), (0, 13), (1, 13)])
-def test_what_is_not_advertised_is_not_served(api: int, version: int):
-    stage = opened(t="allow")
-    head = api.to_bytes(2, "big") + version.to_bytes(2, "big") + (9).to_bytes(4, "big") + b"\xff\xff\x00\x00\x00\x00\x00"
-    assert stage.client(len(head).to_bytes(4, "big") + head) == [("close", "unknown_api")]
-
-
-def test_sasl_on_an_open_session_is_answered_34_and_changes_nothing():
-    stage = opened(t="allow")
-    [(_, answer)] = stage.client(request(17, 1, 8, {"mechanism": "PLAIN"}))
-    assert read_response(17, 1, answer)[1]["error_code"] == 34
-    [(_, answer)] = stage.client(request(36, 1, 9, {"auth_bytes": b"x"}))
-    assert read_response(36, 1, answer)[1]["error_code"] == 34
-    frame = produce(10, {"t": [0]})
-    assert stage.client(frame) == [("broker", frame)]
-
-
-def test_every_truncation_of_a_produce_closes():
-    stage = opened(t="allow")
-    whole = produce(5, {"t": [0]})
-    for length in range(14, len(whole)):
-        cut = (length - 4).to_bytes(4, "big") + whole[4:length]
-        fresh = opened(t="allow")
-        [(kind, cause)] = fresh.client(cut)
-        assert (kind, cause) in {("close", "malformed_request"), ("close", "unknown_api")}, length
-    assert stage.client(whole) == [("broker", whole)]
-
-
-def test_an_expired_session_is_closed_at_its_next_request():
-    stage = Stage(Rules(t="allow"))
-    stage.session.resume_versions(BROKER)
-    stage.client(request(17, 1, 1, {"mechanism": "PLAIN"}))
-    stage.client(request(36, 1, 2, {"auth_bytes": b"x"}))
-    stage.session.resume_login(msgspec.structs.replace(FACTS, expires_at=NOW + 10), NOW)
-    stage.session.resume_broker(BROKER, NOW)
-    playbook.take_actions(stage.session)
-    frame = produce(10, {"t": [0]})
-    assert stage.client(frame, NOW + 9.9) == [("broker", frame)]
-    assert stage.client(frame, NOW + 10) == [("close", "session_expired")]
-
-
-def test_a_full_spool_refuses_produce_with_a_retriable_code():
-    stage = opened(t="allow")
-
-    class Broken(Spool):
-        def commit(self) -> None:
-            raise OSError(28, "no space left on device")
-
-    stage.ledger.spool.commit = Broken().commit
-    assert stage.ledger.commit() is False
-    [(_, answer)] = stage.client(produce(5, {"t": [0]}))
-    assert read_response(0, 9, answer)[1]["responses"][0]["partition_responses"][0]["error_code"] == 56

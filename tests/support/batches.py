@@ -38,15 +38,38 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def write_batch(records: list[Record], *, codec: int = 0, base_offset: int = 0, leader_epoch: int = -1, attributes: int = 0,
-                last_offset_delta: int | None = None, base_timestamp: int = 1000, max_timestamp: int = 1000,
-                producer_id: int = -1, producer_epoch: int = -1, base_sequence: int = -1) -> bytes:
+def write_batch(
+    records: list[Record],
+    *,
+    codec: int = 0,
+    base_offset: int = 0,
+    leader_epoch: int = -1,
+    attributes: int = 0,
+    last_offset_delta: int | None = None,
+    base_timestamp: int = 1000,
+    max_timestamp: int = 1000,
+    producer_id: int = -1,
+    producer_epoch: int = -1,
+    base_sequence: int = -1,
+) -> bytes:
     body = b"".join(_write_record(record, at) for at, record in enumerate(records))
     if codec == 3:
         body = lz4.frame.compress(body, block_linked=False)
     last = len(records) - 1 if last_offset_delta is None else last_offset_delta
-    after_crc = struct.pack(">hiqqqhii", attributes | codec, last, base_timestamp, max_timestamp, producer_id,
-                            producer_epoch, base_sequence, len(records)) + body
+    after_crc = (
+        struct.pack(
+            ">hiqqqhii",
+            attributes | codec,
+            last,
+            base_timestamp,
+            max_timestamp,
+            producer_id,
+            producer_epoch,
+            base_sequence,
+            len(records),
+        )
+        + body
+    )
     return struct.pack(">qiibI", base_offset, len(after_crc) + 9, leader_epoch, 2, crc32c.crc32c(after_crc)) + after_crc
 
 

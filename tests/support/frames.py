@@ -14,7 +14,9 @@ def is_flexible(api: int, version: int) -> bool:
     return version >= FLEXIBLE_FROM.get(api, 1 << 15)
 
 
-def request(api: int, version: int, correlation: int, values: dict[str, Any], client_id: str | None = "tester") -> bytes:
+def request(
+    api: int, version: int, correlation: int, values: dict[str, Any], client_id: str | None = "tester"
+) -> bytes:
     name = b"\xff\xff" if client_id is None else struct.pack(">h", len(client_id)) + client_id.encode()
     tags = b"\x00" if is_flexible(api, version) else b""
     body = struct.pack(">hhi", api, version, correlation) + name + tags + schema.build(api, version, False, values)

@@ -23,14 +23,28 @@ REDACT, MASK4, HMAC, BLOCK = Action("redact"), Action("mask", keep_last=4), Acti
 CARD, IBAN = "4111 1111 1111 1111", "DE89370400440532013000"
 
 
-def plan(direction: str = "consume", fields: dict[str, Action] | None = None, detect: dict[str, Action] | None = None,
-         **more: Any) -> mask.Plan:
-    return mask.Plan(mask.compile_plan(RecordPlan(
-        direction=direction,  # type: ignore[arg-type]
-        fields=tuple(FieldRule(tuple(path.replace("[*]", ".[*]").strip(".").split(".")), action, f"f:{path}")
-                     for path, action in (fields or {}).items()),
-        detectors=tuple(DetectRule(entity, action, f"d:{entity}", "not here") for entity, action in (detect or {}).items()),
-        **more), KEYS))
+def plan(
+    direction: str = "consume",
+    fields: dict[str, Action] | None = None,
+    detect: dict[str, Action] | None = None,
+    **more: Any,
+) -> mask.Plan:
+    return mask.Plan(
+        mask.compile_plan(
+            RecordPlan(
+                direction=direction,  # type: ignore[arg-type]
+                fields=tuple(
+                    FieldRule(tuple(path.replace("[*]", ".[*]").strip(".").split(".")), action, f"f:{path}")
+                    for path, action in (fields or {}).items()
+                ),
+                detectors=tuple(
+                    DetectRule(entity, action, f"d:{entity}", "not here") for entity, action in (detect or {}).items()
+                ),
+                **more,
+            ),
+            KEYS,
+        )
+    )
 
 
 def values_after(made: mask.Plan, *values: bytes | None, codec: int = 0) -> list[bytes | None]:
@@ -53,10 +67,17 @@ def test_a_field_is_hidden_and_every_other_byte_stays():
     assert after == b'{ "user" : {"name":"Ann",  "email": ""}, "n": 1.50 }\n'
 
 
-@pytest.mark.parametrize(("action", "expected"), [
-    (REDACT, ""), (Action("replace", text='<"x">'), '<"x">'), (MASK4, "***********.com"),
-    (Action("mask", keep_first=2, keep_last=1, character="#"), "an############m"),
-    (HMAC, "k1:" + hmac.new(KEYS["k1"], b"ann@example.com", hashlib.sha256).hexdigest()[:32])], ids=["redact", "replace", "mask", "mask both ends", "hmac"])
+@pytest.mark.parametrize(
+    ("action", "expected"),
+    [
+        (REDACT, ""),
+        (Action("replace", text='<"x">'), '<"x">'),
+        (MASK4, "***********.com"),
+        (Action("mask", keep_first=2, keep_last=1, character="#"), "an############m"),
+        (HMAC, "k1:" + hmac.new(KEYS["k1"], b"ann@example.com", hashlib.sha256).hexdigest()[:32]),
+    ],
+    ids=["redact", "replace", "mask", "mask both ends", "hmac"],
+)
 def test_each_action(action: Action, expected: str):
     assert one_after(plan(fields={"email": action}), {"email": "ann@example.com"}) == {"email": expected}
 
@@ -69,17 +90,39 @@ def test_every_occurrence_is_hidden_duplicates_and_escaped_keys_too():
 
 def test_arrays_numbers_booleans_nulls_and_containers():
     made = plan(fields={"items[*].phone": REDACT, "age": MASK4, "ok": REDACT, "none": REDACT, "whole": REDACT})
-    assert one_after(made, {"items": [{"phone": "1"}, {"x": 1}, {"phone": 23}], "age": 123456, "ok": True, "none": None,
-                            "whole": {"a": ["b", "}"]}}) == {
-        "items": [{"phone": ""}, {"x": 1}, {"phone": ""}], "age": "**3456", "ok": "", "none": None, "whole": ""}
+    assert one_after(
+        made,
+        {
+            "items": [{"phone": "1"}, {"x": 1}, {"phone": 23}],
+            "age": 123456,
+            "ok": True,
+            "none": None,
+            "whole": {"a": ["b", "}"]},
+        },
+    ) == {"items": [{"phone": ""}, {"x": 1}, {"phone": ""}], "age": "**3456", "ok": "", "none": None, "whole": ""}
 
 
 def test_masking_keeps_whole_characters():
     assert one_after(plan(fields={"n": Action("mask", keep_first=1)}), {"n": "Żółć😀"}) == {"n": "Ż****"}
 
 
-@pytest.mark.parametrize("broken", [b"", b"hello", b'{"a":1', b'{"a":1}}', b'{"a":1} x', b'{"a":01x}', b'{"a":"\xff"}',
-                                    b'{"a":"\\x"}', b'{"a" 1}', b"[" * 500 + b"]" * 500, b'{"a":tru}', b'{"a":nul}'])
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b"",
+        b"hello",
+        b'{"a":1',
+        b'{"a":1}}',
+        b'{"a":1} x',
+        b'{"a":01x}',
+        b'{"a":"\xff"}',
+        b'{"a":"\\x"}',
+        b'{"a" 1}',
+        b"[" * 500 + b"]" * 500,
+        b'{"a":tru}',
+        b'{"a":nul}',
+    ],
+)
 def test_what_is_not_json_to_its_end_is_refused_where_a_field_must_be_hidden(broken: bytes):
     got = plan(fields={"a": REDACT}).transform(write_batch([Record(value=broken)]))
     assert (got.status, got.error_code) == ("refused", 44)
@@ -89,30 +132,44 @@ def test_what_is_not_json_to_its_end_is_refused_where_a_field_must_be_hidden(bro
     assert passed.status == "same"
 
 
-# -- detectors -----------------------------------------------------------------------------------------------------------
+# -- detectors ---
 
 
-@pytest.mark.parametrize(("entity", "text", "finds"), [
-    ("email", "write to ann.lee+x@mail.example.co.uk, now", ["ann.lee+x@mail.example.co.uk"]),
-    ("email", "no at sign, @home, a@b", []),
-    ("credit_card", f"card {CARD}.", [CARD]),
-    ("credit_card", "4111111111111111", ["4111111111111111"]),
-    ("credit_card", "378282246310005 5555-5555-5555-4444", ["378282246310005", "5555-5555-5555-4444"]),
-    ("credit_card", "4111111111111112 1700000000000 123456789012345678", []),
-    ("credit_card", f"{CARD} 2024", [CARD]),
-    ("us_ssn", "ssn 536-22-8712, 536 22 8712", ["536-22-8712", "536 22 8712"]),
-    ("us_ssn", "000-12-3456 666-12-3456 900-12-3456 123-00-1234 123-45-0000 1536-22-8712 536-22-87123 536228712", []),
-    ("iban", f"to {IBAN} or GB82 WEST 1234 5698 7654 32", [IBAN, "GB82 WEST 1234 5698 7654 32"]),
-    ("iban", "DE89370400440532013001 XX89370400440532013000", []),
-    ("ipv4", "from 10.0.0.1, 255.255.255.255", ["10.0.0.1", "255.255.255.255"]),
-    ("ipv4", "1.2.3.256 1.2.3 1.2.3.4.5 v1.2.3.4x 01.2.3.4", []),
-    ("api_key", "AKIAIOSFODNN7EXAMPLE ghp_" + "a1" * 18, ["AKIAIOSFODNN7EXAMPLE", "ghp_" + "a1" * 18]),
-    ("api_key", "xAKIAIOSFODNN7EXAMPLE AKIA", []),
-    ("private_key", "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----",
-     ["-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----"]),
-    ("private_key", "x -----BEGIN OPENSSH PRIVATE KEY-----\ncut off", ["-----BEGIN OPENSSH PRIVATE KEY-----\ncut off"]),
-    ("private_key", "-----BEGIN PUBLIC KEY-----\nMII\n-----END PUBLIC KEY-----", []),
-])
+@pytest.mark.parametrize(
+    ("entity", "text", "finds"),
+    [
+        ("email", "write to ann.lee+x@mail.example.co.uk, now", ["ann.lee+x@mail.example.co.uk"]),
+        ("email", "no at sign, @home, a@b", []),
+        ("credit_card", f"card {CARD}.", [CARD]),
+        ("credit_card", "4111111111111111", ["4111111111111111"]),
+        ("credit_card", "378282246310005 5555-5555-5555-4444", ["378282246310005", "5555-5555-5555-4444"]),
+        ("credit_card", "4111111111111112 1700000000000 123456789012345678", []),
+        ("credit_card", f"{CARD} 2024", [CARD]),
+        ("us_ssn", "ssn 536-22-8712, 536 22 8712", ["536-22-8712", "536 22 8712"]),
+        (
+            "us_ssn",
+            "000-12-3456 666-12-3456 900-12-3456 123-00-1234 123-45-0000 1536-22-8712 536-22-87123 536228712",
+            [],
+        ),
+        ("iban", f"to {IBAN} or GB82 WEST 1234 5698 7654 32", [IBAN, "GB82 WEST 1234 5698 7654 32"]),
+        ("iban", "DE89370400440532013001 XX89370400440532013000", []),
+        ("ipv4", "from 10.0.0.1, 255.255.255.255", ["10.0.0.1", "255.255.255.255"]),
+        ("ipv4", "1.2.3.256 1.2.3 1.2.3.4.5 v1.2.3.4x 01.2.3.4", []),
+        ("api_key", "AKIAIOSFODNN7EXAMPLE ghp_" + "a1" * 18, ["AKIAIOSFODNN7EXAMPLE", "ghp_" + "a1" * 18]),
+        ("api_key", "xAKIAIOSFODNN7EXAMPLE AKIA", []),
+        (
+            "private_key",
+            "-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----",
+            ["-----BEGIN RSA PRIVATE KEY-----\nMII\n-----END RSA PRIVATE KEY-----"],
+        ),
+        (
+            "private_key",
+            "x -----BEGIN OPENSSH PRIVATE KEY-----\ncut off",
+            ["-----BEGIN OPENSSH PRIVATE KEY-----\ncut off"],
+        ),
+        ("private_key", "-----BEGIN PUBLIC KEY-----\nMII\n-----END PUBLIC KEY-----", []),
+    ],
+)
 def test_detectors_find_what_they_should(entity: str, text: str, finds: list[str]):
     found = mask.find_entities(text.encode(), (entity,))
     assert [text[at : at + length] for _, at, length in found] == finds
@@ -121,9 +178,13 @@ def test_detectors_find_what_they_should(entity: str, text: str, finds: list[str
 def test_detectors_hide_in_json_text_and_headers():
     made = plan(detect={"email": REDACT, "credit_card": MASK4})
     assert one_after(made, {"note": f"ann@example.com paid with {CARD}", "ok": 1}) == {
-        "note": " paid with " + "*" * 15 + "1111", "ok": 1}
+        "note": " paid with " + "*" * 15 + "1111",
+        "ok": 1,
+    }
     assert values_after(made, b"plain ann@example.com text") == [b"plain  text"]
-    got = made.transform(write_batch([Record(value=b"x", headers=[("a", b"ann@example.com"), ("b", None), ("a", b"y")])]))
+    got = made.transform(
+        write_batch([Record(value=b"x", headers=[("a", b"ann@example.com"), ("b", None), ("a", b"y")])])
+    )
     assert read_batches(got.data)[0].records[0].headers == [("a", b""), ("b", None), ("a", b"y")]
 
 
@@ -134,14 +195,21 @@ def test_detectors_see_through_json_escapes_and_in_keys_and_numbers():
 
 
 def test_a_field_rule_beats_a_detector():
-    assert one_after(plan(fields={"e": HMAC}, detect={"email": REDACT}), {"e": "ann@example.com"})["e"].startswith("k1:")
+    assert one_after(plan(fields={"e": HMAC}, detect={"email": REDACT}), {"e": "ann@example.com"})["e"].startswith(
+        "k1:"
+    )
 
 
 def test_a_blocked_record_refuses_the_batch_with_its_index_and_message():
     made = plan("produce", detect={"private_key": BLOCK})
     key = b"-----BEGIN PRIVATE KEY-----\nMII\n-----END PRIVATE KEY-----"
     got = made.transform(write_batch([Record(value=b"ok"), Record(value=key), Record(value=b"ok")]))
-    assert (got.status, got.error_code, got.message, got.record_errors) == ("refused", 87, "not here", [(1, "not here")])
+    assert (got.status, got.error_code, got.message, got.record_errors) == (
+        "refused",
+        87,
+        "not here",
+        [(1, "not here")],
+    )
     assert made.record_rules == {"d:private_key": 1}
 
 
@@ -156,8 +224,12 @@ def test_counts_name_paths_entities_and_rules_and_are_taken_once():
     for _ in range(3):
         made.transform(write_batch([Record(value=b'{"user":{"email":"e","name":"n"},"ip":"10.0.0.1","l":[1,2]}')]))
     assert made.take_counts() == {
-        "records": 3, "fields_emitted": {"user.name": 3, "l[*]": 6}, "fields_masked": {"user.email": 3, "ip": 3},
-        "entities": {"ipv4": 3}, "rules": {"f:user.email": 3, "d:ipv4": 3}}
+        "records": 3,
+        "fields_emitted": {"user.name": 3, "l[*]": 6},
+        "fields_masked": {"user.email": 3, "ip": 3},
+        "entities": {"ipv4": 3},
+        "rules": {"f:user.email": 3, "d:ipv4": 3},
+    }
     assert made.take_counts() == {"records": 0, "fields_emitted": {}, "fields_masked": {}, "entities": {}, "rules": {}}
 
 
@@ -178,15 +250,34 @@ def test_an_unknown_key_or_entity_is_an_error_when_compiled():
         plan(detect={"email": REDACT}, parts=("key",))
 
 
-# -- batches -------------------------------------------------------------------------------------------------------------
+# -- batches ---
 
 
 @pytest.mark.parametrize("codec", [0, 3], ids=["none", "lz4"])
 def test_a_rebuilt_batch_keeps_all_but_length_crc_and_values(codec: int):
-    records = [Record(value=b'{"a":"secret-%d"}' % n, key=b"k%d" % n, offset_delta=n * 3, timestamp_delta=-n,
-                      headers=[("h", b"v")]) for n in range(50)]
-    before = write_batch(records, codec=codec, base_offset=1 << 40, producer_id=7, producer_epoch=2, base_sequence=9,
-                         attributes=0x10, leader_epoch=5, last_offset_delta=200, base_timestamp=5000, max_timestamp=6000)
+    records = [
+        Record(
+            value=b'{"a":"secret-%d"}' % n,
+            key=b"k%d" % n,
+            offset_delta=n * 3,
+            timestamp_delta=-n,
+            headers=[("h", b"v")],
+        )
+        for n in range(50)
+    ]
+    before = write_batch(
+        records,
+        codec=codec,
+        base_offset=1 << 40,
+        producer_id=7,
+        producer_epoch=2,
+        base_sequence=9,
+        attributes=0x10,
+        leader_epoch=5,
+        last_offset_delta=200,
+        base_timestamp=5000,
+        max_timestamp=6000,
+    )
     got = plan(fields={"a": REDACT}).transform(before)
     assert got.status == "replaced" and b"secret" not in got.data
     assert got.data[:8] == before[:8] and got.data[12:17] == before[12:17] and got.data[21:61] == before[21:61]
@@ -194,15 +285,20 @@ def test_a_rebuilt_batch_keeps_all_but_length_crc_and_values(codec: int):
     assert struct.unpack_from(">I", got.data, 17)[0] == crc32c.crc32c(got.data[21:])
     [batch] = read_batches(got.data)
     assert [(r.key, r.offset_delta, r.timestamp_delta, r.headers, r.value) for r in batch.records] == [
-        (b"k%d" % n, n * 3, -n, [("h", b"v")], b'{"a":""}') for n in range(50)]
+        (b"k%d" % n, n * 3, -n, [("h", b"v")], b'{"a":""}') for n in range(50)
+    ]
     if codec == 3:
         flags = got.data[61 + 4]
         assert flags & 0b11100011 == 0b01100000, "version 1, independent blocks, reserved bits 0"
 
 
 def test_nothing_matched_is_the_same_span():
-    assert plan(fields={"a": REDACT}, detect={"email": REDACT}).transform(
-        write_batch([Record(value=b'{"b":1}'), Record(value=None)])).status == "same"
+    assert (
+        plan(fields={"a": REDACT}, detect={"email": REDACT})
+        .transform(write_batch([Record(value=b'{"b":1}'), Record(value=None)]))
+        .status
+        == "same"
+    )
 
 
 def test_tombstones_and_empty_values_stay_what_they_are():
@@ -243,10 +339,17 @@ def test_a_wrong_checksum_is_error_2_and_old_formats_are_43():
     assert plan(fields={"a": REDACT}).transform(old)[2] == 43
 
 
-@pytest.mark.parametrize("data", [
-    b"", write_batch([Record(value=b"{}")]) * 2, write_batch([], last_offset_delta=0),
-    write_batch([Record(value=b"{}")], last_offset_delta=5), write_batch([Record(value=b"{}")], attributes=0x20)],
-    ids=["empty", "two", "no records", "gap", "control"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        write_batch([Record(value=b"{}")]) * 2,
+        write_batch([], last_offset_delta=0),
+        write_batch([Record(value=b"{}")], last_offset_delta=5),
+        write_batch([Record(value=b"{}")], attributes=0x20),
+    ],
+    ids=["empty", "two", "no records", "gap", "control"],
+)
 def test_produce_shapes_a_broker_refuses_are_87(data: bytes):
     assert plan("produce", fields={"a": REDACT}).transform(data)[2] == 87
 

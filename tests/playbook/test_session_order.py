@@ -1,0 +1,89 @@
+"""The order of answers, and what a session does with frames that should not be."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from kproxy._ext import playbook
+from tests.support.frames import read_response, request, split
+from tests.support.playbook import BROKER, FACTS, NOW, Rules, Spool, Stage, opened, produce, produced
+
+# -- order and hostility -----------------------------------------------------------------------------------------------
+
+
+def test_local_answers_wait_their_turn():
+    stage = opened(t="allow")
+    first = produce(1, {"t": [0]})
+    assert stage.client(first) == [("broker", first)]
+    assert stage.client(produce(2, {"secret": [0]})) == []
+    assert stage.client(first.replace(b"\0\0\0\1", b"\0\0\0\3", 1))[0][0] == "broker"
+    [(_, answers)] = stage.broker(produced(1, {"t": {0: 1}}))
+    assert [int.from_bytes(frame[4:8], "big") for frame in split(answers)] == [1, 2]
+
+
+def test_an_answer_nobody_asked_for_closes():
+    stage = opened(t="allow")
+    assert stage.broker(produced(1, {"t": {0: 1}})) == [("close", "unexpected_response")]
+
+
+def test_an_answer_with_a_foreign_correlation_closes():
+    stage = opened(t="allow")
+    stage.client(produce(1, {"t": [0]}))
+    assert stage.broker(produced(2, {"t": {0: 1}})) == [("close", "unexpected_response")]
+
+
+@pytest.mark.parametrize(("api", "version"), [(27, 1), (24, 3), (58, 0), (4, 0), (83, 0), (0, 13), (1, 13)])
+def test_what_is_not_advertised_is_not_served(api: int, version: int):
+    stage = opened(t="allow")
+    head = (
+        api.to_bytes(2, "big") + version.to_bytes(2, "big") + (9).to_bytes(4, "big") + b"\xff\xff\x00\x00\x00\x00\x00"
+    )
+    assert stage.client(len(head).to_bytes(4, "big") + head) == [("close", "unknown_api")]
+
+
+def test_sasl_on_an_open_session_is_answered_34_and_changes_nothing():
+    stage = opened(t="allow")
+    [(_, answer)] = stage.client(request(17, 1, 8, {"mechanism": "PLAIN"}))
+    assert read_response(17, 1, answer)[1]["error_code"] == 34
+    [(_, answer)] = stage.client(request(36, 1, 9, {"auth_bytes": b"x"}))
+    assert read_response(36, 1, answer)[1]["error_code"] == 34
+    frame = produce(10, {"t": [0]})
+    assert stage.client(frame) == [("broker", frame)]
+
+
+def test_every_truncation_of_a_produce_closes():
+    stage = opened(t="allow")
+    whole = produce(5, {"t": [0]})
+    for length in range(14, len(whole)):
+        cut = (length - 4).to_bytes(4, "big") + whole[4:length]
+        fresh = opened(t="allow")
+        [(kind, cause)] = fresh.client(cut)
+        assert (kind, cause) in {("close", "malformed_request"), ("close", "unknown_api")}, length
+    assert stage.client(whole) == [("broker", whole)]
+
+
+def test_an_expired_session_is_closed_at_its_next_request():
+    stage = Stage(Rules(t="allow"))
+    stage.session.resume_versions(BROKER)
+    stage.client(request(17, 1, 1, {"mechanism": "PLAIN"}))
+    stage.client(request(36, 1, 2, {"auth_bytes": b"x"}))
+    stage.session.resume_login(msgspec.structs.replace(FACTS, expires_at=NOW + 10), NOW)
+    stage.session.resume_broker(BROKER, NOW)
+    playbook.take_actions(stage.session)
+    frame = produce(10, {"t": [0]})
+    assert stage.client(frame, NOW + 9.9) == [("broker", frame)]
+    assert stage.client(frame, NOW + 10) == [("close", "session_expired")]
+
+
+def test_a_full_spool_refuses_produce_with_a_retriable_code():
+    stage = opened(t="allow")
+
+    class Broken(Spool):
+        def commit(self) -> None:
+            raise OSError(28, "no space left on device")
+
+    stage.ledger.spool.commit = Broken().commit
+    assert stage.ledger.commit() is False
+    [(_, answer)] = stage.client(produce(5, {"t": [0]}))
+    assert read_response(0, 9, answer)[1]["responses"][0]["partition_responses"][0]["error_code"] == 56
