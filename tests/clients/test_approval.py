@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.support.clients import CLIENT_NAMES, POLICY_VIOLATION, KafkaClient, Producer, Record, Sent
+from tests.support.clients import CLIENT_NAMES, POLICY_VIOLATION, TOPIC_DENIED, KafkaClient, Producer, Record, Sent
 from tests.support.ports import wait_for
 from tests.support.stage import Stage
 
@@ -37,10 +37,20 @@ def accepted(producer: Producer, topic: str) -> Sent | None:
     return sent if sent.code == 0 else None
 
 
-def refused(stage: Stage, producer: Producer, topic: str) -> str:
-    """Sends once and is refused; the id of the one request that now waits."""
+#: Produce has no room for a text before version 8; aiokafka speaks 7 and is told the authorisation code alone.
+REFUSAL = {"aiokafka": TOPIC_DENIED}
+
+
+def is_refused(client: KafkaClient, producer: Producer, topic: str) -> bool:
+    """False where it passed; any other refusal fails the test."""
     sent = send_one(producer, topic)
-    assert sent.code == POLICY_VIOLATION, sent
+    assert sent.code in (0, REFUSAL.get(client.name, POLICY_VIOLATION)), sent
+    return sent.code != 0
+
+
+def refused(stage: Stage, client: KafkaClient, producer: Producer, topic: str) -> str:
+    """Sends once and is refused; the id of the one request that now waits."""
+    assert is_refused(client, producer, topic)
     waiting = stage.pending(topic)
     assert len(waiting) == 1, waiting
     return str(waiting[0]["id"])
@@ -50,14 +60,14 @@ def test_a_refused_write_passes_after_approval_and_stops_after_revoke(stage: Sta
                                                                       model: str) -> None:
     topic = stage.make_topic("scores.")
     with client.producer(stage.login("tapped", subject="fraud-job", model_uri=model)) as producer:
-        request_id = refused(stage, producer, topic)
+        request_id = refused(stage, client, producer, topic)
         opened = len(stage.front.connections)
         status, answer = stage.review(request_id, reason="model card seen")
         assert status == 200, answer
         assert wait_for("the retry to pass", lambda: accepted(producer, topic)).offset == 0
         grant = stage.grant(topic)
         stage.revoke(grant["id"])
-        wait_for("the revoke to be seen", lambda: send_one(producer, topic).code == POLICY_VIOLATION, REVOKE_SECONDS)
+        wait_for("the revoke to be seen", lambda: is_refused(client, producer, topic), REVOKE_SECONDS)
         assert len(stage.front.connections) == opened, "the retry came over another connection"
     assert (grant["principal"], grant["model"], grant["rule"]) == ("dev:fraud-job", model, "new-model")
     assert [one["subject"] for one in grant["approvers"]] == ["carol"]
@@ -67,31 +77,31 @@ def test_nobody_approves_what_they_asked_for_or_launched(stage: Stage, client: K
     topic = stage.make_topic("scores.")
     login = stage.login(subject="both", groups=["workers", "ml-risk", "approvers"], model_uri=model)
     with client.producer(login) as producer:
-        request_id = refused(stage, producer, topic)
+        request_id = refused(stage, client, producer, topic)
         assert stage.review(request_id, subject="both", reason="trust me")[0] == 403
         assert stage.review(request_id, subject="alice", reason="I launched it")[0] == 403
         assert stage.review(request_id, subject="dave", groups=["approvers"], reason="not of the role")[0] == 403
-        assert refused(stage, producer, topic) == request_id
+        assert refused(stage, client, producer, topic) == request_id
 
 
 def test_a_grant_ends_on_time(stage: Stage, client: KafkaClient, model: str) -> None:
     topic = stage.make_topic("scores.")
     with client.producer(stage.login(model_uri=model)) as producer:
-        request_id = refused(stage, producer, topic)
+        request_id = refused(stage, client, producer, topic)
         status, answer = stage.review(request_id, reason="once", **{"for": 2.0})
         granted = time.monotonic()
         assert status == 200, answer
         wait_for("the grant to be in force", lambda: accepted(producer, topic), 1.5)
-        wait_for("the grant to end", lambda: send_one(producer, topic).code == POLICY_VIOLATION, 5)
+        wait_for("the grant to end", lambda: is_refused(client, producer, topic), 5)
         assert 1.9 <= time.monotonic() - granted <= 4
 
 
 def test_a_denied_request_stays_refused(stage: Stage, client: KafkaClient, model: str) -> None:
     topic = stage.make_topic("scores.")
     with client.producer(stage.login(model_uri=model)) as producer:
-        request_id = refused(stage, producer, topic)
+        request_id = refused(stage, client, producer, topic)
         assert stage.review(request_id, "deny", reason="no model card")[0] == 200
-        assert send_one(producer, topic).code == POLICY_VIOLATION
+        assert is_refused(client, producer, topic)
     assert stage.end_offset(topic) == 0
 
 

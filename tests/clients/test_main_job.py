@@ -144,21 +144,33 @@ def test_no_address_of_a_broker_reaches_a_client(stage: Stage, client: KafkaClie
     assert b"127.0.0.1" + broker_port not in answers
 
 
-@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "PLAIN"])
-@pytest.mark.parametrize("wrong", ["expired", "audience", "signature", "word"])
-def test_a_login_without_a_good_token_is_refused(stage: Stage, client: KafkaClient, mechanism: str,
-                                                 wrong: str) -> None:
+#: What is wrong with a token → the word under which its refusal is counted.
+WRONG = {"expired": "expired", "audience": "wrong_audience", "signature": "bad_signature",
+         "password": "malformed_token"}
+
+
+def wrong_token(stage: Stage, wrong: str) -> str:
     good = stage.token()
-    tokens = {
+    return {
         "expired": stage.token(lifetime=-600),
         "audience": stage.issuers.issuer.issue("job", "another-service", {"groups": ["workers"]}),
         "signature": good[:-8] + ("AAAAAAAA" if not good.endswith("AAAAAAAA") else "BBBBBBBB"),
-        "word": "a-shared-password",
-    }
-    login = Login(stage.bootstrap("public"), mechanism, tokens[wrong])
+        "password": "a-shared-password",
+    }[wrong]
+
+
+@pytest.mark.parametrize("mechanism", ["OAUTHBEARER", "PLAIN"])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_login_without_a_good_token_is_refused(stage: Stage, client: KafkaClient, mechanism: str,
+                                                 wrong: str) -> None:
+    login = Login(stage.bootstrap("public"), mechanism, wrong_token(stage, wrong))
+    before = stage.node.metric("kproxy_token_checks_total", result=WRONG[wrong])
 
     def list_topics() -> None:
         with client.admin(login) as admin:
             admin.list_topics()
 
-    assert code_of(list_topics) == LOGIN_FAILED
+    # RFC 7628 lets the server explain before it refuses; aiokafka takes that for success and meets a closed connection.
+    misses_the_reason = client.name == "aiokafka" and mechanism == "OAUTHBEARER"
+    assert code_of(list_topics) == (-1 if misses_the_reason else LOGIN_FAILED)
+    assert stage.node.metric("kproxy_token_checks_total", result=WRONG[wrong]) > before

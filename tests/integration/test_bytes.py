@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from tests.support.clients import POLICY_VIOLATION, TOPIC_DENIED, ClientError, Got, Record
+from tests.support.clients import INVALID_RECORD, ClientError, Got, Record
 from tests.support.stage import Stage
 from tests.support.tap import FETCH, PRODUCE, fetched_records, produced_records
 
 pytestmark = pytest.mark.integration
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+UNSUPPORTED_COMPRESSION = 76
 #: The codecs whose records kproxy opens so far.
 OPENED = ("none", "lz4")
 PLAIN = [Record(json.dumps({"n": n, "text": "x" * 200}).encode(), b"key-%d" % n, (("h", b"1"),)) for n in range(50)]
@@ -69,11 +70,11 @@ def test_a_batch_that_a_rule_looked_at_and_found_clean_passes_as_it_came(stage: 
     assert sent and sent == arrived
 
 
-def order(n: int) -> Record:
+def order(n: int, name: str = "ada") -> Record:
     """Every third has nothing to hide."""
     value: dict[str, object] = {"n": n, "note": "ok"}
     if n % 3:
-        value = {"n": n, "user": {"name": "Ada", "email": f"ada{n}@example.com"}, "items": [{"phone": "0123456789"}]}
+        value = {"n": n, "user": {"name": "Ada", "email": f"{name}@example.com"}, "items": [{"phone": "0123456789"}]}
     return Record(json.dumps(value).encode(), b"k%d" % n, (("trace", b"t"),))
 
 
@@ -84,8 +85,11 @@ def test_a_masked_read_hides_the_fields_and_keeps_offsets_keys_and_the_rest(stag
     if (client, codec) == ("aiokafka", "lz4"):
         pytest.importorskip("cramjam", reason="aiokafka reads lz4 through cramjam")
     topic = stage.make_topic("pii.")
-    stage.write_direct(topic, [order(n) for n in range(30)], codec)
+    canary = f"canary-{topic}"
+    stage.write_direct(topic, [order(n, canary) for n in range(30)], codec)
     direct = stage.read_direct(topic, 30)
+    assert canary.encode() in (direct[1].value or b"")
+    since = len(stage.front.connections)
     masked = read_through(stage, topic, 30, client)
     assert [(one.offset, one.key, one.headers) for one in masked] \
         == [(one.offset, one.key, one.headers) for one in direct]
@@ -95,8 +99,8 @@ def test_a_masked_read_hides_the_fields_and_keeps_offsets_keys_and_the_rest(stag
             expected["user"]["email"] = ""
             expected["items"][0]["phone"] = "********89"
         assert json.loads(one.value or b"") == expected
-    answers = b"".join(bytes(passed.to_client) for passed in stage.front.connections)
-    assert b"ada1@example.com" not in answers
+    answers = b"".join(bytes(passed.to_client) for passed in stage.front.connections[since:])
+    assert topic.encode() in answers and canary.encode() not in answers
     clear = read_through(stage, topic, 30, client, subject="officer", groups=["privacy"])
     assert [one.value for one in clear] == [one.value for one in direct]
 
@@ -133,7 +137,8 @@ def test_a_guard_refuses_the_batch_with_its_own_words(stage: Stage, client: str)
     with stage.client(client).producer(stage.login()) as producer:
         assert producer.send(topic, [Record(b'{"prompt":"hello"}')])[0].code == 0
         refused = producer.send(topic, [Record(secret)])[0]
-    assert refused.code in (POLICY_VIOLATION, 87)
+    # aiokafka's table of errors ends before 87, so it tells of an unknown one.
+    assert refused.code == (-1 if client == "aiokafka" else INVALID_RECORD), refused
     if client == "java":
         assert "Secrets do not belong in prompts." in refused.message
         assert "AKIA" not in refused.message
@@ -145,9 +150,10 @@ def test_a_codec_that_rules_cannot_open_yet_is_refused_where_there_are_rules(sta
     read, written = stage.make_topic("pii."), stage.make_topic("cards.")
     stage.write_direct(read, PLAIN, codec)
     with pytest.raises(ClientError) as problem:
-        read_through(stage, read, 50)
-    assert problem.value.code in (POLICY_VIOLATION, TOPIC_DENIED, 43, 76, -1)
+        read_through(stage, read, 50, "confluent")
+    assert problem.value.code == UNSUPPORTED_COMPRESSION
     with stage.client("java").producer(stage.login(), codec=codec) as producer:
         refused = producer.send(written, PLAIN[:2])[0]
-    assert refused.code in (POLICY_VIOLATION, 76, 87), refused
+    assert refused.code == UNSUPPORTED_COMPRESSION
+    assert "uncompressed or lz4" in refused.message
     assert stage.end_offset(written) == 0

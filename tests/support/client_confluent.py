@@ -166,7 +166,7 @@ class ConfluentClient(KafkaClient):
     def consumer(self, login: Login, group: str | None = None) -> Consumer:
         errors = _Errors()
         return _ConfluentConsumer(_settings(login, errors) | {
-            "group.id": group or "unused", "check.crcs": True, "auto.offset.reset": "earliest",
+            "group.id": group or "g.unused", "check.crcs": True, "auto.offset.reset": "earliest",
             "enable.auto.commit": False, "fetch.wait.max.ms": 100}, errors)
 
     def admin(self, login: Login) -> Admin:

@@ -168,8 +168,8 @@ class Tap:
             await asyncio.wait((there, back), timeout=0.2)
             there.cancel()
             back.cancel()
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # Refused, or this relay is being closed.
         finally:
             passed.open = False
             self._cut(passed.number, reset=False)
