@@ -24,6 +24,7 @@ from kproxy.errors import KproxyError
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0
 COMMAND_SECONDS = 30.0
+LOG_LINES, LOG_LINE = 12, 700
 
 CONFIG = """\
 node: {{name: demo, workers: 2, runtime_dir: run, state_dir: state}}
@@ -121,9 +122,10 @@ class Node:
         return code
 
     def log_tail(self) -> str:
-        """The last lines of the node's log, for a failure."""
+        """The last lines of the node's log, cut to a readable length, for a failure."""
         log = self.folder / "kproxy.log"
-        return "\n".join(log.read_text(errors="replace").splitlines()[-20:]) if log.exists() else ""
+        lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
+        return "\n".join(line[:LOG_LINE] + (" …" if len(line) > LOG_LINE else "") for line in lines)
 
     def get(self, path: str) -> tuple[int, str]:
         """Status and body of an address on the metrics port; status 0 where nobody answers."""
