@@ -34,11 +34,12 @@ def _need_kafka() -> None:
 
 @pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaBroker]:
-    """A real Kafka that does not create topics by itself, with a way in that leaves room for a tap behind kproxy."""
+    """A real Kafka that does not create topics by itself, with ways in that leave room for taps behind kproxy: one for
+    the shared stage, others for tests that bring a stage of their own."""
     from tests.support.kafka_broker import KafkaBroker
 
     _need_kafka()
-    with KafkaBroker(taps=["tapped"]) as broker:
+    with KafkaBroker(taps=["tapped", "tapped2", "tapped3", "tapped4"]) as broker:
         yield broker
 
 

@@ -23,7 +23,7 @@ ONE = [Record(b'{"n":1}')]
 
 @pytest.fixture(scope="module")
 def own(kafka: KafkaBroker, java: JavaDriver) -> Iterator[Stage]:
-    with Stage(kafka, java, workers=2) as stage:
+    with Stage(kafka, java, way="tapped2", workers=2) as stage:
         yield stage
 
 
@@ -95,7 +95,7 @@ def test_a_bad_policy_leaves_the_old_one_in_force_and_says_so(own: Stage) -> Non
 
 
 def test_sigterm_drains_and_ends_well(kafka: KafkaBroker, java: JavaDriver) -> None:
-    with Stage(kafka, java, more={"limits": {"drain.timeout.ms": 5000}}) as stage:
+    with Stage(kafka, java, way="tapped3", more={"limits": {"drain.timeout.ms": 5000}}) as stage:
         topic = stage.make_topic("open.")
         with stage.raw() as client:
             answer = client.ask(PRODUCE, 9, produce((topic, [b"x"])))
@@ -135,6 +135,7 @@ def test_metadata_answers_while_one_worker_is_being_replaced(own: Stage) -> None
     topic = own.make_topic("open.")
     victim = own.node.workers()[0]
     os.kill(victim, signal.SIGKILL)
+    wait_for("it to be gone, with its listening sockets", lambda: victim not in own.node.workers())
     with own.raw() as client:
         assert client.ask(METADATA, 9, metadata([topic]))["topics"][0]["error_code"] == 0
     wait_for("a new worker", lambda: len(own.node.workers()) == 2 and victim not in own.node.workers())

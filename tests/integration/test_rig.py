@@ -47,9 +47,9 @@ def test_each_client_tells_a_refused_login(kafka: KafkaBroker, java: JavaDriver,
 
 
 def test_a_tap_keeps_what_passed_and_can_cut_it_small(kafka: KafkaBroker, java: JavaDriver) -> None:
-    with Tap((kafka.address("tapped"), kafka.behind("tapped"))) as tap:
+    with Tap((kafka.address("tapped4"), kafka.behind("tapped4"))) as tap:
         tap.faults.piece = 11
-        client, login = open_client("java", java), Login(kafka.bootstrap("tapped"))
+        client, login = open_client("java", java), Login(kafka.bootstrap("tapped4"))
         with client.admin(login) as admin:
             admin.create_topic("rig-tap")
         with client.producer(login, codec="lz4") as producer:

@@ -55,18 +55,18 @@ TAPPED_HOST = "127.0.0.2"
 
 
 class Stage:
-    """A context manager. ``kafka`` and ``java`` outlive it."""
+    """A context manager. ``kafka`` and ``java`` outlive it. ``way`` is a tap of the broker that no other stage uses."""
 
-    def __init__(self, kafka: KafkaBroker, java: JavaDriver, *, policy: str = POLICY, workers: int = 1,
-                 more: dict[str, Any] | None = None) -> None:
+    def __init__(self, kafka: KafkaBroker, java: JavaDriver, *, way: str = "tapped", policy: str = POLICY,
+                 workers: int = 1, more: dict[str, Any] | None = None) -> None:
         self.kafka = kafka
         self.java = java
         self.issuers = IssuerServer()
         self.issuers.issuer = DevelopmentIssuer(self.issuers.url, [SigningKey.create("ES256")])
-        self.behind = Tap((kafka.address("tapped"), kafka.behind("tapped")))
+        self.behind = Tap((kafka.address(way), kafka.behind(way)))
         self.node = KproxyNode(
             clusters={"plain": Cluster(kafka.address("sasl"), USERNAME, PASSWORD),
-                      "tapped": Cluster(kafka.address("tapped"))},
+                      "tapped": Cluster(kafka.address(way))},
             listeners={"public": Listener("plain"), "tapped": Listener("tapped", TAPPED_HOST)},
             issuer=self.issuers.url, policy=policy, workers=workers, more=more)
         self.front = Tap(*self.node.ways("tapped"))
