@@ -36,7 +36,8 @@ def advertised(broker):
 
 cdef bytes versions_body(int version, dict ranges):
     # Produce from 0: librdkafka before its fix for KAFKA-18659 turns compression off when the minimum is 3.
-    keys = [{"api_key": key, "min_version": 0 if key == 0 else lowest, "max_version": highest}
+    # SaslHandshake from 0: older librdkafka (Debian's 2.0) asks for 0 to be there, to know that SASL is, and then uses 1.
+    keys = [{"api_key": key, "min_version": 0 if key in (0, SASL_HANDSHAKE) else lowest, "max_version": highest}
             for key, (lowest, highest) in sorted(ranges.items())]
     return schema.build(API_VERSIONS, version, True, {"api_keys": keys})
 

@@ -28,11 +28,16 @@ def test_versions_are_the_intersection_of_broker_proxy_and_caps():
         0: (0, 12),
         1: (4, 12),
         3: (0, 11),
-        17: (1, 1),
+        17: (0, 1),
         18: (0, 4),
         36: (0, 2),
     }
     assert stage.session.client_software == "librdkafka/2.6.0"
+
+
+def test_a_handshake_of_version_0_is_shown_and_not_served():
+    stage = Stage(Rules())
+    assert stage.client(request(17, 0, 1, {"mechanism": "PLAIN"})) == [("close", "unknown_api")]
 
 
 def test_versions_above_ours_are_answered_35_in_version_0():
