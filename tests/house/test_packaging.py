@@ -40,8 +40,7 @@ def run(command: list[str], cwd: Path | None = None, seconds: float = 110, **env
 
 
 def unpack(archive: Path, target: Path) -> Path:
-    with tarfile.open(archive) as opened:
-        opened.extractall(target, filter="data")
+    shutil.unpack_archive(archive, target)
     return next(target.iterdir())
 
 
