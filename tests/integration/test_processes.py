@@ -32,6 +32,7 @@ def status(stage: Stage) -> tuple[int, Any]:
 
 
 def is_alive(pid: int) -> bool:
+    """A process that ends is here until its parent has taken note, and until its sockets are closed."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -135,7 +136,7 @@ def test_metadata_answers_while_one_worker_is_being_replaced(own: Stage) -> None
     topic = own.make_topic("open.")
     victim = own.node.workers()[0]
     os.kill(victim, signal.SIGKILL)
-    wait_for("it to be gone, with its listening sockets", lambda: victim not in own.node.workers())
+    wait_for("it to be gone, with its listening sockets", lambda: not is_alive(victim))
     with own.raw() as client:
         assert client.ask(METADATA, 9, metadata([topic]))["topics"][0]["error_code"] == 0
     wait_for("a new worker", lambda: len(own.node.workers()) == 2 and victim not in own.node.workers())
