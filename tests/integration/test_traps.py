@@ -243,6 +243,17 @@ def test_all_topics_lists_only_what_may_be_seen_in_every_version(stage: Stage) -
         assert metadata_of(client, [missing]) == {missing: TOPIC_DENIED}, "existence must not show"
 
 
+def test_librdkafka_asks_for_all_topics_with_bytes_left_over(stage: Stage) -> None:
+    """T24: librdkafka writes the null array of a flexible Metadata request in four bytes, so that three are left over
+    behind what any broker reads. Brokers ignore them; an application's list_topics hangs if we do not."""
+    shown = stage.make_topic("open.")
+    with stage.raw() as client:
+        client.send(struct.pack(">ihhih", 25, METADATA, 11, 5, 7) + b"rdkafka" + b"\x00" * 5 + b"\x01\x00\x00")
+        correlation, body = client.receive_answer(METADATA, 11)
+    assert correlation == 5
+    assert shown in {one["name"] for one in body["topics"]}
+
+
 def test_a_fetch_denied_in_part_serves_the_rest(stage: Stage) -> None:
     closed, opened = stage.make_topic("closed."), stage.make_topic("open.")
     stage.write_direct(closed, [Record(b"secret")])
