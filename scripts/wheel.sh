@@ -10,7 +10,11 @@ if command -v dpkg-query >/dev/null 2>&1; then
     trap 'rm -rf "$unpacked"' EXIT
     .venv/bin/python -m zipfile -e dist/*.whl "$unpacked"
     find "$unpacked" -name '*.so' -exec ldd {} + | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
-        while read -r library; do dpkg-query -S "$(readlink -f "$library")" 2>/dev/null || true; done |
+        while read -r library; do
+            # Where /lib is a link to /usr/lib, dpkg knows some files by the one name and some by the other.
+            real=$(readlink -f "$library")
+            dpkg-query -S "$real" 2>/dev/null || dpkg-query -S "${real#/usr}" 2>/dev/null || true
+        done |
         cut -d : -f 1 | sort -u >dist/debian-packages.txt
 fi
 ls dist
