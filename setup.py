@@ -43,16 +43,26 @@ DIRECTIVES = {
 
 
 CPP = "_ext/cpp"
-_SHIM = re.compile(r'from "([\w./]+\.(?:hpp|h|inc))"')
+_SHIM = re.compile(r'(?:from|#include) "([\w./]+\.(?:hpp|h|inc))"')
+_CIMPORT = re.compile(r"^from kproxy\._ext\.(\w+) cimport", re.MULTILINE)
 
 
 def shims(source: Path) -> list[str]:
-    """The C++ headers of ours that ``source`` or its ``.pxd`` names; a change in one compiles the module again."""
-    declarations = Path("kproxy/_ext") / f"{source.stem}.pxd"
-    texts = [path.read_text() for path in (source, declarations) if path.exists()]
-    named = {name for text in texts for name in _SHIM.findall(text)}
+    """The C++ headers of ours that ``source``, its ``.pxd``, what it cimports or another header names; a change in one
+    compiles the module again."""
     folders = (Path(CPP), Path("_ext/schema"), Path("_ext"))
-    return sorted({str(folder / name) for name in named for folder in folders if (folder / name).exists()})
+    declarations = Path("kproxy/_ext")
+    found: set[Path] = set()
+    left = [source, declarations / f"{source.stem}.pxd"]
+    while left:
+        path = left.pop()
+        if path in found or not path.exists():
+            continue
+        found.add(path)
+        text = path.read_text()
+        left += [folder / name for name in _SHIM.findall(text) for folder in folders]
+        left += [declarations / f"{name}.pxd" for name in _CIMPORT.findall(text)]
+    return sorted(str(path) for path in found if path.suffix in (".hpp", ".h", ".inc"))
 
 
 def extensions() -> list[Extension]:

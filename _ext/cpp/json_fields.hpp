@@ -1,343 +1,364 @@
-// One JSON value: every leaf visited, keys unescaped, every occurrence of a path; what must change becomes edits over the
-// original text, so that all other bytes stay as they were.
+// One part of a record (its value, its key, a header's value): every leaf of a JSON document visited, keys unescaped, every
+// occurrence of a path; text searched by detectors. What must change becomes edits, so all other bytes stay as they were.
+//
+// Detectors search the text as it stands, once. Where that found something, or where an escape may hide something, the
+// document is walked and only the strings concerned are looked at again, unescaped.
 #pragma once
 
 #include <simdjson.h>
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "actions.hpp"
-#include "detect.hpp"
+#include "edits.hpp"
+#include "json_paths.hpp"
+#include "json_tokens.hpp"
+#include "rules.hpp"
 
 namespace kproxy {
 
-struct Edit {
-    size_t at;
-    size_t length;
-    std::string text;
-};
+// Buffers that every plan of a thread uses in turn: none is needed between two record sets.
+struct Scratch {
+    simdjson::ondemand::parser parser;
+    Buffer padded;
+    Edits edits;
+    Lz4Reader lz4;
+    Buffer plain, changed, out;
 
-inline std::string apply_edits(std::string_view text, std::vector<Edit>& edits) {
-    std::string out;
-    size_t done = 0;
-    for (const auto& edit : edits) {
-        out.append(text.substr(done, edit.at - done));
-        out.append(edit.text);
-        done = edit.at + edit.length;
+    static Scratch& of_thread() {
+        static thread_local Scratch scratch;
+        return scratch;
     }
-    out.append(text.substr(done));
-    return out;
-}
-
-// RFC 8259 string. What is not valid UTF-8 after masking cannot arise: masking keeps whole characters.
-inline std::string quote_json(std::string_view plain) {
-    std::string out = "\"";
-    for (char c : plain) {
-        unsigned char byte = static_cast<unsigned char>(c);
-        if (c == '"' || c == '\\') {
-            out.push_back('\\');
-            out.push_back(c);
-        } else if (byte < 0x20) {
-            const char* hex = "0123456789abcdef";
-            out += "\\u00";
-            out.push_back(hex[byte >> 4]);
-            out.push_back(hex[byte & 15]);
-        } else {
-            out.push_back(c);
-        }
+    void give_back() {
+        constexpr size_t KEEP = 4 << 20;
+        padded.give_back(KEEP);
+        plain.give_back(KEEP);
+        changed.give_back(KEEP);
+        out.give_back(KEEP);
+        edits.give_back(KEEP);
+        if (parser.capacity() > KEEP) parser = simdjson::ondemand::parser();
     }
-    out.push_back('"');
-    return out;
-}
-
-// What a record is held against, and what was found while doing so. One per plan; used by one thread.
-struct Rules {
-    std::vector<FieldRule> fields;
-    std::vector<DetectRule> detects;
-    std::shared_ptr<Detectors> detectors;
-    std::vector<std::string> rule_messages;     // shown to a refused producer
-    bool observe = false;
-    bool count_fields = false;
-    bool refuse_unknown = true;
 };
 
-struct Counts {
-    std::vector<uint64_t> rules;                // by rule index
-    uint64_t entities[ENTITIES] = {};
-    uint64_t records = 0;
-};
-
-struct Verdict {
-    int blocked_by = -1;                        // rule index
-    bool unknown = false;
-    std::string message;
-};
-
-class JsonFields {
+class PartRewriter {
   public:
-    JsonFields(const Rules& rules, PathTree& paths, Counts& counts) : rules_(rules), paths_(paths), counts_(counts) {
-        for (size_t i = 0; i < rules.fields.size(); i++)
+    PartRewriter(const Rules& rules, PathTree& paths, Counts& counts) : rules_(rules), paths_(paths), counts_(counts) {
+        for (size_t i = rules.fields.size(); i-- > 0;)
             paths_.rule_node(rules.fields[i].path)->field_rule = static_cast<int>(i);
     }
 
-    // Replaces `text` by what may be seen of it. False: nothing changed.
-    bool rewrite(std::string_view text, std::string* out, Verdict* verdict) {
-        bool hits = !rules_.detects.empty() && rules_.detectors->may_match(text, &which_);
-        bool escapes = !rules_.detects.empty() && text.find('\\') != std::string_view::npos;
-        bool wanted = !rules_.fields.empty() || rules_.count_fields;
-        if (!hits && !escapes && !wanted) return false;
-        edits_.clear();
-        look_ = hits || escapes;
-        if (walk(text, verdict)) {
-            if (edits_.empty() || verdict->blocked_by >= 0) return false;
-            *out = apply_edits(text, edits_);
-            return true;
+    // Adds edits for `part`, which begins `shift` bytes into the record and may be read `spare` bytes beyond its end.
+    void rewrite(Scratch& scratch, std::string_view part, size_t shift, size_t spare, bool fields, bool detect, Verdict* verdict) {
+        if (part.empty()) return;
+        edits_ = &scratch.edits;
+        verdict_ = verdict;
+        shift_ = shift;
+        hits_.clear();
+        if (detect && !rules_.detects.empty()) find_in(part, &hits_);
+        escapes_ = std::memchr(part.data(), '\\', part.size()) != nullptr;
+        look_ = detect && !rules_.detects.empty() && (escapes_ || !hits_.empty());
+        next_hit_ = 0;
+        bool wanted = fields && (rules_.count_fields || !rules_.fields.empty());
+        size_t edits_before = edits_->count();
+        events_.clear();
+        bool is_json = (wanted || look_) && walk(scratch, part, spare, wanted ? paths_.root() : nullptr);
+        if (!is_json) {
+            edits_->cut(edits_before);
+            events_.clear();
+            if (wanted) on_unknown();
+            if (!hits_.empty()) hide_in_text(part);
         }
-        // Not JSON to its end. A field rule cannot be kept; detectors still can, on the text as it is.
-        edits_.clear();
-        if (verdict->blocked_by >= 0) return false;
-        if (!rules_.fields.empty()) {
-            verdict->unknown = true;
-            if (rules_.refuse_unknown) return false;
-        }
-        return hits && rewrite_text(text, out, verdict);
-    }
-
-    // Detectors only, on bytes that are not taken for JSON (headers, keys, plain text).
-    bool rewrite_text(std::string_view text, std::string* out, Verdict* verdict) {
-        return rules_.detects.empty() ? false : hide_found(text, out, verdict);
+        keep_events();
     }
 
   private:
     using Value = simdjson::ondemand::value;
-    struct Broken {};
     static constexpr int DEEPEST = 128;
 
-    template <typename T>
-    static T must(simdjson::simdjson_result<T> result) {
-        T value;
-        if (std::move(result).get(value)) throw Broken();
-        return value;
+    struct Event {
+        PathNode* node;         // a leaf, shown or hidden; or null
+        bool masked;
+        int rule, entity;       // a rule that applied, and what its detector found; or -1
+    };
+    struct Resolved {
+        size_t at, length;
+        const Action* action;
+    };
+
+    void on_unknown() {
+        counts_.unknown++;
+        if (!rules_.fields.empty()) verdict_->unknown = true;
     }
 
-    // False: the text is not one JSON value from its start to its end.
-    bool walk(std::string_view text, Verdict* verdict) {
-        if (text.size() > padded_.size() || padded_.size() == 0) padded_.resize(text.size() * 2 + 1024);
-        padded_.replace(0, text.size(), text);
-        padded_.reserve(padded_.size() + simdjson::SIMDJSON_PADDING);
-        base_ = padded_.data();
-        verdict_ = verdict;
-        try {
-            simdjson::ondemand::document document;
-            if (parser_.iterate(base_, text.size(), padded_.capacity()).get(document)) return false;
-            if (must(document.is_scalar())) {
-                walk_root_scalar(document, text);
-            } else {
-                Value root;
-                if (document.get_value().get(root)) return false;
-                walk_value(root, paths_.root(), 0);
-            }
-            return document.current_location().error() == simdjson::OUT_OF_BOUNDS;
-        } catch (const Broken&) {
+    void keep_events() {
+        for (const Event& event : events_) {
+            if (event.node) paths_.add(event.node, event.masked);
+            if (event.rule >= 0) counts_.rules[static_cast<size_t>(event.rule)]++;
+            if (event.entity >= 0) counts_.entities[event.entity]++;
+        }
+    }
+
+    // -- the document ------------------------------------------------------------------------------------------------
+
+    // False: the part is not one JSON value from its start to its end.
+    bool walk(Scratch& scratch, std::string_view part, size_t spare, PathNode* root) {
+        size_t first = part.find_first_not_of(" \t\r\n");
+        if (first == std::string_view::npos) return false;
+        if (part[first] != '{' && part[first] != '[') return walk_root_scalar(scratch, part, first, root);
+        begin_ = part.data();
+        if (spare < simdjson::SIMDJSON_PADDING) {
+            scratch.padded.clear();
+            scratch.padded.append(part);
+            std::memset(scratch.padded.room(simdjson::SIMDJSON_PADDING), ' ', simdjson::SIMDJSON_PADDING);
+            begin_ = scratch.padded.data();
+        }
+        size_ = part.size();
+        simdjson::ondemand::document document;
+        if (scratch.parser.iterate(begin_, size_, size_ + simdjson::SIMDJSON_PADDING).get(document)) return false;
+        Value value;
+        if (document.get_value().get(value) || !walk_value(value, root, 0)) return false;
+        return document.current_location().error() == simdjson::OUT_OF_BOUNDS;
+    }
+
+    bool walk_root_scalar(Scratch& scratch, std::string_view part, size_t first, PathNode* root) {
+        size_t last = part.find_last_not_of(" \t\r\n");
+        std::string_view token = part.substr(first, last + 1 - first), plain = token;
+        begin_ = part.data();
+        size_ = part.size();
+        if (token[0] != '"') return is_json_scalar(token) && leaf(token, plain, root, token != "null");
+        scratch.padded.clear();
+        scratch.padded.append(token);
+        std::memset(scratch.padded.room(simdjson::SIMDJSON_PADDING), ' ', simdjson::SIMDJSON_PADDING);
+        simdjson::ondemand::document document;
+        if (scratch.parser.iterate(scratch.padded.data(), token.size(), token.size() + simdjson::SIMDJSON_PADDING).get(document))
             return false;
-        }
+        if (document.get_string().get(plain) || document.current_location().error() != simdjson::OUT_OF_BOUNDS) return false;
+        return leaf(token, plain, root, true);
     }
 
-    void walk_root_scalar(simdjson::ondemand::document& document, std::string_view text) {
-        auto type = must(document.type());
-        PathNode* node = paths_.root();
-        size_t at = text.find_first_not_of(" \t\r\n"), end = text.find_last_not_of(" \t\r\n");
-        std::string plain;
-        if (type == simdjson::ondemand::json_type::string) {
-            plain = std::string(must(document.get_string()));
-        } else {
-            plain = std::string(text.substr(at, end + 1 - at));
-            if (type == simdjson::ondemand::json_type::number) (void)must(document.get_double());
-            else if (type == simdjson::ondemand::json_type::boolean) (void)must(document.get_bool());
-            else if (plain != "null") throw Broken();
-        }
-        leaf(node, at, end + 1 - at, plain, type != simdjson::ondemand::json_type::null);
-    }
-
-    void walk_value(Value& value, PathNode* node, int depth) {
-        if (depth > DEEPEST) throw Broken();
-        auto type = must(value.type());
-        switch (type) {
-            case simdjson::ondemand::json_type::object:
-            case simdjson::ondemand::json_type::array: walk_container(value, type, node, depth); break;
-            default: walk_leaf(value, type, node);
-        }
-    }
-
-    void walk_container(Value& value, simdjson::ondemand::json_type type, PathNode* node, int depth) {
-        size_t before = edits_.size();
-        size_t at = 0;
-        if (type == simdjson::ondemand::json_type::object) {
-            simdjson::ondemand::object object = must(value.get_object());
-            at = offset(must(object.raw_json()).data());
-            if (object.reset().error()) throw Broken();
-            for (auto item : object) {
-                simdjson::ondemand::field field;
-                if (std::move(item).get(field)) throw Broken();
-                const char* raw = field.key().raw();
-                std::string key(must(field.unescaped_key()));
-                if (look_) see_key(raw, key);
-                Value child = field.value();
-                walk_value(child, paths_.member(node, key), depth + 1);
-            }
-        } else {
-            simdjson::ondemand::array array = must(value.get_array());
-            at = offset(must(array.raw_json()).data());
-            if (array.reset().error()) throw Broken();
-            for (auto item : array) {
-                Value child;
-                if (std::move(item).get(child)) throw Broken();
-                walk_value(child, paths_.element(node), depth + 1);
-            }
-        }
-        if (node->field_rule >= 0) hide_container(node, at, before);
-    }
-
-    // A rule on an object or array hides it whole: what was found inside is forgotten.
-    void hide_container(PathNode* node, size_t at, size_t before) {
-        edits_.resize(before);
-        hide_field(node, at, closing(at) - at, std::string_view(base_ + at, closing(at) - at));
-    }
-
-    // The end of the container that begins at `at`; its text was parsed, so brackets balance and strings end.
-    size_t closing(size_t at) const {
-        int open = 0;
-        bool quoted = false;
-        for (;; at++) {
-            char c = base_[at];
-            if (quoted) {
-                if (c == '\\') at++;
-                else if (c == '"') quoted = false;
-            } else if (c == '"') {
-                quoted = true;
-            } else if (c == '{' || c == '[') {
-                open++;
-            } else if ((c == '}' || c == ']') && --open == 0) {
-                return at + 1;
-            }
-        }
-    }
-
-    void walk_leaf(Value& value, simdjson::ondemand::json_type type, PathNode* node) {
+    bool walk_value(Value& value, PathNode* node, int depth) {
+        if (depth > DEEPEST) return false;
+        // A value that is missing at the end of the text has its token there, and no length that means anything.
         std::string_view token = value.raw_json_token();
-        while (!token.empty() && (token.back() == ' ' || token.back() == '\t' || token.back() == '\r' || token.back() == '\n'))
-            token.remove_suffix(1);
-        size_t at = offset(token.data());
-        if (type == simdjson::ondemand::json_type::string) {
-            bool whole = node->field_rule >= 0 || look_ || token.find('\\') != std::string_view::npos;
-            std::string_view plain = whole ? must(value.get_string()) : token;
-            if (!whole && value.get_raw_json_string().error()) throw Broken();
-            leaf(node, at, token.size(), plain, true);
-        } else if (type == simdjson::ondemand::json_type::number) {
-            if (value.get_double().error()) throw Broken();
-            leaf(node, at, token.size(), token, true);
-        } else if (type == simdjson::ondemand::json_type::boolean) {
-            (void)must(value.get_bool());
-            leaf(node, at, token.size(), token, true);
-        } else {
-            if (token != "null" || !value.is_null()) throw Broken();
-            leaf(node, at, token.size(), token, false);
+        if (token.data() < begin_ || token.data() >= begin_ + size_) return false;
+        token = std::string_view(token.data(), std::min(token.size(), size_ - offset(token.data())));
+        if (token.empty()) return false;
+        if (token[0] == '{' || token[0] == '[') {
+            size_t edits_before = edits_->count(), events_before = events_.size();
+            bool is_whole = token[0] == '{' ? walk_object(value, node, depth) : walk_array(value, node, depth);
+            if (!is_whole) return false;
+            if (node && node->field_rule >= 0) hide_container(node, offset(token.data()), edits_before, events_before);
+            return true;
         }
+        token = trim_right(token);
+        if (token[0] != '"') return is_json_scalar(token) && leaf(token, token, node, token != "null");
+        if (token.size() < 2 || token.back() != '"') return false;
+        std::string_view plain = token.substr(1, token.size() - 2);
+        if (escapes_ && std::memchr(token.data(), '\\', token.size()) && value.get_string().get(plain)) return false;
+        return leaf(token, plain, node, true);
     }
 
-    // A null stays null: it says nothing, and hiding it would invent a value.
-    void leaf(PathNode* node, size_t at, size_t length, std::string_view plain, bool has_value) {
-        if (node->field_rule >= 0 && has_value) {
-            hide_field(node, at, length, plain);
-            return;
+    bool walk_object(Value& value, PathNode* node, int depth) {
+        simdjson::ondemand::object object;
+        if (value.get_object().get(object)) return false;
+        for (auto item : object) {
+            simdjson::ondemand::field field;
+            if (std::move(item).get(field)) return false;
+            PathNode* child = nullptr;
+            if (!walk_key(field, node, &child)) return false;
+            Value inner = field.value();
+            if (!walk_value(inner, child, depth + 1)) return false;
         }
-        std::string seen;
-        if (look_ && has_value && hide_found(plain, &seen, verdict_)) {
-            edits_.push_back({at, length, quote_json(seen)});
-            node->masked++;
-            return;
-        }
-        node->emitted++;
-    }
-
-    void hide_field(PathNode* node, size_t at, size_t length, std::string_view plain) {
-        const FieldRule& field = rules_.fields[node->field_rule];
-        counts_.rules[field.rule]++;
-        if (rules_.observe) {
-            node->emitted++;
-        } else if (field.action.kind == BLOCK) {
-            block(field.rule, std::string());
-        } else {
-            node->masked++;
-            edits_.push_back({at, length, quote_json(hide(field.action, plain))});
-        }
-    }
-
-    void see_key(const char* raw, std::string_view key) {
-        std::string seen;
-        if (!hide_found(key, &seen, verdict_)) return;
-        size_t at = offset(raw) - 1, end = at + 1;
-        while (base_[end] != '"') end += base_[end] == '\\' ? 2 : 1;
-        edits_.push_back({at, end + 1 - at, quote_json(seen)});
-    }
-
-    // True and `out` set: `plain` held what a detector hides.
-    bool hide_found(std::string_view plain, std::string* out, Verdict* verdict) {
-        if (!rules_.detectors->may_match(plain, &which_here_)) return false;
-        found_.clear();
-        for (int which : which_here_) rules_.detectors->find(which, plain, &found_);
-        if (found_.empty()) return false;
-        std::sort(found_.begin(), found_.end(), [](const Found& a, const Found& b) {
-            return a.at != b.at ? a.at < b.at : a.length > b.length;
-        });
-        std::vector<Edit> parts;
-        size_t done = 0;
-        for (const auto& hit : found_) {
-            if (hit.at < done && !parts.empty()) {
-                // Overlapping finds: the earlier span's action is taken over what both cover.
-                size_t end = std::max(done, hit.at + hit.length);
-                parts.back().length = end - parts.back().at;
-                done = end;
-                continue;
-            }
-            const DetectRule& rule = rules_.detects[hit.entity];
-            counts_.rules[rule.rule]++;
-            counts_.entities[rule.entity]++;
-            if (rules_.observe) continue;
-            if (rule.action.kind == BLOCK) {
-                verdict->blocked_by = rule.rule;
-                if (verdict->message.empty()) verdict->message = rule.message;
-                continue;
-            }
-            parts.push_back({hit.at, hit.length, hide(rule.action, plain.substr(hit.at, hit.length))});
-            done = hit.at + hit.length;
-        }
-        if (parts.empty()) return false;
-        *out = apply_edits(plain, parts);
         return true;
     }
 
-    void block(int rule, const std::string& message) {
-        verdict_->blocked_by = rule;
-        if (verdict_->message.empty()) verdict_->message = message;
+    bool walk_array(Value& value, PathNode* node, int depth) {
+        simdjson::ondemand::array array;
+        if (value.get_array().get(array)) return false;
+        PathNode* child = node ? paths_.element(node) : nullptr;
+        for (auto item : array) {
+            Value inner;
+            if (std::move(item).get(inner)) return false;
+            if (!walk_value(inner, child, depth + 1)) return false;
+        }
+        return true;
     }
 
-    size_t offset(const char* at) const { return static_cast<size_t>(at - base_); }
+    bool walk_key(simdjson::ondemand::field& field, PathNode* node, PathNode** child) {
+        const char* raw = field.key().raw();
+        size_t at = offset(raw) - 1;
+        bool touched = look_ && is_touched(at, string_end(begin_, size_, at));
+        if (!touched) {
+            if (!node) return true;
+            *child = PathTree::expected_member(node, raw, size_ - offset(raw));
+            if (*child) return true;
+        }
+        std::string_view name;
+        if (field.unescaped_key().get(name)) return false;
+        if (!touched) {
+            *child = paths_.member(node, name);
+            return true;
+        }
+        std::string_view token(raw - 1, string_end(begin_, size_, at) - at);
+        size_t events_before = events_.size();
+        bool held = hide_string(token, name, false) || events_.size() > events_before;
+        if (!node) return true;
+        // A name that holds what detectors look for is no name to write into an audit log.
+        PathNode* known = PathTree::known_member(node, name);
+        *child = known ? known : paths_.member(node, held ? std::string_view("<detected>") : name);
+        return true;
+    }
+
+    // -- hiding ------------------------------------------------------------------------------------------------------
+
+    // `plain` is what the leaf says, `token` how it is written. A null stays null: hiding it would invent a value.
+    bool leaf(std::string_view token, std::string_view plain, PathNode* node, bool has_value) {
+        bool touched = look_ && is_touched(offset(token.data()), offset(token.data()) + token.size());
+        if (node && node->field_rule >= 0 && has_value) {
+            if (touched) hide_string(token, plain, true);
+            hide_field(node, token, plain);
+            return true;
+        }
+        bool masked = touched && has_value && hide_string(token, plain, false);
+        if (node) events_.push_back({node, masked, -1, -1});
+        return true;
+    }
+
+    // A rule on an object or array hides it whole: what was found inside is forgotten, unless it blocks.
+    void hide_container(PathNode* node, size_t at, size_t edits_before, size_t events_before) {
+        const FieldRule& field = rules_.fields[static_cast<size_t>(node->field_rule)];
+        if (rules_.observe) {
+            events_.push_back({nullptr, false, field.rule, -1});
+            return;
+        }
+        edits_->cut(edits_before);
+        events_.resize(events_before);
+        std::string_view token(begin_ + at, container_end(begin_, size_, at) - at);
+        hide_field(node, token, token);
+    }
+
+    void hide_field(PathNode* node, std::string_view token, std::string_view plain) {
+        const FieldRule& field = rules_.fields[static_cast<size_t>(node->field_rule)];
+        events_.push_back({node, !rules_.observe, field.rule, -1});
+        if (rules_.observe) return;
+        if (field.action.kind == BLOCK) {
+            block(field.rule, std::string());
+            return;
+        }
+        hide(field.action, plain, &hidden_);
+        edits_->begin(shift_ + offset(token.data()), token.size());
+        append_quoted(hidden_, &edits_->text());
+        edits_->end();
+    }
+
+    // Whether a hit in the text as it stands, or an escape, makes the bytes from `at` to `end` worth a look of their own.
+    bool is_touched(size_t at, size_t end) {
+        while (next_hit_ < hits_.size() && hits_[next_hit_].at + hits_[next_hit_].length <= at) next_hit_++;
+        if (next_hit_ < hits_.size() && hits_[next_hit_].at < end) return true;
+        return escapes_ && std::memchr(begin_ + at, '\\', end - at) != nullptr;
+    }
+
+    // True: something in the string (or number) is hidden now. With `guards_only` the string will be hidden by a field
+    // rule, and only what blocks is looked for.
+    bool hide_string(std::string_view token, std::string_view plain, bool guards_only) {
+        size_t at = offset(token.data());
+        bool quoted = token[0] == '"';
+        size_t first = next_hit_, last = first;
+        bool inside = quoted && plain.size() + 2 == token.size() && !std::memchr(token.data(), '\\', token.size());
+        for (; last < hits_.size() && hits_[last].at < at + token.size(); last++)
+            inside = inside && hits_[last].at > at && hits_[last].at + hits_[last].length < at + token.size();
+        if (inside) {
+            resolve(hits_.data() + first, hits_.data() + last, guards_only);
+            for (const Resolved& hit : resolved_) {
+                hide(*hit.action, std::string_view(begin_ + hit.at, hit.length), &hidden_);
+                edits_->begin(shift_ + hit.at, hit.length);
+                append_escaped(hidden_, &edits_->text());
+                edits_->end();
+            }
+            return !resolved_.empty();
+        }
+        find_in(plain, &found_);
+        resolve(found_.data(), found_.data() + found_.size(), guards_only);
+        if (resolved_.empty()) return false;
+        edits_->begin(shift_ + at, token.size());
+        edits_->text().push('"');
+        size_t done = 0;
+        for (const Resolved& hit : resolved_) {
+            append_escaped(plain.substr(done, hit.at - done), &edits_->text());
+            hide(*hit.action, plain.substr(hit.at, hit.length), &hidden_);
+            append_escaped(hidden_, &edits_->text());
+            done = hit.at + hit.length;
+        }
+        append_escaped(plain.substr(done), &edits_->text());
+        edits_->text().push('"');
+        edits_->end();
+        return true;
+    }
+
+    void hide_in_text(std::string_view part) {
+        resolve(hits_.data(), hits_.data() + hits_.size(), false);
+        for (const Resolved& hit : resolved_) {
+            hide(*hit.action, part.substr(hit.at, hit.length), &hidden_);
+            edits_->begin(shift_ + hit.at, hit.length);
+            edits_->text().append(hidden_);
+            edits_->end();
+        }
+    }
+
+    void find_in(std::string_view text, std::vector<Found>* found) {
+        rules_.detectors->find(text, found);
+        std::sort(found->begin(), found->end(), [](const Found& a, const Found& b) {
+            return a.at != b.at ? a.at < b.at : (a.length != b.length ? a.length > b.length : a.which < b.which);
+        });
+    }
+
+    // Turns finds, in order, into spans to hide that do not overlap. Of finds that do, the first one's action hides all
+    // that they cover; one that blocks always blocks.
+    void resolve(const Found* first, const Found* last, bool guards_only) {
+        resolved_.clear();
+        for (const Found* hit = first; hit != last; hit++) {
+            const DetectRule& rule = rules_.detects[static_cast<size_t>(hit->which)];
+            bool blocks = rule.action.kind == BLOCK;
+            if (guards_only && !blocks) continue;
+            bool overlaps = !resolved_.empty() && hit->at < resolved_.back().at + resolved_.back().length;
+            if (overlaps && !blocks) {
+                Resolved& before = resolved_.back();
+                before.length = std::max(before.at + before.length, hit->at + hit->length) - before.at;
+                continue;
+            }
+            events_.push_back({nullptr, false, rule.rule, rule.entity});
+            if (rules_.observe) continue;
+            if (blocks) block(rule.rule, rule.message);
+            else resolved_.push_back({hit->at, hit->length, &rule.action});
+        }
+    }
+
+    void block(int rule, const std::string& message) {
+        if (verdict_->blocked_by >= 0) return;
+        verdict_->blocked_by = rule;
+        verdict_->message = message;
+    }
+
+    size_t offset(const char* at) const { return static_cast<size_t>(at - begin_); }
 
     const Rules& rules_;
     PathTree& paths_;
     Counts& counts_;
-    simdjson::ondemand::parser parser_;
-    std::string padded_;
-    const char* base_ = nullptr;
+    Edits* edits_ = nullptr;
     Verdict* verdict_ = nullptr;
+    const char* begin_ = nullptr;       // SAFETY: the part's bytes or their padded copy, both alive until rewrite() returns
+    size_t size_ = 0;
+    size_t shift_ = 0;
+    size_t next_hit_ = 0;
     bool look_ = false;
-    std::vector<Edit> edits_;
-    std::vector<int> which_, which_here_;
-    std::vector<Found> found_;
+    bool escapes_ = false;
+    std::vector<Found> hits_, found_;
+    std::vector<Resolved> resolved_;
+    std::vector<Event> events_;
+    std::string hidden_;
 };
 
 }  // namespace kproxy

@@ -1,48 +1,63 @@
 // LZ4 frames as Kafka's Java reader takes them: version 1, independent blocks, one frame. Reading accepts what the frame
-// format allows and stops at a cap; nothing is allocated by a length that the frame declares.
+// format allows and stops at a cap; nothing is allocated by a length that the frame declares, but for one block (4 MiB).
 #pragma once
 
 #include <lz4frame.h>
 
+#include <algorithm>
 #include <cstddef>
-#include <string>
+#include <memory>
+#include <new>
+
+#include "buffer.hpp"
 
 namespace kproxy {
 
 enum CodecStatus : int { CODEC_OK, CODEC_BAD, CODEC_TOO_BIG };
 
-inline CodecStatus lz4_decompress(const char* data, size_t length, size_t most, std::string* out) {
-    LZ4F_dctx* context = nullptr;
-    if (LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION))) return CODEC_BAD;
-    out->clear();
-    size_t at = 0, hint = 1;
-    CodecStatus status = CODEC_OK;
-    while (hint != 0 && status == CODEC_OK) {
-        size_t before = out->size();
-        if (before > most) {
-            status = CODEC_TOO_BIG;
-            break;
-        }
-        out->resize(before + 65536);
-        size_t made = 65536, taken = length - at;
-        hint = LZ4F_decompress(context, &(*out)[before], &made, data + at, &taken, nullptr);
-        at += taken;
-        out->resize(before + made);
-        if (LZ4F_isError(hint) || (hint != 0 && made == 0 && taken == 0)) status = CODEC_BAD;
+class Lz4Reader {
+  public:
+    Lz4Reader() {
+        LZ4F_dctx* made = nullptr;
+        if (LZ4F_isError(LZ4F_createDecompressionContext(&made, LZ4F_VERSION))) throw std::bad_alloc();
+        context_.reset(made);
     }
-    LZ4F_freeDecompressionContext(context);
-    if (status == CODEC_OK && (at != length || out->size() > most)) status = at != length ? CODEC_BAD : CODEC_TOO_BIG;
-    return status;
-}
 
-inline CodecStatus lz4_compress(const char* data, size_t length, std::string* out) {
+    // The bytes of the one frame that `data` is, at most `most` of them.
+    CodecStatus read(const char* data, size_t length, size_t most, Buffer* out) {
+        LZ4F_resetDecompressionContext(context_.get());
+        out->clear();
+        size_t at = 0, hint = 1, step = std::max<size_t>(65536, length * 4);
+        while (hint != 0) {
+            // One byte beyond the cap is asked for, so that a frame of exactly `most` bytes is told from a larger one.
+            size_t free = std::max(out->capacity() - out->size(), step);
+            size_t made = std::min(free, most + 1 - out->size()), taken = length - at;
+            hint = LZ4F_decompress(context_.get(), out->room(made), &made, data + at, &taken, nullptr);
+            if (LZ4F_isError(hint)) return CODEC_BAD;
+            out->added(made);
+            at += taken;
+            if (out->size() > most) return CODEC_TOO_BIG;
+            if (hint != 0 && made == 0 && taken == 0) return CODEC_BAD;
+        }
+        return at == length ? CODEC_OK : CODEC_BAD;
+    }
+
+  private:
+    struct Free {
+        void operator()(LZ4F_dctx* context) const { LZ4F_freeDecompressionContext(context); }
+    };
+    std::unique_ptr<LZ4F_dctx, Free> context_;
+};
+
+// Appends one frame to `out`.
+inline CodecStatus lz4_compress(const char* data, size_t length, Buffer* out) {
     LZ4F_preferences_t preferences{};
     preferences.frameInfo.blockMode = LZ4F_blockIndependent;
     preferences.frameInfo.blockSizeID = LZ4F_max64KB;
-    out->resize(LZ4F_compressFrameBound(length, &preferences));
-    size_t made = LZ4F_compressFrame(&(*out)[0], out->size(), data, length, &preferences);
+    size_t most = LZ4F_compressFrameBound(length, &preferences);
+    size_t made = LZ4F_compressFrame(out->room(most), most, data, length, &preferences);
     if (LZ4F_isError(made)) return CODEC_BAD;
-    out->resize(made);
+    out->added(made);
     return CODEC_OK;
 }
 

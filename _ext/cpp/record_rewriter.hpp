@@ -5,131 +5,73 @@
 //   record = length, attributes i8, timestamp_delta, offset_delta, key, value, header_count, (key, value)*   -- varints
 //
 // A rebuilt batch keeps every field but batch_length, crc and the records; a batch without a match is copied as it came.
+// Nothing is refused where no rule is in force (`observe`, or counting only): what cannot be read then passes as it came.
 #pragma once
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "crc32c.hpp"
-#include "json_fields.hpp"
 #include "lz4_frames.hpp"
+#include "json_fields.hpp"
+#include "record_cursor.hpp"
 
 namespace kproxy {
 
 enum Outcome : int { SAME = 0, REPLACED = 1, REFUSED = 2 };
-enum ErrorCode : int { CORRUPT_MESSAGE = 2, UNSUPPORTED_FOR_MESSAGE_FORMAT = 43, POLICY_VIOLATION = 44,
-                       UNSUPPORTED_COMPRESSION_TYPE = 76, INVALID_RECORD = 87 };
-
-inline uint32_t get32(const char* at) {
-    const unsigned char* p = reinterpret_cast<const unsigned char*>(at);
-    return static_cast<uint32_t>(p[0]) << 24 | static_cast<uint32_t>(p[1]) << 16 | static_cast<uint32_t>(p[2]) << 8 | p[3];
-}
-inline void put32(char* at, uint32_t value) {
-    for (int i = 0; i < 4; i++) at[i] = static_cast<char>(value >> (24 - 8 * i));
-}
-
-constexpr size_t BATCH_HEAD = 61;
-constexpr size_t CRC_FROM = 21;
-
-// Zigzag LEB128 with a sticky error; a varint of more than its ten bytes is bad.
-struct RecordCursor {
-    const char* at;
-    const char* end;
-    bool bad = false;
-
-    int64_t varint() {
-        uint64_t value = 0;
-        for (int shift = 0; shift < 70; shift += 7) {
-            if (at == end) break;
-            unsigned char byte = static_cast<unsigned char>(*at++);
-            value |= static_cast<uint64_t>(byte & 0x7F) << (shift < 64 ? shift : 63);
-            if (!(byte & 0x80)) return static_cast<int64_t>(value >> 1) ^ -static_cast<int64_t>(value & 1);
-        }
-        bad = true;
-        return 0;
-    }
-    // The bytes of a field of `length`; a null one (-1) has no data.
-    std::string_view take(int64_t length) {
-        if (length < 0) return std::string_view();
-        if (bad || length > end - at) {
-            bad = true;
-            return std::string_view();
-        }
-        std::string_view found(at, static_cast<size_t>(length));
-        at += length;
-        return found;
-    }
-};
-
-inline void put_varint(std::string* out, int64_t value) {
-    uint64_t zigzag = (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63);
-    while (zigzag >= 0x80) {
-        out->push_back(static_cast<char>(zigzag | 0x80));
-        zigzag >>= 7;
-    }
-    out->push_back(static_cast<char>(zigzag));
-}
+enum ErrorCode : int { CORRUPT_MESSAGE = 2, MESSAGE_TOO_LARGE = 10, UNSUPPORTED_FOR_MESSAGE_FORMAT = 43,
+                       POLICY_VIOLATION = 44, UNSUPPORTED_COMPRESSION_TYPE = 76, INVALID_RECORD = 87 };
 
 struct Limits {
-    size_t most_bytes = 128u << 20;     // of one batch, decompressed
-    size_t most_ratio = 1000;           // decompressed over compressed: lz4 cannot honestly do more than 255
+    size_t most_bytes = 128u << 20;     // of one batch, decompressed; and of one partition's records, rewritten
+    size_t any_ratio = 4u << 20;        // up to here a batch may be compressed as well as it likes
+    size_t most_ratio = 100;            // beyond: decompressed over compressed. JSON records reach 5 to 30
+    size_t most_record_errors = 100;
 };
 
 class RecordRewriter {
   public:
-    RecordRewriter(Rules rules, bool produce, bool values, bool headers, bool keys, size_t rule_count)
-        : rules_(std::move(rules)), produce_(produce), values_(values), headers_(headers), keys_(keys),
-          json_(rules_, paths, counts) {
+    RecordRewriter(Rules rules, size_t rule_count) : rules_(std::move(rules)), parts_(rules_, paths, pending_) {
         counts.rules.resize(rule_count);
+        pending_.rules.resize(rule_count);
     }
 
-    // One partition's records. After REPLACED, `out` has the new ones; after REFUSED, error_code and message.
+    // One partition's records. After REPLACED `out()` has the new ones, until the next call on this thread; after REFUSED
+    // see error_code, message, record_errors.
     int transform(const char* data, size_t length) {
-        out.clear();
         message.clear();
         record_errors.clear();
         blocked_rules.clear();
         error_code = 0;
-        size_t at = 0, copied = 0, batches = 0;
-        bool changed = false;
-        while (at < length) {
-            size_t left = length - at;
-            size_t size = left >= 12 ? static_cast<size_t>(static_cast<int32_t>(get32(data + at + 8))) + 12 : 0;
-            bool whole = left >= 17 && static_cast<int32_t>(get32(data + at + 8)) >= 0 && size <= left;
-            if (!whole || size < BATCH_HEAD) {
-                if (whole && data[at + 16] >= 0 && data[at + 16] < 2)
-                    return refuse(UNSUPPORTED_FOR_MESSAGE_FORMAT, "kproxy: records in the message format before magic 2 cannot be inspected");
-                if (produce_ || whole) return refuse(produce_ ? INVALID_RECORD : CORRUPT_MESSAGE, "kproxy: a record batch is malformed");
-                // A partial last batch, which consumers skip. It holds records nobody has looked at, so it is dropped.
-                out.append(data + copied, at - copied);
-                copied = length;
-                changed = true;
-                break;
-            }
-            if (produce_ && batches++) return refuse(INVALID_RECORD, "kproxy: a partition must have exactly one record batch");
-            int outcome = one_batch(data + at, size);
-            if (outcome == REFUSED) return REFUSED;
-            if (outcome == REPLACED) {
-                out.append(data + copied, at - copied);
-                out.append(rebuilt_);
-                copied = at + size;
-                changed = true;
-            }
-            at += size;
+        pending_.clear();
+        scratch_ = &Scratch::of_thread();
+        out_ = &scratch_->out;
+        out_->clear();
+        data_ = data;
+        length_ = length;
+        copied_ = 0;
+        int outcome = walk_batches();
+        if (outcome == REFUSED && !rules_.enforced()) {
+            pending_.uninspected++;
+            outcome = SAME;
         }
-        if (produce_ && !length) return refuse(INVALID_RECORD, "kproxy: a partition must have exactly one record batch");
-        if (!record_errors.empty()) return refuse_blocked();
-        if (!changed) return SAME;
-        out.append(data + copied, length - copied);
-        return REPLACED;
+        paths.settle(outcome != REFUSED);
+        if (outcome != REFUSED) counts.add(pending_);
+        records = pending_.records;
+        return outcome;
     }
 
-    std::string out;
+    const Buffer& out() const { return *out_; }
+    // To be called once `out` was copied: large buffers go back to the system.
+    void done() { scratch_->give_back(); }
+
     int error_code = 0;
     std::string message;
     std::vector<std::pair<int, std::string>> record_errors;
     std::vector<int> blocked_rules;             // by record error; -1: the value could not be read
+    size_t records = 0;                         // walked by the last call
     PathTree paths;
     Counts counts;
     Limits limits;
@@ -138,171 +80,227 @@ class RecordRewriter {
     int refuse(int code, const char* text) {
         error_code = code;
         message = text;
-        out.clear();
         return REFUSED;
     }
+    int refuse_malformed(const char* text) { return refuse(rules_.produce ? INVALID_RECORD : CORRUPT_MESSAGE, text); }
 
-    int refuse_blocked() {
-        error_code = produce_ ? INVALID_RECORD : POLICY_VIOLATION;
-        message = record_errors.front().second;
-        out.clear();
-        return REFUSED;
+    // -- batches -----------------------------------------------------------------------------------------------------
+
+    int walk_batches() {
+        size_t at = 0;
+        bool changed = false;
+        if (rules_.produce && !length_) return refuse_malformed("kproxy: a partition must have exactly one record batch");
+        while (at < length_) {
+            size_t left = length_ - at;
+            int32_t said = left >= 12 ? static_cast<int32_t>(get32(data_ + at + 8)) : 0;
+            if (left >= 12 && said < SMALLEST_OLD) return refuse_malformed("kproxy: a record batch is malformed");
+            size_t size = static_cast<size_t>(said) + 12;
+            if (left < 17 || size > left) {
+                if (rules_.produce) return refuse_malformed("kproxy: a record batch is malformed");
+                // A partial last batch, which consumers skip. It holds records that nobody looked at, so it is dropped.
+                if (!rules_.enforced()) break;
+                settle(at);
+                copied_ = length_;
+                changed = true;
+                break;
+            }
+            if (rules_.produce && (at || size != length_))
+                return refuse_malformed("kproxy: a partition must have exactly one record batch");
+            int outcome = one_batch(at, size);
+            if (outcome == REFUSED) return REFUSED;
+            changed = changed || outcome == REPLACED;
+            at += size;
+        }
+        if (!record_errors.empty())
+            return refuse(rules_.produce ? INVALID_RECORD : POLICY_VIOLATION, record_errors.front().second.c_str());
+        if (!changed) return SAME;
+        settle(length_);
+        return REPLACED;
     }
 
-    int one_batch(const char* batch, size_t size) {
-        if (batch[16] != 2) return refuse(UNSUPPORTED_FOR_MESSAGE_FORMAT, "kproxy: records in the message format before magic 2 cannot be inspected");
-        uint16_t attributes = static_cast<uint16_t>(static_cast<unsigned char>(batch[21]) << 8 | static_cast<unsigned char>(batch[22]));
+    // Copies the original up to `at`, as far as it was not copied or replaced before.
+    void settle(size_t at) {
+        if (at > copied_) out_->append(data_ + copied_, at - copied_);
+        copied_ = std::max(copied_, at);
+    }
+
+    int one_batch(size_t at, size_t size) {
+        const char* batch = data_ + at;
+        if (batch[16] == 0 || batch[16] == 1)
+            return refuse(UNSUPPORTED_FOR_MESSAGE_FORMAT, "kproxy: records in the message format before magic 2 cannot be inspected");
+        if (batch[16] != 2 || size < BATCH_HEAD) return refuse_malformed("kproxy: a record batch is malformed");
+        int attributes = static_cast<unsigned char>(batch[22]);
         int32_t count = static_cast<int32_t>(get32(batch + 57));
-        if (attributes & 0x20) {
-            if (produce_) return refuse(INVALID_RECORD, "kproxy: a client may not write control records");
+        if (attributes & CONTROL_BIT) {
+            if (rules_.produce) return refuse_malformed("kproxy: a client may not write control records");
             return SAME;
         }
-        if (produce_ && (count <= 0 || count != static_cast<int32_t>(get32(batch + 23)) + 1))
-            return refuse(INVALID_RECORD, "kproxy: the record count does not fit the offsets");
+        if (rules_.produce && !is_producible(batch, count)) return REFUSED;
         if (count == 0 && size == BATCH_HEAD) return SAME;
         if (crc32c(reinterpret_cast<const unsigned char*>(batch) + CRC_FROM, size - CRC_FROM) != get32(batch + 17))
             return refuse(CORRUPT_MESSAGE, "kproxy: the checksum of a record batch does not fit its bytes");
-        int codec = attributes & 7;
-        const char* records = batch + BATCH_HEAD;
+        const char* body = batch + BATCH_HEAD;
         size_t length = size - BATCH_HEAD;
-        if (codec == 3) {
-            size_t most = std::min(limits.most_bytes, length * limits.most_ratio + 65536);
-            CodecStatus status = lz4_decompress(records, length, most, &plain_);
-            if (status == CODEC_TOO_BIG) return refuse(produce_ ? INVALID_RECORD : CORRUPT_MESSAGE, "kproxy: a compressed batch is larger than is allowed when decompressed");
-            if (status != CODEC_OK) return refuse(CORRUPT_MESSAGE, "kproxy: a compressed batch cannot be decompressed");
-            records = plain_.data();
-            length = plain_.size();
-        } else if (codec != 0) {
-            return refuse(UNSUPPORTED_COMPRESSION_TYPE, "kproxy: this topic has record rules, and its records may be uncompressed or lz4 only");
-        }
-        int outcome = walk_records(records, length, count);
-        if (outcome == REPLACED && record_errors.empty()) return rebuild(batch, codec);
-        return outcome == REFUSED ? REFUSED : SAME;
+        spare_ = length_ - at - size;
+        int codec = attributes & 7;
+        if (codec != 0 && !decompress(codec, &body, &length)) return REFUSED;
+        // A record has at least seven bytes; a count beyond that is no reason to begin.
+        if (count < 0 || static_cast<size_t>(count) > length / SMALLEST_RECORD) return refuse_records();
+        return codec ? rebuild_packed(at, size, body, length, count) : rebuild(at, size, body, length, count);
     }
 
-    int walk_records(const char* records, size_t length, int32_t count) {
-        RecordCursor cursor{records, records + length};
+    // What a broker asks of a produced batch, so that nothing is inspected which it would read differently or refuse.
+    bool is_producible(const char* batch, int32_t count) {
+        bool counts_fit = count > 0 && count - 1 == static_cast<int32_t>(get32(batch + 23));
+        bool has_producer = !(batch[43] & 0x80), has_sequence = !(batch[53] & 0x80);
+        if (!counts_fit) refuse_malformed("kproxy: the record count does not fit the offsets");
+        else if (has_producer && !has_sequence) refuse_malformed("kproxy: a batch with a producer id needs a sequence");
+        return counts_fit && (!has_producer || has_sequence);
+    }
+
+    bool decompress(int codec, const char** body, size_t* length) {
+        if (codec != LZ4) {
+            refuse(UNSUPPORTED_COMPRESSION_TYPE, "kproxy: this topic has record rules, and its records may be uncompressed or lz4 only");
+            return false;
+        }
+        size_t most = std::min(limits.most_bytes, std::max(limits.any_ratio, *length * limits.most_ratio));
+        Buffer& plain = scratch_->plain;
+        CodecStatus status = scratch_->lz4.read(*body, *length, most, &plain);
+        if (status == CODEC_TOO_BIG) refuse_malformed("kproxy: a compressed batch is larger than is allowed when decompressed");
+        else if (status != CODEC_OK) refuse(CORRUPT_MESSAGE, "kproxy: a compressed batch cannot be decompressed");
+        plain.room(simdjson::SIMDJSON_PADDING);
+        *body = plain.data();
+        *length = plain.size();
+        spare_ = simdjson::SIMDJSON_PADDING;
+        return status == CODEC_OK;
+    }
+
+    int rebuild(size_t at, size_t size, const char* body, size_t length, int32_t count) {
+        size_t from = 0;
+        int outcome = walk_records(body, length, count, out_, [&] {
+            settle(at);
+            from = out_->size();
+            out_->append(data_ + at, BATCH_HEAD);
+        });
+        return outcome == REPLACED ? finish(from, at + size) : outcome;
+    }
+
+    int rebuild_packed(size_t at, size_t size, const char* body, size_t length, int32_t count) {
+        Buffer& changed = scratch_->changed;
+        changed.clear();
+        int outcome = walk_records(body, length, count, &changed, [] {});
+        if (outcome != REPLACED) return outcome;
+        settle(at);
+        size_t from = out_->size();
+        out_->append(data_ + at, BATCH_HEAD);
+        if (lz4_compress(changed.data(), changed.size(), out_) != CODEC_OK)
+            return refuse(CORRUPT_MESSAGE, "kproxy: a changed batch could not be compressed");
+        return finish(from, at + size);
+    }
+
+    // Sets length and checksum of the batch that begins at `from` in `out`.
+    int finish(size_t from, size_t settled) {
+        char* batch = out_->data() + from;
+        size_t size = out_->size() - from;
+        put32(batch + 8, static_cast<uint32_t>(size - 12));
+        put32(batch + 17, crc32c(reinterpret_cast<const unsigned char*>(batch) + CRC_FROM, size - CRC_FROM));
+        copied_ = settled;
+        return REPLACED;
+    }
+
+    // -- records -----------------------------------------------------------------------------------------------------
+
+    // Calls `begin` once, before the first byte goes into `to`.
+    template <typename Begin>
+    int walk_records(const char* body, size_t length, int32_t count, Buffer* to, Begin begin) {
+        RecordCursor cursor{body, body + length};
         bool changed = false;
-        changed_.clear();
-        const char* copied = records;
+        const char* copied = body;
         for (int32_t i = 0; i < count; i++) {
             const char* from = cursor.at;
             int64_t size = cursor.varint();
-            std::string_view body = cursor.take(size);
-            if (cursor.bad || size < 0) return refuse_shape();
-            counts.records++;
-            int outcome = one_record(body, i);
-            if (outcome == REFUSED) return REFUSED;
-            if (outcome == REPLACED) {
-                changed_.append(copied, from - copied);
-                put_varint(&changed_, static_cast<int64_t>(record_.size()));
-                changed_ += record_;
-                copied = cursor.at;
-                changed = true;
-            }
+            std::string_view record = cursor.take(size);
+            if (cursor.bad || size < 0) return refuse_records();
+            pending_.records++;
+            scratch_->edits.clear();
+            Verdict verdict;
+            if (!one_record(record, static_cast<size_t>(body + length - cursor.at) + spare_, &verdict)) return refuse_records();
+            if (verdict.blocked_by >= 0 || (verdict.unknown && rules_.refuse_unknown)) note_blocked(i, verdict);
+            if (!scratch_->edits.count() || !record_errors.empty()) continue;
+            if (!changed) begin();
+            changed = true;
+            to->append(copied, static_cast<size_t>(from - copied));
+            put_varint(to, size + scratch_->edits.growth());
+            scratch_->edits.apply(record, to);
+            copied = cursor.at;
+            if (to->size() > limits.most_bytes) return refuse(MESSAGE_TOO_LARGE, "kproxy: the records are too large once values are hidden");
         }
-        if (cursor.at != cursor.end) return refuse_shape();
-        if (!changed) return SAME;
-        changed_.append(copied, cursor.end - copied);
+        if (cursor.at != cursor.end) return refuse_records();
+        if (!changed || !record_errors.empty()) return SAME;
+        to->append(copied, static_cast<size_t>(cursor.end - copied));
         return REPLACED;
     }
 
-    int refuse_shape() {
-        return refuse(produce_ ? INVALID_RECORD : CORRUPT_MESSAGE, "kproxy: the records of a batch are malformed");
-    }
+    int refuse_records() { return refuse_malformed("kproxy: the records of a batch are malformed"); }
 
-    int one_record(std::string_view body, int index) {
-        RecordCursor cursor{body.data(), body.data() + body.size()};
+    // `spare` bytes behind the record may be read. False: its parts do not add up to its length.
+    bool one_record(std::string_view record, size_t spare, Verdict* verdict) {
+        RecordCursor cursor{record.data(), record.data() + record.size()};
         cursor.take(1);
         cursor.varint();
         cursor.varint();
-        const char* key_from = cursor.at;
-        int64_t key_length = cursor.varint();
-        std::string_view key = cursor.take(key_length);
-        int64_t value_length = cursor.varint();
-        std::string_view value = cursor.take(value_length);
-        const char* headers_from = cursor.at;
-        int64_t header_count = cursor.varint();
-        if (cursor.bad || key_length < -1 || value_length < -1 || header_count < 0 || header_count > cursor.end - cursor.at)
-            return refuse_shape();
-        Verdict verdict;
-        new_key_.clear();
-        new_value_.clear();
-        // A null stays null: a tombstone deletes, and an empty value does not.
-        bool key_changed = keys_ && key_length > 0 && json_.rewrite_text(key, &new_key_, &verdict);
-        bool value_changed = values_ && value_length >= 0 && json_.rewrite(value, &new_value_, &verdict);
-        bool headers_changed = false;
-        new_headers_.clear();
-        if (!walk_headers(&cursor, header_count, headers_from, &headers_changed, &verdict)) return refuse_shape();
-        if (verdict.blocked_by >= 0 || (verdict.unknown && rules_.refuse_unknown)) {
-            note_blocked(index, verdict);
-            return SAME;
+        one_part(&cursor, record, spare, false, rules_.in_keys, verdict);
+        one_part(&cursor, record, spare, true, rules_.in_values, verdict);
+        int64_t headers = cursor.varint();
+        if (cursor.bad || headers < 0 || headers > cursor.end - cursor.at) return false;
+        for (int64_t i = 0; i < headers && !cursor.bad; i++) {
+            int64_t name_length = cursor.varint();
+            cursor.take(name_length);
+            if (name_length < 0) return false;
+            one_part(&cursor, record, spare, false, rules_.in_headers, verdict);
         }
-        if (!key_changed && !value_changed && !headers_changed) return SAME;
-        record_.assign(body.data(), key_from - body.data());
-        put_field(key_changed ? std::string_view(new_key_) : key, key_length);
-        put_field(value_changed ? std::string_view(new_value_) : value, value_length);
-        if (headers_changed) record_ += new_headers_;
-        else record_.append(headers_from, cursor.end - headers_from);
-        return REPLACED;
+        return !cursor.bad && cursor.at == cursor.end;
     }
 
-    void put_field(std::string_view data, int64_t original_length) {
-        put_varint(&record_, original_length < 0 ? -1 : static_cast<int64_t>(data.size()));
-        record_.append(data);
-    }
-
-    bool walk_headers(RecordCursor* cursor, int64_t count, const char* from, bool* changed, Verdict* verdict) {
-        const char* copied = from;
-        for (int64_t i = 0; i < count; i++) {
-            int64_t name_length = cursor->varint();
-            cursor->take(name_length);
-            const char* value_from = cursor->at;
-            int64_t value_length = cursor->varint();
-            std::string_view value = cursor->take(value_length);
-            if (cursor->bad || name_length < 0 || value_length < -1) return false;
-            std::string seen;
-            if (headers_ && value_length > 0 && json_.rewrite_text(value, &seen, verdict)) {
-                new_headers_.append(copied, value_from - copied);
-                put_varint(&new_headers_, static_cast<int64_t>(seen.size()));
-                new_headers_ += seen;
-                copied = cursor->at;
-                *changed = true;
-            }
+    // A key, a value, or a header's value. A null stays null: a tombstone deletes, and an empty value does not.
+    void one_part(RecordCursor* cursor, std::string_view record, size_t spare, bool fields, bool detect, Verdict* verdict) {
+        const char* prefix = cursor->at;
+        int64_t length = cursor->varint();
+        std::string_view part = cursor->take(length);
+        if (length < -1) cursor->bad = true;
+        if (cursor->bad || length <= 0 || !(fields || detect)) return;
+        Edits& edits = scratch_->edits;
+        size_t number = edits.count(), at = static_cast<size_t>(part.data() - record.data());
+        size_t prefix_at = static_cast<size_t>(prefix - record.data());
+        edits.begin(prefix_at, at - prefix_at);
+        int64_t before = edits.growth();
+        parts_.rewrite(*scratch_, part, at, spare + static_cast<size_t>(cursor->end - cursor->at), fields, detect, verdict);
+        if (edits.count() == number + 1) {
+            edits.cut(number);
+            return;
         }
-        if (cursor->at != cursor->end) return false;
-        if (*changed) new_headers_.append(copied, cursor->at - copied);
-        return true;
+        char text[10];
+        edits.fill(number, std::string_view(text, write_varint(text, length + edits.growth() - before)));
     }
 
     void note_blocked(int index, const Verdict& verdict) {
-        if (rules_.observe) return;
-        if (record_errors.size() >= 100) return;
+        if (rules_.observe || record_errors.size() >= limits.most_record_errors) return;
         std::string text = verdict.message;
-        if (text.empty() && verdict.blocked_by >= 0) text = rules_.rule_messages[verdict.blocked_by];
+        if (text.empty() && verdict.blocked_by >= 0) text = rules_.rule_messages[static_cast<size_t>(verdict.blocked_by)];
         if (text.empty()) text = "kproxy: the value is not JSON, and this topic's fields are protected";
         record_errors.emplace_back(index, text);
         blocked_rules.push_back(verdict.blocked_by);
     }
 
-    int rebuild(const char* batch, int codec) {
-        rebuilt_.assign(batch, BATCH_HEAD);
-        if (codec == 3) {
-            if (lz4_compress(changed_.data(), changed_.size(), &packed_) != CODEC_OK)
-                return refuse(CORRUPT_MESSAGE, "kproxy: a changed batch could not be compressed");
-            rebuilt_ += packed_;
-        } else {
-            rebuilt_ += changed_;
-        }
-        put32(&rebuilt_[8], static_cast<uint32_t>(rebuilt_.size() - 12));
-        put32(&rebuilt_[17], crc32c(reinterpret_cast<const unsigned char*>(rebuilt_.data()) + CRC_FROM, rebuilt_.size() - CRC_FROM));
-        return REPLACED;
-    }
-
     Rules rules_;
-    bool produce_, values_, headers_, keys_;
-    JsonFields json_;
-    std::string plain_, packed_, changed_, rebuilt_, record_, new_key_, new_value_, new_headers_;
+    Counts pending_;                    // of the record set at hand, which may yet be refused
+    PartRewriter parts_;
+    Scratch* scratch_ = nullptr;        // SAFETY: the thread's own, which outlives its plans' calls
+    Buffer* out_ = nullptr;
+    const char* data_ = nullptr;        // SAFETY: the caller's record set, alive until transform() returns
+    size_t length_ = 0;
+    size_t copied_ = 0;                 // bytes of it that `out` has, as they were or replaced
+    size_t spare_ = 0;                  // readable bytes behind the records being walked
 };
 
 }  // namespace kproxy

@@ -1,9 +1,10 @@
 """Record rules, compiled: what to hide in the records of one topic in one direction.
 
     Program   detectors and rules, compiled once for a RecordPlan and shared
-    Plan      one session's use of a program: its counters, its paths, its buffers
+    Plan      one session's use of a program: its counters and its paths (buffers are the thread's)
 """
 from libc.stdint cimport uint64_t
+from libcpp cimport bool
 from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport pair
@@ -33,28 +34,45 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         Action action
         int rule
         string message
+    cdef cppclass Found:
+        size_t at
+        size_t length
+        int which
     cdef cppclass Detectors:
         Detectors(const vector[int]& entities) except +
+        void find(const string& text, vector[Found]* found, bool look_first) except +
     cdef cppclass Rules:
         vector[FieldRule] fields
         vector[DetectRule] detects
         shared_ptr[Detectors] detectors
         vector[string] rule_messages
-        bint observe
-        bint count_fields
-        bint refuse_unknown
+        bool observe
+        bool count_fields
+        bool refuse_unknown
+        bool produce
+        bool in_values
+        bool in_headers
+        bool in_keys
     cdef cppclass Counts:
         vector[uint64_t] rules
         uint64_t* entities
         uint64_t records
+        uint64_t unknown
+        uint64_t uninspected
+        void clear()
+    cdef cppclass Buffer:
+        const char* data()
+        size_t size()
     cdef cppclass RecordRewriter:
-        RecordRewriter(Rules rules, bint produce, bint values, bint headers, bint keys, size_t rule_count) except +
+        RecordRewriter(Rules rules, size_t rule_count) except +
         int transform(const char* data, size_t length) except +
-        string out
+        const Buffer& out()
+        void done()
         int error_code
         string message
         vector[pair[int, string]] record_errors
         vector[int] blocked_rules
+        size_t records
         Counts counts
 
 

@@ -1,0 +1,56 @@
+// What records are held against, and what was found while doing so.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "actions.hpp"
+#include "detect.hpp"
+
+namespace kproxy {
+
+struct Rules {
+    std::vector<FieldRule> fields;
+    std::vector<DetectRule> detects;            // in the order of the detectors
+    std::shared_ptr<Detectors> detectors;
+    std::vector<std::string> rule_messages;     // shown to a refused client
+    bool observe = false;
+    bool count_fields = false;
+    bool refuse_unknown = true;
+    bool produce = false;
+    bool in_values = true, in_headers = true, in_keys = false;      // where detectors look; fields are always of values
+
+    // Without rules in force nothing is refused: what cannot be read is only not counted.
+    bool enforced() const { return !observe && (!fields.empty() || !detects.empty()); }
+};
+
+struct Counts {
+    std::vector<uint64_t> rules;                // by rule index
+    uint64_t entities[ENTITIES] = {};
+    uint64_t records = 0;
+    uint64_t unknown = 0;                       // values that are not JSON where fields were to be looked at
+    uint64_t uninspected = 0;                   // batches that could not be read, passed where no rule is in force
+
+    void add(const Counts& more) {
+        for (size_t i = 0; i < rules.size(); i++) rules[i] += more.rules[i];
+        for (int i = 0; i < ENTITIES; i++) entities[i] += more.entities[i];
+        records += more.records;
+        unknown += more.unknown;
+        uninspected += more.uninspected;
+    }
+    void clear() {
+        for (auto& count : rules) count = 0;
+        for (auto& count : entities) count = 0;
+        records = unknown = uninspected = 0;
+    }
+};
+
+struct Verdict {
+    int blocked_by = -1;                        // rule index
+    bool unknown = false;
+    std::string message;
+};
+
+}  // namespace kproxy
