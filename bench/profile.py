@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import shutil
 import signal
 import subprocess
@@ -51,7 +52,9 @@ def profile(rung: str, load: str, seconds: float, folder: Path, graph: bool) -> 
 def _report(perf: str, data: Path, sort: str, more: list[str]) -> list[str]:
     command = [perf, "report", "--stdio", "-i", str(data), "--percent-limit", "0.3", "--no-children", "--sort", sort]
     shown = subprocess.run([*command, *(more or ["-g", "none"])], capture_output=True, text=True)
-    lines = [line.rstrip() for line in shown.stdout.splitlines() if line.strip() and not line.startswith("#")]
+    # Without call graphs perf leaves two empty columns; template names of C++ would fill screens.
+    lines = [re.sub(r"(\s+-)+\s*$", "", line)[:140].rstrip() for line in shown.stdout.splitlines()
+             if line.strip() and not line.startswith("#")]
     if not lines:
         raise BenchFailed(f"perf saw nothing: {shown.stderr[-400:]}")
     return lines
