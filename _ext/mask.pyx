@@ -114,7 +114,7 @@ cdef Action build_action(action, keys, str rule) except *:
         if action.key not in keys:
             raise PolicyError([Problem(f"rule {rule} names the key {action.key}, which is not configured")])
         made.key_id = action.key.encode()
-        made.key = keys[action.key]
+        made.key = make_shared[KeyedHash](<string>keys[action.key])
     return made
 
 

@@ -1,9 +1,12 @@
 // What is done to a value that must not be seen.
 #pragma once
 
+#include <openssl/core_names.h>
 #include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <openssl/params.h>
 
+#include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -13,6 +16,37 @@ namespace kproxy {
 
 enum ActionKind : int { REDACT, REPLACE, MASK, HMAC_TOKEN, BLOCK };
 
+// HMAC-SHA-256 (RFC 2104) under one key, which is set up once: that costs more than a short value does.
+class KeyedHash {
+  public:
+    explicit KeyedHash(const std::string& key) {
+        EVP_MAC* method = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
+        context_.reset(method ? EVP_MAC_CTX_new(method) : nullptr);
+        EVP_MAC_free(method);
+        char name[] = "SHA256";
+        OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0), OSSL_PARAM_construct_end()};
+        if (!context_ || !EVP_MAC_init(context_.get(), reinterpret_cast<const unsigned char*>(key.data()), key.size(), parameters))
+            throw std::runtime_error("HMAC-SHA-256 cannot be set up");
+    }
+
+    // The first `length` (at most 32) bytes of the value's hash.
+    void hash(std::string_view value, unsigned char* out, size_t length) {
+        unsigned char digest[32];
+        size_t made = 0;
+        if (!EVP_MAC_init(context_.get(), nullptr, 0, nullptr) ||
+            !EVP_MAC_update(context_.get(), reinterpret_cast<const unsigned char*>(value.data()), value.size()) ||
+            !EVP_MAC_final(context_.get(), digest, &made, sizeof digest) || made != sizeof digest)
+            throw std::runtime_error("HMAC-SHA-256 failed");
+        std::memcpy(out, digest, length);
+    }
+
+  private:
+    struct Free {
+        void operator()(EVP_MAC_CTX* context) const { EVP_MAC_CTX_free(context); }
+    };
+    std::unique_ptr<EVP_MAC_CTX, Free> context_;
+};
+
 struct Action {
     int kind = REDACT;
     std::string text;            // replace
@@ -20,7 +54,7 @@ struct Action {
     int keep_last = 0;
     std::string character = "*";
     std::string key_id;          // hmac
-    std::string key;
+    std::shared_ptr<KeyedHash> key;     // one thread's
 };
 
 inline bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
@@ -42,18 +76,15 @@ inline void mask_text(const Action& action, std::string_view plain, std::string*
     }
 }
 
-// `key id:` and the first 32 hex digits of HMAC-SHA-256 (RFC 2104): equal values stay equal, so joins still work.
+// `key id:` and the first 32 hex digits of the value's hash: equal values stay equal, so joins still work.
 inline void hmac_text(const Action& action, std::string_view plain, std::string* out) {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int length = 0;
-    if (!HMAC(EVP_sha256(), action.key.data(), static_cast<int>(action.key.size()),
-              reinterpret_cast<const unsigned char*>(plain.data()), plain.size(), digest, &length))
-        throw std::runtime_error("HMAC-SHA-256 failed");
+    unsigned char digest[16];
+    action.key->hash(plain, digest, sizeof digest);
     *out += action.key_id;
     out->push_back(':');
-    for (int i = 0; i < 16; i++) {
-        out->push_back("0123456789abcdef"[digest[i] >> 4]);
-        out->push_back("0123456789abcdef"[digest[i] & 15]);
+    for (unsigned char byte : digest) {
+        out->push_back("0123456789abcdef"[byte >> 4]);
+        out->push_back("0123456789abcdef"[byte & 15]);
     }
 }
 

@@ -43,52 +43,78 @@ class Detectors {
     void find(std::string_view text, std::vector<Found>* found, bool look_first = true) {
         found->clear();
         if (text.empty() || entities_.empty()) return;
-        unsigned seen = look_first ? may_hold(text, wanted_) : wanted_;
-        if (!seen) return;
-        if (which_may_match(text, seen))
-            for (int which : which_) find_one(which, text, found);
+        if (look_first) {
+            look_for(text, wanted_, &places_);
+        } else {
+            places_.clear();
+            places_.seen = wanted_;
+        }
+        if (!places_.seen) return;
+        unsigned search = which_to_search(text, places_.seen & ~places_.near);
+        for (size_t which = 0; which < entities_.size(); which++) {
+            unsigned bit = bit_of(entities_[which]);
+            if (places_.seen & places_.near & bit) find_near(which, text, found);
+            else if (search & bit) find_everywhere(which, text, found);
+        }
     }
 
   private:
-    // Sets `which_` to the detectors worth looking for. The set's pass is spared where it could only tell few apart.
-    bool which_may_match(std::string_view text, unsigned seen) {
-        which_.clear();
+    // Of `seen`, the entities to search the whole text for. The set's pass is spared where it could tell only few apart.
+    unsigned which_to_search(std::string_view text, unsigned seen) {
+        if (__builtin_popcount(seen) < SET_PAYS_FROM) return seen;
         RE2::Set::ErrorInfo info{};
-        bool passed = __builtin_popcount(seen) >= SET_PAYS_FROM;
-        if (passed && !set_->Match(re2::StringPiece(text.data(), text.size()), &which_, &info)) {
-            if (info.kind == RE2::Set::kNoError) return false;
-            passed = false;     // No memory for the combined automaton: each is looked for by itself, nothing is taken as clean.
-            which_.clear();
+        if (!set_->Match(re2::StringPiece(text.data(), text.size()), &which_, &info)) {
+            // No memory for the combined automaton: each is searched for by itself, nothing is taken as clean.
+            return info.kind == RE2::Set::kNoError ? 0 : seen;
         }
-        for (size_t i = 0; !passed && i < entities_.size(); i++) which_.push_back(static_cast<int>(i));
-        auto unseen = [&](int which) { return !(seen & bit_of(entities_[static_cast<size_t>(which)])); };
-        which_.erase(std::remove_if(which_.begin(), which_.end(), unseen), which_.end());
-        return !which_.empty();
+        unsigned matched = 0;
+        for (int which : which_) matched |= bit_of(entities_[static_cast<size_t>(which)]);
+        return seen & matched;
     }
 
-    static constexpr int SET_PAYS_FROM = 3;
+    bool match(size_t which, std::string_view text, size_t from, size_t to, RE2::Anchor anchor, Found* hit) const {
+        re2::StringPiece whole(text.data(), text.size()), span;
+        if (!patterns_[which]->Match(whole, from, to, anchor, &span, 1)) return false;
+        *hit = Found{static_cast<size_t>(span.data() - text.data()), span.size(), static_cast<int>(which)};
+        return true;
+    }
 
-    void find_one(int which, std::string_view text, std::vector<Found>* found) const {
-        int entity = entities_[static_cast<size_t>(which)];
-        const RE2& pattern = *patterns_[static_cast<size_t>(which)];
-        re2::StringPiece whole(text.data(), text.size()), match;
-        size_t at = 0;
-        while (at < text.size() && pattern.Match(whole, at, text.size(), RE2::UNANCHORED, &match, 1)) {
-            Found hit{static_cast<size_t>(match.data() - text.data()), match.size(), which};
-            if (check_entity(entity, text, &hit)) {
+    void find_everywhere(size_t which, std::string_view text, std::vector<Found>* found) const {
+        Found hit;
+        for (size_t at = 0; at < text.size() && match(which, text, at, text.size(), RE2::UNANCHORED, &hit);) {
+            size_t from = hit.at;
+            if (check_entity(entities_[which], text, &hit)) {
                 found->push_back(hit);
                 at = hit.at + hit.length;
             } else {
-                at = after_refusal(entity, text, hit.at);
+                at = after_refusal(entities_[which], text, from);
             }
         }
     }
+
+    // Holds the pattern against the places where the look at the bytes saw that it may match.
+    void find_near(size_t which, std::string_view text, std::vector<Found>* found) const {
+        int entity = entities_[which];
+        size_t done = 0;
+        Found hit;
+        for (const Candidate& place : places_.list) {
+            if (place.entity != entity || place.at < done) continue;
+            size_t from = entity == EMAIL ? address_start(text, place.at, done) : place.at;
+            size_t to = entity == EMAIL ? address_end(text, place.at) : std::min(text.size(), from + longest_match(entity));
+            if (!match(which, text, from, to, RE2::ANCHOR_START, &hit) || !check_entity(entity, text, &hit)) continue;
+            found->push_back(hit);
+            done = hit.at + hit.length;
+        }
+    }
+
+    static constexpr int SET_PAYS_FROM = 3;
 
     std::vector<int> entities_;
     std::vector<std::unique_ptr<RE2>> patterns_;
     std::unique_ptr<RE2::Set> set_;
     unsigned wanted_ = 0;
     std::vector<int> which_;
+    Places places_;
 };
 
 }  // namespace kproxy

@@ -1,5 +1,5 @@
-// Which entities a text may hold, by its bytes alone: a look that costs a fraction of an automaton's pass and that clean
-// records (timestamps, UUIDs, long ids) do not get past. It may say yes for nothing; it never says no wrongly.
+// Which entities a text may hold and where, by its bytes alone: a look that costs a fraction of an automaton's pass and that
+// clean records (timestamps, UUIDs, long ids) do not get past. It may name a place for nothing; it never leaves one out.
 // bench/micro/records.py shows what it buys; tests/unit/test_detectors.py holds it against the patterns.
 #pragma once
 
@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 #include <string_view>
+#include <vector>
 
 #include "entities.hpp"
 
@@ -19,25 +20,47 @@ constexpr unsigned bit_of(int entity) { return 1u << entity; }
 constexpr unsigned EVERY_ENTITY = (1u << ENTITIES) - 1;
 constexpr unsigned DIGIT_ENTITIES = bit_of(CREDIT_CARD) | bit_of(US_SSN) | bit_of(IBAN) | bit_of(IPV4);
 
+// A place where an entity may begin; of an e-mail address, where its @ stands.
+struct Candidate {
+    size_t at;
+    int entity;
+};
+
+struct Places {
+    static constexpr size_t MOST = 64;      // a text with more is searched whole
+
+    unsigned seen = 0;                      // entities, by bit_of()
+    unsigned near = 0;                      // those of them of which every place is in `list`
+    std::vector<Candidate> list;
+
+    void clear() {
+        seen = near = 0;
+        list.clear();
+    }
+    void add(size_t at, int entity) {
+        seen |= bit_of(entity);
+        if (list.size() <= MOST) list.push_back({at, entity});
+    }
+};
+
 // Looks at the digit groups of a text, one after the other, with the checks that the finds must pass as well.
 class DigitGroups {
   public:
-    explicit DigitGroups(std::string_view text) : text_(text) {}
+    DigitGroups(std::string_view text, Places* places) : text_(text), places_(places) {}
 
     void add(size_t at, size_t end) {
         size_t length = end - at;
         bool goes_on = end + 1 < text_.size() && (text_[end] == ' ' || text_[end] == '-') && is_digit(text_[end + 1]);
-        if ((length >= 13 || goes_on) && card_at(text_, at)) seen |= bit_of(CREDIT_CARD);
-        if (length == 4 && at >= 7 && is_ssn(at - 7)) seen |= bit_of(US_SSN);
+        if ((length >= 13 || goes_on) && card_at(text_, at)) places_->add(at, CREDIT_CARD);
+        if (length == 4 && at >= 7 && is_ssn(at - 7)) places_->add(at - 7, US_SSN);
         dotted_ = dotted_ && at == last_end_ + 1 && text_[last_end_] == '.' ? dotted_ + 1 : 1;
-        if (dotted_ >= 4) seen |= bit_of(IPV4);
+        starts_[dotted_ & 3] = at;
+        if (dotted_ >= 4) places_->add(starts_[(dotted_ + 1) & 3], IPV4);
         if (length >= 2 && at >= 2 && is_letter(text_[at - 1]) && is_letter(text_[at - 2]) &&
             (at == 2 || !is_word(text_[at - 3])) && iban_length(upper(text_[at - 2]), upper(text_[at - 1])))
-            seen |= bit_of(IBAN);
+            places_->add(at - 2, IBAN);
         last_end_ = end;
     }
-
-    unsigned seen = 0;
 
   private:
     static bool is_letter(char c) { return static_cast<unsigned char>((c | 0x20) - 'a') < 26; }
@@ -49,15 +72,17 @@ class DigitGroups {
     }
 
     std::string_view text_;
+    Places* places_;
     size_t last_end_ = 0;
-    int dotted_ = 0;
+    size_t starts_[4] = {};             // of the last four groups with dots between
+    unsigned dotted_ = 0;
 };
 
 #if defined(__x86_64__)
 
 // Flags that any of 32 places begins like an entity, collected over a whole text and read once at its end.
 struct Starts {
-    __m256i at_sign, dashes, keys;
+    __m256i dashes, keys;
 };
 
 __attribute__((target("avx2"), always_inline)) inline __m256i load(const char* from) {
@@ -71,7 +96,6 @@ __attribute__((target("avx2"), always_inline)) inline __m256i same(__m256i bytes
 // Reads 36 bytes. The pairs are those of entity_pattern(API_KEY), by two or three bytes of each prefix.
 __attribute__((target("avx2"), always_inline)) inline void note_starts(const char* at, Starts* starts) {
     __m256i a = load(at), b = load(at + 1), c = load(at + 2), d = load(at + 3);
-    starts->at_sign = _mm256_or_si256(starts->at_sign, same(a, '@'));
     __m256i dash = same(a, '-');
     starts->dashes = _mm256_or_si256(starts->dashes, _mm256_and_si256(_mm256_and_si256(dash, same(b, '-')), same(c, '-')));
     __m256i keys = _mm256_and_si256(same(a, 'A'), _mm256_or_si256(_mm256_and_si256(same(c, 'I'), same(d, 'A')),
@@ -100,9 +124,9 @@ __attribute__((target("avx2"), always_inline)) inline uint32_t digit_bits(const 
     return static_cast<uint32_t>(_mm256_movemask_epi8(digits));
 }
 
-__attribute__((target("avx2"))) inline unsigned may_hold_by_avx2(std::string_view text, bool starts_wanted, bool digits_wanted) {
-    Starts starts{_mm256_setzero_si256(), _mm256_setzero_si256(), _mm256_setzero_si256()};
-    DigitGroups groups(text);
+__attribute__((target("avx2"))) inline void look_by_avx2(std::string_view text, unsigned wanted, Places* places) {
+    Starts starts{_mm256_setzero_si256(), _mm256_setzero_si256()};
+    DigitGroups groups(text, places);
     size_t size = text.size(), group_at = 0;
     bool in_group = false;
     char tail[72];
@@ -113,35 +137,39 @@ __attribute__((target("avx2"))) inline unsigned may_hold_by_avx2(std::string_vie
             std::memcpy(tail, from, size - at);
             from = tail;
         }
-        if (starts_wanted) note_starts(from, &starts);
-        if (!digits_wanted) continue;
+        if (wanted & (bit_of(PRIVATE_KEY) | bit_of(API_KEY))) note_starts(from, &starts);
+        uint32_t signs = static_cast<uint32_t>(_mm256_movemask_epi8(same(load(from), '@')));
+        for (; signs; signs &= signs - 1) places->add(at + static_cast<size_t>(__builtin_ctz(signs)), EMAIL);
+        if (!(wanted & DIGIT_ENTITIES)) continue;
         uint32_t bits = digit_bits(from);
         uint32_t turns = bits ^ (bits << 1 | (in_group ? 1u : 0u));     // where a group begins or ends
-        while (turns) {
+        for (; turns; turns &= turns - 1) {
             size_t turn = at + static_cast<size_t>(__builtin_ctz(turns));
-            turns &= turns - 1;
             if (in_group) groups.add(group_at, turn);
             else group_at = turn;
             in_group = !in_group;
         }
     }
     if (in_group) groups.add(group_at, size);
-    unsigned seen = groups.seen;
-    if (_mm256_movemask_epi8(starts.at_sign)) seen |= bit_of(EMAIL);
-    if (_mm256_movemask_epi8(starts.dashes)) seen |= bit_of(PRIVATE_KEY);
-    if (_mm256_movemask_epi8(starts.keys)) seen |= bit_of(API_KEY);
-    return seen;
+    if (places->list.size() <= Places::MOST) places->near = DIGIT_ENTITIES | bit_of(EMAIL);
+    if (_mm256_movemask_epi8(starts.dashes)) places->seen |= bit_of(PRIVATE_KEY);
+    if (_mm256_movemask_epi8(starts.keys)) places->seen |= bit_of(API_KEY);
 }
 
 #endif
 
-// The entities of `wanted` that `text` may hold.
-inline unsigned may_hold(std::string_view text, unsigned wanted) {
+// Which of `wanted` the text may hold, and where.
+inline void look_for(std::string_view text, unsigned wanted, Places* places) {
+    places->clear();
 #if defined(__x86_64__)
     static const bool has_avx2 = __builtin_cpu_supports("avx2");
-    if (has_avx2) return wanted & may_hold_by_avx2(text, wanted & ~DIGIT_ENTITIES, wanted & DIGIT_ENTITIES);
+    if (has_avx2) {
+        look_by_avx2(text, wanted, places);
+        places->seen &= wanted;
+        return;
+    }
 #endif
-    return wanted;
+    places->seen = wanted;
 }
 
 }  // namespace kproxy

@@ -17,6 +17,8 @@ cdef enum PlanOutcome:
 
 
 cdef extern from "record_rewriter.hpp" namespace "kproxy":
+    cdef cppclass KeyedHash:
+        KeyedHash(const string& key) except +
     cdef cppclass Action:
         int kind
         string text
@@ -24,7 +26,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         int keep_last
         string character
         string key_id
-        string key
+        shared_ptr[KeyedHash] key
     cdef cppclass FieldRule:
         vector[string] path
         Action action
