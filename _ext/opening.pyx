@@ -3,15 +3,22 @@ from libc.stdlib cimport free, realloc
 
 from kproxy._ext.chunk cimport Chunk, build_span
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
-from kproxy._ext.schema cimport response_header_version, walk_body
+from kproxy._ext.schema cimport TRAILING, is_flexible, response_header_version, walk_body
 from kproxy._ext.wire cimport store_i32
 
 from kproxy.errors import CloseCause
+
+cdef enum:
+    METADATA = 3
+    LONGEST_LIST = 8        # bytes of a Metadata request's body for all topics, with three too many
 
 OPERATIONS = {
     3: "read", 4: "write", 5: "create", 6: "delete", 7: "alter", 8: "describe", 9: "cluster_action",
     10: "describe_configs", 11: "alter_configs", 12: "idempotent_write",
 }
+cdef enum:
+    MOST_ASKED = 100        # approvals one principal may have pending; more are not worth asking for
+
 RESOURCES = {2: "topic", 3: "group", 4: "cluster", 5: "transactional_id", 100: "any_topic"}
 
 
@@ -34,6 +41,19 @@ cdef class Addresses:
         if node >= 0 and host and port > 0:
             self.learned[node] = (host.decode() if isinstance(host, bytes) else host, port)
         return self.find(node)
+
+
+class OwnRefusal:
+    """The verdict on what kproxy refuses whatever the policy says."""
+
+    effect = "deny"
+    rule = ""
+    wanted = None
+    would = None
+    condition_errors = ()
+
+    def __init__(self, reason):
+        self.reason = reason
 
 
 cdef class Opening:
@@ -79,8 +99,15 @@ cdef class Opening:
             self.condition_errors = []
 
     cdef bint walk(self, bint response):
-        return walk_body(self.head.api_key, self.head.api_version, response, self.data + self.body,
-                         self.length - self.body, self.marks) == 0
+        cdef int found = walk_body(self.head.api_key, self.head.api_version, response, self.data + self.body,
+                                   self.length - self.body, self.marks)
+        return found == 0 or (found == TRAILING and not response and self.is_librdkafka_list())
+
+    cdef bint is_librdkafka_list(self):
+        """librdkafka writes the null array of a flexible Metadata request in four bytes, and brokers ignore the three
+        that are left. Nothing else may carry bytes along that nobody has read."""
+        return (self.head.api_key == METADATA and is_flexible(METADATA, self.head.api_version)
+                and self.length - self.body <= LONGEST_LIST and self.marks.items[0].value < 0)
 
     cdef Cell* decide(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except NULL:
         cdef Cell* cell = self.table.look_up(resource, operation, name, length, self.now)
@@ -91,10 +118,17 @@ cdef class Opening:
             self.condition_errors.extend(verdict.condition_errors)
         self.denials.append((OPERATIONS.get(operation, str(operation)), RESOURCES.get(resource, str(resource)),
                              name[:length].decode("utf-8", "replace"), verdict))
-        if cell.effect == EFFECT_ASK and verdict.wanted not in self.asked:
+        if (cell.effect == EFFECT_ASK and verdict.wanted not in self.asked
+                and len(self.asked) + len(self.wanted) < MOST_ASKED):
             self.wanted.append(verdict.wanted)
             self.treatment = WAIT
         return cell
+
+    cdef int tell_refusal(self, int resource, int operation, const unsigned char* name, Py_ssize_t length,
+                          str reason) except -1:
+        self.denials.append((OPERATIONS[operation], RESOURCES[resource], name[:length].decode("utf-8", "replace"),
+                             OwnRefusal(reason)))
+        return 0
 
     cdef bint allowed(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1:
         return self.decide(resource, operation, name, length).effect == EFFECT_ALLOW

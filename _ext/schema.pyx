@@ -33,6 +33,7 @@ cdef enum:
     MAX_VERSION = 32
     MAX_NESTING = 8
     MARKS_AT_FIRST = 64
+    LONGEST_STRING = 0x7fff     # Kafka refuses a longer one also where a compact length could say it
     MARKS_TO_KEEP = 1 << 14
 
 cdef struct Op:
@@ -135,6 +136,9 @@ cdef inline void walk_text(Cursor* c, Op* op, const unsigned char* data, Marks m
     cdef const unsigned char* content = c.at
     cdef Mark* mark
     if c.bad or (length > 0 and not skip(c, length)) or op.kind == 0:
+        return
+    if op.kind == STRING and length > LONGEST_STRING:
+        c.bad = True
         return
     mark = add_mark(marks, c, op, op.kind)
     if mark == NULL:
@@ -307,7 +311,7 @@ cdef int walk_body(int api_key, int version, bint response, const unsigned char*
                 continue
             depth -= 1
         elif op.code == OP_END:
-            return 0 if c.at == c.end else BAD
+            return 0 if c.at == c.end else TRAILING
         else:
             follow = enter_array(&c, op, pc, data, marks, &loops[depth + 1])
             if op.code == OP_ARRAY and follow == pc + 1:

@@ -37,6 +37,7 @@ cdef enum MarkKind:
 
 cdef enum:
     BAD = 1                 # walk_body: not what the schema says
+    TRAILING = 2            # walk_body: all of it read and marked, and bytes left over
     MAX_MARKS = 1 << 20     # a body with more is refused: marks must not cost many times what the bytes cost
 
 
@@ -58,7 +59,7 @@ cdef class Marks:
     cdef int room
 
 
-# 0, or BAD. Marks are meaningless after BAD. Served versions only; others are BAD.
+# 0, BAD or TRAILING. Marks are meaningless after BAD. Served versions only; others are BAD.
 cdef int walk_body(int api_key, int version, bint response, const unsigned char* data, Py_ssize_t length,
                    Marks marks) noexcept nogil
 
