@@ -55,6 +55,9 @@ class Edits {
         growth_ += static_cast<int64_t>(text.size());
     }
 
+    // Bytes of memory that the edits take: short values hidden by longer ones take many times their own.
+    size_t weight() const { return list_.size() * sizeof(Edit) + texts_.size(); }
+
     // Bytes that all edits together add to the original.
     int64_t growth() const { return growth_; }
 

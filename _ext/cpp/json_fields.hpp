@@ -17,6 +17,7 @@
 #include "json_paths.hpp"
 #include "json_tokens.hpp"
 #include "rules.hpp"
+#include "unescape.hpp"
 
 namespace kproxy {
 
@@ -65,27 +66,41 @@ class PartRewriter {
         size_t edits_before = edits_->count();
         events_.clear();
         bool is_json = (wanted || look_) && walk(scratch, part, spare, wanted ? paths_.root() : nullptr);
-        if (!is_json) {
+        if (!is_json && !verdict->too_large) {
             edits_->cut(edits_before);
             events_.clear();
             if (wanted) on_unknown();
-            if (!hits_.empty()) hide_in_text(part);
+            if (look_) hide_in_text(part);
         }
         keep_events();
+    }
+
+    // Lists that one large record made long go back to the system.
+    void give_back() {
+        constexpr size_t KEEP = 4096;
+        if (hits_.capacity() > KEEP) std::vector<Found>().swap(hits_);
+        if (found_.capacity() > KEEP) std::vector<Found>().swap(found_);
+        if (resolved_.capacity() > KEEP) std::vector<Resolved>().swap(resolved_);
+        if (events_.capacity() > KEEP) std::vector<Event>().swap(events_);
+        if (hidden_.capacity() > (KEEP << 6)) std::string().swap(hidden_);
+        unescaped_.give_back(KEEP << 6);
     }
 
   private:
     using Value = simdjson::ondemand::value;
     static constexpr int DEEPEST = 128;
+    static constexpr size_t MOST_WEIGHT = 256 << 20;    // bytes of edits for one record; honest ones take a few times its size
 
     struct Event {
         PathNode* node;         // a leaf, shown or hidden; or null
         bool masked;
         int rule, entity;       // a rule that applied, and what its detector found; or -1
+        uint32_t count;         // times in a row
     };
     struct Resolved {
         size_t at, length;
-        const Action* action;
+        const DetectRule* rule;
+        bool whole;             // keeps nothing: part of it was found by a rule that may show less
     };
 
     void on_unknown() {
@@ -95,7 +110,7 @@ class PartRewriter {
 
     void keep_events() {
         for (const Event& event : events_) {
-            if (event.node) paths_.add(event.node, event.masked);
+            if (event.node) paths_.add(event.node, event.masked, event.count);
             if (event.rule >= 0) counts_.rules[static_cast<size_t>(event.rule)]++;
             if (event.entity >= 0) counts_.entities[event.entity]++;
         }
@@ -220,18 +235,35 @@ class PartRewriter {
         if (node && node->field_rule >= 0 && has_value) {
             if (touched) hide_string(token, plain, true);
             hide_field(node, token, plain);
-            return true;
+            return !is_too_large();
         }
         bool masked = touched && has_value && hide_string(token, plain, false);
-        if (node) events_.push_back({node, masked, -1, -1});
-        return true;
+        if (node) note_leaf(node, masked);
+        return !is_too_large();
+    }
+
+    // The elements of a long array are one event.
+    void note_leaf(PathNode* node, bool masked) {
+        if (!events_.empty()) {
+            Event& last = events_.back();
+            if (last.node == node && last.masked == masked && last.rule < 0 && last.count < UINT32_MAX) {
+                last.count++;
+                return;
+            }
+        }
+        events_.push_back({node, masked, -1, -1, 1});
+    }
+
+    bool is_too_large() {
+        if (edits_->weight() > MOST_WEIGHT) verdict_->too_large = true;
+        return verdict_->too_large;
     }
 
     // A rule on an object or array hides it whole: what was found inside is forgotten, unless it blocks.
     void hide_container(PathNode* node, size_t at, size_t edits_before, size_t events_before) {
         const FieldRule& field = rules_.fields[static_cast<size_t>(node->field_rule)];
         if (rules_.observe) {
-            events_.push_back({nullptr, false, field.rule, -1});
+            events_.push_back({nullptr, false, field.rule, -1, 1});
             return;
         }
         edits_->cut(edits_before);
@@ -242,7 +274,7 @@ class PartRewriter {
 
     void hide_field(PathNode* node, std::string_view token, std::string_view plain) {
         const FieldRule& field = rules_.fields[static_cast<size_t>(node->field_rule)];
-        events_.push_back({node, !rules_.observe, field.rule, -1});
+        events_.push_back({node, !rules_.observe, field.rule, -1, 1});
         if (rules_.observe) return;
         if (field.action.kind == BLOCK) {
             block(field.rule, std::string());
@@ -268,12 +300,13 @@ class PartRewriter {
         bool quoted = token[0] == '"';
         size_t first = next_hit_, last = first;
         bool inside = quoted && plain.size() + 2 == token.size() && !std::memchr(token.data(), '\\', token.size());
-        for (; last < hits_.size() && hits_[last].at < at + token.size(); last++)
+        // The first hit that is not inside ends it: one that spans many strings is met in each of them.
+        for (; inside && last < hits_.size() && hits_[last].at < at + token.size(); last++)
             inside = inside && hits_[last].at > at && hits_[last].at + hits_[last].length < at + token.size();
         if (inside) {
             resolve(hits_.data() + first, hits_.data() + last, guards_only);
             for (const Resolved& hit : resolved_) {
-                hide(*hit.action, std::string_view(begin_ + hit.at, hit.length), &hidden_);
+                hide_found(hit, std::string_view(begin_ + hit.at, hit.length));
                 edits_->begin(shift_ + hit.at, hit.length);
                 append_escaped(hidden_, &edits_->text());
                 edits_->end();
@@ -281,6 +314,7 @@ class PartRewriter {
             return !resolved_.empty();
         }
         find_in(plain, &found_);
+        find_escaped(plain, &found_);
         resolve(found_.data(), found_.data() + found_.size(), guards_only);
         if (resolved_.empty()) return false;
         edits_->begin(shift_ + at, token.size());
@@ -288,7 +322,7 @@ class PartRewriter {
         size_t done = 0;
         for (const Resolved& hit : resolved_) {
             append_escaped(plain.substr(done, hit.at - done), &edits_->text());
-            hide(*hit.action, plain.substr(hit.at, hit.length), &hidden_);
+            hide_found(hit, plain.substr(hit.at, hit.length));
             append_escaped(hidden_, &edits_->text());
             done = hit.at + hit.length;
         }
@@ -298,41 +332,75 @@ class PartRewriter {
         return true;
     }
 
+    // What is no JSON to us may be to a reader who is less strict: escapes are looked behind all the same.
     void hide_in_text(std::string_view part) {
+        find_escaped(part, &hits_);
         resolve(hits_.data(), hits_.data() + hits_.size(), false);
         for (const Resolved& hit : resolved_) {
-            hide(*hit.action, part.substr(hit.at, hit.length), &hidden_);
+            hide_found(hit, part.substr(hit.at, hit.length));
             edits_->begin(shift_ + hit.at, hit.length);
             edits_->text().append(hidden_);
             edits_->end();
+            if (is_too_large()) return;
         }
+    }
+
+    void hide_found(const Resolved& hit, std::string_view plain) {
+        if (!hit.whole || hit.rule->action.kind != MASK) return hide(hit.rule->action, plain, &hidden_);
+        Action action = hit.rule->action;
+        action.keep_first = action.keep_last = 0;
+        hide(action, plain, &hidden_);
+    }
+
+    // Adds to `found` what JSON escapes within `text` hide: JSON quoted in JSON, lines of JSON, JSON that is broken.
+    void find_escaped(std::string_view text, std::vector<Found>* found) {
+        if (!unescaped_.read(text)) return;
+        size_t before = found->size();
+        find_in(unescaped_.plain(), &behind_);
+        for (const Found& hit : behind_) {
+            size_t at = unescaped_.place(hit.at), end = unescaped_.place_after(hit.at + hit.length - 1);
+            found->push_back({at, end - at, hit.which});
+        }
+        behind_.clear();
+        if (found->size() == before) return;
+        in_order(found);
+        auto same = [](const Found& a, const Found& b) { return a.at == b.at && a.length == b.length && a.which == b.which; };
+        found->erase(std::unique(found->begin(), found->end(), same), found->end());
     }
 
     void find_in(std::string_view text, std::vector<Found>* found) {
         rules_.detectors->find(text, found);
+        in_order(found);
+    }
+
+    static void in_order(std::vector<Found>* found) {
         std::sort(found->begin(), found->end(), [](const Found& a, const Found& b) {
             return a.at != b.at ? a.at < b.at : (a.length != b.length ? a.length > b.length : a.which < b.which);
         });
     }
 
     // Turns finds, in order, into spans to hide that do not overlap. Of finds that do, the first one's action hides all
-    // that they cover; one that blocks always blocks.
+    // that they cover, and keeps nothing of it where they are of several entities; one that blocks always blocks.
     void resolve(const Found* first, const Found* last, bool guards_only) {
         resolved_.clear();
+        size_t covered = 0;     // up to here finds are counted and hidden
         for (const Found* hit = first; hit != last; hit++) {
             const DetectRule& rule = rules_.detects[static_cast<size_t>(hit->which)];
             bool blocks = rule.action.kind == BLOCK;
             if (guards_only && !blocks) continue;
-            bool overlaps = !resolved_.empty() && hit->at < resolved_.back().at + resolved_.back().length;
+            bool overlaps = hit->at < covered;
+            if (!blocks) covered = std::max(covered, hit->at + hit->length);
             if (overlaps && !blocks) {
+                if (rules_.observe) continue;
                 Resolved& before = resolved_.back();
-                before.length = std::max(before.at + before.length, hit->at + hit->length) - before.at;
+                before.length = covered - before.at;
+                before.whole = before.whole || before.rule->entity != rule.entity;
                 continue;
             }
-            events_.push_back({nullptr, false, rule.rule, rule.entity});
+            events_.push_back({nullptr, false, rule.rule, rule.entity, 1});
             if (rules_.observe) continue;
             if (blocks) block(rule.rule, rule.message);
-            else resolved_.push_back({hit->at, hit->length, &rule.action});
+            else resolved_.push_back({hit->at, hit->length, &rule, false});
         }
     }
 
@@ -355,7 +423,8 @@ class PartRewriter {
     size_t next_hit_ = 0;
     bool look_ = false;
     bool escapes_ = false;
-    std::vector<Found> hits_, found_;
+    std::vector<Found> hits_, found_, behind_;
+    Unescaped unescaped_;
     std::vector<Resolved> resolved_;
     std::vector<Event> events_;
     std::string hidden_;

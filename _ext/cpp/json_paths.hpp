@@ -27,7 +27,7 @@ struct PathNode {
 class PathTree {
   public:
     static constexpr size_t MOST = 512;         // Paths come from data: beyond this many they share one name.
-    static constexpr size_t LONGEST = 256;      // bytes of a path's name
+    static constexpr size_t LONGEST = 256;      // bytes of a member's name, and of a path's
     static constexpr size_t FEW = 8;
 
     PathTree() {
@@ -79,7 +79,7 @@ class PathTree {
     PathNode* member(PathNode* node, std::string_view name) {
         if (node == &rest_) return node;
         if (PathNode* known = known_member(node, name)) return known;
-        return count_ >= MOST ? &rest_ : new_member(node, name);
+        return count_ >= MOST || name.size() > LONGEST ? &rest_ : new_member(node, name);
     }
 
     PathNode* element(PathNode* node, bool always = false) {
@@ -92,9 +92,9 @@ class PathTree {
         return node->element.get();
     }
 
-    void add(PathNode* node, bool masked) {
+    void add(PathNode* node, bool masked, uint64_t count) {
         if (!node->pending_emitted && !node->pending_masked) touched_.push_back(node);
-        (masked ? node->pending_masked : node->pending_emitted)++;
+        (masked ? node->pending_masked : node->pending_emitted) += count;
     }
     // What was added since the last call left, or did not.
     void settle(bool left) {

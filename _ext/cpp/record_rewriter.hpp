@@ -65,7 +65,10 @@ class RecordRewriter {
 
     const Buffer& out() const { return *out_; }
     // To be called once `out` was copied: large buffers go back to the system.
-    void done() { scratch_->give_back(); }
+    void done() {
+        scratch_->give_back();
+        parts_.give_back();
+    }
 
     int error_code = 0;
     std::string message;
@@ -225,6 +228,7 @@ class RecordRewriter {
             scratch_->edits.clear();
             Verdict verdict;
             if (!one_record(record, static_cast<size_t>(body + length - cursor.at) + spare_, &verdict)) return refuse_records();
+            if (verdict.too_large) return refuse(MESSAGE_TOO_LARGE, "kproxy: the records are too large once values are hidden");
             if (verdict.blocked_by >= 0 || (verdict.unknown && rules_.refuse_unknown)) note_blocked(i, verdict);
             if (!scratch_->edits.count() || !record_errors.empty()) continue;
             if (!changed) begin();
@@ -254,15 +258,16 @@ class RecordRewriter {
         int64_t headers = cursor.varint();
         if (cursor.bad || headers < 0 || headers > cursor.end - cursor.at) return false;
         for (int64_t i = 0; i < headers && !cursor.bad; i++) {
-            int64_t name_length = cursor.varint();
-            cursor.take(name_length);
-            if (name_length < 0) return false;
+            const char* name = cursor.at;
+            if (cursor.varint() < 0) return false;
+            cursor.at = name;
+            one_part(&cursor, record, spare, false, rules_.in_headers, verdict);    // its name, which is never null
             one_part(&cursor, record, spare, false, rules_.in_headers, verdict);
         }
         return !cursor.bad && cursor.at == cursor.end;
     }
 
-    // A key, a value, or a header's value. A null stays null: a tombstone deletes, and an empty value does not.
+    // A key, a value, or a header's name or value. A null stays null: a tombstone deletes, and an empty value does not.
     void one_part(RecordCursor* cursor, std::string_view record, size_t spare, bool fields, bool detect, Verdict* verdict) {
         const char* prefix = cursor->at;
         int64_t length = cursor->varint();

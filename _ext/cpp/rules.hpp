@@ -50,6 +50,7 @@ struct Counts {
 struct Verdict {
     int blocked_by = -1;                        // rule index
     bool unknown = false;
+    bool too_large = false;                     // what would be hidden takes more memory than one record may
     std::string message;
 };
 
