@@ -37,6 +37,37 @@ cdef object build_span(Chunk chunk, Py_ssize_t at, Py_ssize_t length):
     return PyMemoryView_FromObject(span)
 
 
+cdef class Lane:
+    def __cinit__(self):
+        self.out = []
+
+    cdef int forward(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length) except -1:
+        if self.chunk is chunk and self.end == at:
+            self.end = at + length
+        else:
+            self.add(None)
+            self.chunk, self.at, self.end = chunk, at, at + length
+        self.queued += length
+        return 0
+
+    cdef int add(self, object data) except -1:
+        """Whole frames that are not spans of the read buffer; None only ends the run of spans."""
+        if self.chunk is not None:
+            self.out.append(build_span(self.chunk, self.at, self.end - self.at))
+            self.chunk = None
+        if data is not None:
+            self.out.append(data)
+            self.queued += len(data)
+        return 0
+
+    cdef list take(self):
+        self.add(None)
+        cdef list taken = self.out
+        self.out = []
+        self.queued = 0
+        return taken
+
+
 @cython.final
 cdef class Pool:
     """Idle memory by size, so that a busy connection does not page in fresh memory for every large frame."""
@@ -74,3 +105,8 @@ cdef class Pool:
 
 cdef Chunk take_chunk(Py_ssize_t size):
     return POOL.take(size)
+
+
+def idle_bytes():
+    """Bytes of read buffers that nobody holds, kept for the next who needs one."""
+    return POOL.held

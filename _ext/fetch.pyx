@@ -100,7 +100,7 @@ cdef bytes without_replica_tags(Opening opening, int section):
     for i in range(section + 1, marks.items[section].until):
         if marks.items[i].kind == TAG and marks.items[i].value > 1:
             kept.append((opening.data + opening.body + marks.items[i].whole_at)[:marks.items[i].whole_length])
-    return bytes((len(kept),)) + b"".join(kept)
+    return build_count(len(kept) - 1, True) + b"".join(kept)    # a tag count is not off by one as an array's is
 
 
 cdef int open_response(Opening opening, object memo) except -1:

@@ -31,6 +31,7 @@ cdef list feed(Session session, bint from_client, bytes data, double now):
         if taken == HELD:
             held.append(("held", data[at:at + size]))
         at += size
+    session.let_go()
     return take_actions(session) + held
 
 

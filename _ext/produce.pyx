@@ -5,12 +5,13 @@ A frame in which every topic is allowed and no plan changes a record set goes on
 partitions are cut out, changed record sets are replaced, and the refusals wait in ``memo`` for the broker's answer.
 """
 from libc.stdint cimport int16_t, int32_t, int64_t
+from libc.string cimport memcmp
 
-from kproxy._ext.authorise cimport is_internal, span
+from kproxy._ext.authorise cimport is_internal, span, text
 from kproxy._ext.fields cimport F_ACKS, F_BASE_OFFSET, F_ERROR_CODE, F_INDEX, F_NAME, F_PARTITION_DATA
 from kproxy._ext.fields cimport F_PARTITION_RESPONSES, F_RECORDS, F_RESPONSES, F_TOPIC_DATA, F_TRANSACTIONAL_ID
 from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
-from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, WAIT, Opening
+from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, WAIT, NoteRow, Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
 from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_TOPIC, RESOURCE_TRANSACTIONAL_ID
 from kproxy._ext.request cimport build_count, build_records_prefix
@@ -31,6 +32,7 @@ cdef enum:
     OUTCOME = 2
     BATCH_HEAD = 61             # bytes of a magic 2 batch before its records
     TRANSACTIONAL_BIT = 0x10
+    FEW = 32                    # partitions that are compared each with each
 
 
 cdef int open_request(Opening opening) except -1:
@@ -58,14 +60,18 @@ cdef int open_request(Opening opening) except -1:
                 return opening.refuse_malformed()
             topic = mark
             cell = opening.decide(RESOURCE_TOPIC, OPERATION_WRITE, body + mark.at, mark.length)
-            if cell.effect != EFFECT_ALLOW or cell.plan != NULL or is_internal(body + mark.at, mark.length):
+            if cell.effect != EFFECT_ALLOW or cell.plan != NULL:
                 plain = False
+            if cell.effect == EFFECT_ALLOW and is_internal(body + mark.at, mark.length):
+                plain = False
+                opening.tell_refusal(RESOURCE_TOPIC, OPERATION_WRITE, body + mark.at, mark.length,
+                                     "Kafka keeps its own state in this topic")
         elif mark.field == F_TRANSACTIONAL_ID:
             transaction = mark
         elif mark.field == F_ACKS:
             acks = opening.acks = <int>mark.value
-    if opening.treatment == CLOSE:
-        return 0
+    if names_one_twice(opening):
+        return opening.refuse_malformed()
     if transactional and not may_use_transaction(opening, transaction):
         plain = False
         if opening.treatment != WAIT:
@@ -74,6 +80,25 @@ cdef int open_request(Opening opening) except -1:
     if plain or opening.treatment == WAIT:
         return 0
     return open_with_changes(opening, acks)
+
+
+cdef bint names_one_twice(Opening opening) except -1:
+    """Whether a partition is named twice. Kafka would write one of the two and say nothing of the other, so the audit
+    could not say which records the offset it answers belongs to; no client does this."""
+    cdef NoteRow* one
+    cdef NoteRow* other
+    cdef int i, j
+    if opening.note_count > FEW:
+        return len({(opening.notes[i].topic[:opening.notes[i].topic_length], opening.notes[i].partition)
+                    for i in range(opening.note_count)}) < opening.note_count
+    for i in range(1, opening.note_count):
+        one = &opening.notes[i]
+        for j in range(i):
+            other = &opening.notes[j]
+            if (one.partition == other.partition and one.topic_length == other.topic_length
+                    and memcmp(one.topic, other.topic, one.topic_length) == 0):
+                return True
+    return False
 
 
 cdef int note_intent(Opening opening, Mark* topic, Mark* records, int index) except -1:
@@ -92,6 +117,8 @@ cdef int count_records(const unsigned char* batch, int length) noexcept:
 
 cdef bint may_use_transaction(Opening opening, Mark* transaction) except -1:
     if transaction == NULL or transaction.length < 0:
+        opening.tell_refusal(RESOURCE_TRANSACTIONAL_ID, OPERATION_WRITE, b"", 0,
+                             "a transactional batch without a transactional id")
         return False
     return opening.allowed(RESOURCE_TRANSACTIONAL_ID, OPERATION_WRITE, opening.data + opening.body + transaction.at,
                            transaction.length)
@@ -199,7 +226,9 @@ cdef bint keep_topic(Opening opening, int at, bint flexible, list edits, list re
     if kept and kept < total:
         edits.insert(0, (opening.body + marks.items[partitions].whole_at, marks.items[partitions].whole_length,
                          build_count(kept, flexible)))
-    return kept > 0 or total == 0
+    if total == 0 and cell != NULL:
+        return cell.effect == EFFECT_ALLOW and not is_internal(text(opening, name), name.length)
+    return kept > 0
 
 
 cdef object refuse_or_edit(Opening opening, Cell* cell, Mark* name, Mark* records, int index, bint flexible, list edits):
@@ -246,7 +275,7 @@ cdef list build_responses(list refused, int version):
             item["record_errors"] = [{"batch_index": at, "batch_index_error_message": text}
                                      for at, text in record_errors]
         topics.setdefault(name, []).append(item)
-    return [{"name": name.decode("utf-8", "replace"), "partition_responses": items} for name, items in topics.items()]
+    return [{"name": name, "partition_responses": items} for name, items in topics.items()]
 
 
 cdef int open_response(Opening opening, object memo) except -1:

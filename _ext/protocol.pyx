@@ -45,7 +45,12 @@ cdef class Turn:
         cdef bint noted = self.ledger.commit()
         for client in touched:
             client.touched = False
-            client.flush(noted)
+            try:
+                client.flush(noted)
+            except Exception as error:
+                # The others have their turn all the same.
+                client.fail(error)
+                client.end()
 
 
 cdef class Half:
@@ -114,6 +119,9 @@ cdef class BrokerHalf(Half):
 
     cdef int take(self) except -1:
         cdef ClientHalf client = self.client
+        if client.broker is not self:
+            self.transport.abort()      # See connection_lost.
+            return 0
         cdef double now = read_clock()
         cdef Py_ssize_t size
         cdef int status = FRAME, taken
@@ -138,6 +146,7 @@ cdef class BrokerHalf(Half):
                     break
                 client.session.counters.bytes_out += size
                 self.chunk.start += size
+        client.session.let_go()
         self.tidy()
         return client.after_events()
 
@@ -165,6 +174,8 @@ cdef class BrokerHalf(Half):
 
     def connection_lost(self, error):
         self.transport = None
+        if self.client.broker is not self:
+            return      # One address was too slow to answer, and the connection to the next has taken its place.
         self.client.session.close(CloseCause.BROKER_CLOSED)
         self.client.after_events()
 
@@ -189,11 +200,8 @@ cdef class ClientHalf(Half):
         self.shell.opened(self)
 
     cdef int take(self) except -1:
-        cdef double now = read_clock()
-        self.heard_at = now
-        self.take_frames(now)
-        self.tidy()
-        return self.after_events()
+        self.heard_at = read_clock()
+        return self.go_on()
 
     cdef take_frames(self, double now):
         cdef Session session = self.session
@@ -283,6 +291,14 @@ cdef class ClientHalf(Half):
         if self.transport is not None:
             self.transport.close()
 
+    def abort(self):
+        """Ends both connections at once; what is still queued on them is lost. For peers that read nothing."""
+        self.closing = True
+        if self.broker is not None and self.broker.transport is not None:
+            self.broker.transport.abort()
+        if self.transport is not None:
+            self.transport.abort()
+
     def close(self, cause):
         """From outside: drain, kill, expiry, idleness."""
         self.session.close(cause)
@@ -303,6 +319,7 @@ cdef class ClientHalf(Half):
     cdef int go_on(self) except -1:
         """Takes what was left in the buffer while something had to be waited for."""
         self.take_frames(read_clock())
+        self.session.let_go()
         self.tidy()
         return self.after_events()
 

@@ -1,6 +1,5 @@
 """One client connection as a pure machine; states, tickets and fields are in the .pxd."""
 from kproxy._ext cimport fetch, groups, metadata, produce, topics
-from kproxy._ext.chunk cimport build_span
 from kproxy._ext.ledger cimport ALLOWED, APIS, ASKED, DENIED, LOCAL, WOULD_DENY
 from kproxy._ext.login cimport authenticate_body, fits_software, handshake_body, versions_body, versions_refusal_body
 from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, REPLACE, WAIT, NoteRow, build_response
@@ -26,42 +25,13 @@ cdef enum:
     ILLEGAL_SASL_STATE = 34
     SASL_AUTHENTICATION_FAILED = 58
     OUTCOME = 2                     # kproxy.model.spool
+    ASK_AGAIN = 5                   # seconds after which an answer about an approval is no longer taken for granted
+    MOST_TOLD = 256                 # different refusals told one by one within a second
 
 
 cdef class Epoch:
     def __init__(self, long value=0):
         self.value = value
-
-
-cdef class Lane:
-    def __cinit__(self):
-        self.out = []
-
-    cdef int forward(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length) except -1:
-        if self.chunk is chunk and self.end == at:
-            self.end = at + length
-        else:
-            self.add(None)
-            self.chunk, self.at, self.end = chunk, at, at + length
-        self.queued += length
-        return 0
-
-    cdef int add(self, object data) except -1:
-        """Whole frames that are not spans of the read buffer; None only ends the run of spans."""
-        if self.chunk is not None:
-            self.out.append(build_span(self.chunk, self.at, self.end - self.at))
-            self.chunk = None
-        if data is not None:
-            self.out.append(data)
-            self.queued += len(data)
-        return 0
-
-    cdef list take(self):
-        self.add(None)
-        cdef list taken = self.out
-        self.out = []
-        self.queued = 0
-        return taken
 
 
 cdef class Session:
@@ -84,6 +54,7 @@ cdef class Session:
         self.expires_at = float("inf")
         self.slots = Slots()
         self.facts = facts
+        self.told = {}
 
     # -- the client's side ------------------------------------------------------------------------------------------
 
@@ -106,10 +77,28 @@ cdef class Session:
         if now >= self.expires_at:
             return self.close(CloseCause.SESSION_EXPIRED) or STOP
         if self.seen_epoch != self.epoch.value:
-            self.seen_epoch = self.epoch.value
-            self.table.clear()
-            opening.asked.clear()
+            self.take_epoch()
+        elif opening.asked:
+            # A request may have timed out since, or the control process come back: nobody publishes either.
+            if self.answered_at < 0:
+                self.answered_at = now
+            elif not 0 <= now - self.answered_at <= ASK_AGAIN:
+                opening.asked.clear()
         return self.serve(chunk, at, size, now)
+
+    cdef int take_epoch(self) except -1:
+        self.seen_epoch = self.epoch.value
+        self.forget_decisions()
+        self.opening.asked.clear()
+        return 0
+
+    cdef void let_go(self) noexcept:
+        """Between frames nothing points into a read buffer, and none is held."""
+        self.opening.data = NULL
+        self.opening.chunk = None
+        self.opening.memo = None
+        self.opening.segments = None
+        self.opening.answer = None
 
     cdef int greet(self, double now) except -1:
         """Frames before the session is open: versions, handshake, token. Anything else ends the connection."""
@@ -230,6 +219,8 @@ cdef class Session:
 
     def resume_login(self, facts, double now):
         """The token proved who the client is. The answer waits until a broker is there to serve it."""
+        if self.state != VERIFYING:
+            return
         self.facts = facts
         self.expires_at = facts.expires_at
         self.state = CONNECTING
@@ -237,6 +228,8 @@ cdef class Session:
 
     def refuse_login(self, str message, challenge, double now):
         """``challenge``: the RFC 7628 error JSON for OAUTHBEARER, after which the client gets its 58; else None."""
+        if self.state != VERIFYING:
+            return
         self.waiting = None
         if challenge is not None:
             self.answer_login(0, None, challenge, now)
@@ -247,6 +240,8 @@ cdef class Session:
 
     def resume_broker(self, ranges, double now):
         """The broker's connection is up and logged in. ``ranges`` may have changed since they were advertised."""
+        if self.state != CONNECTING:
+            return
         self.waiting = None
         self.take_ranges(ranges)
         self.state = OPEN
@@ -257,6 +252,7 @@ cdef class Session:
         """``answers``: {ApprovalWanted: (request id, state)}."""
         self.waiting = None
         self.opening.asked.update(answers)
+        self.answered_at = -1
 
     # -- serving ------------------------------------------------------------------------------------------------------
 
@@ -349,7 +345,8 @@ cdef class Session:
                 decision = ASKED if decision != DENIED else decision
             elif decision == ALLOWED:
                 decision = WOULD_DENY
-            self.journal("denied" if verdict.effect != "allow" else "would", self, {
+            kind = "denied" if verdict.effect != "allow" else "would"
+            self.tell_once((kind, opening.head.api_key, operation, resource, name, verdict.rule), kind, {
                 "api": opening.head.api_key, "operation": operation, "resource": resource, "name": name,
                 "verdict": verdict, "request_id": opening.asked.get(verdict.wanted, ("", ""))[0],
             })
@@ -360,6 +357,32 @@ cdef class Session:
         for rule in opening.condition_errors:
             self.journal("condition_error", self, {"api": opening.head.api_key, "rule": rule})
         return decision
+
+    cdef int tell_once(self, object key, str kind, dict fields) except -1:
+        """A client that repeats what is refused would fill the audit, and with it stop everybody's produces."""
+        known = self.told.get(key)
+        if known is not None:
+            known[1] += 1
+        elif len(self.told) < MOST_TOLD:
+            self.told[key] = [kind, 0, fields]
+            self.journal(kind, self, fields)
+        else:
+            self.untold += 1
+        return 0
+
+    def tell_repeats(self):
+        """Once a second, and at the end: how often what was told has happened again since."""
+        told, self.told = self.told, {}
+        untold, self.untold = self.untold, 0
+        for kind, repeated, fields in told.values():
+            if repeated:
+                self.journal(kind, self, {**fields, "details": {"repeated": repeated}})
+        if untold:
+            self.journal("denied", self, {"details": {"more": untold}})
+
+    def forget_decisions(self):
+        """Everything is decided anew from the next look on."""
+        self.table.clear()
 
     # -- the broker's side ----------------------------------------------------------------------------------------------
 
@@ -380,9 +403,7 @@ cdef class Session:
         if opening.body < 0 or correlation != slot.correlation:
             return self.close(CloseCause.UNEXPECTED_RESPONSE) or STOP
         if self.seen_epoch != self.epoch.value:
-            self.seen_epoch = self.epoch.value
-            self.table.clear()
-            opening.asked.clear()
+            self.take_epoch()
         if needs_opening(slot):
             if not opening.walk(True):
                 return self.close(CloseCause.MALFORMED_RESPONSE) or STOP
@@ -436,7 +457,7 @@ cdef class Session:
             else:
                 self.counters.records_out += row.records
             self.ledger.add(self.number, opening.head.correlation, row)
-            if row.error == 0 and row.first_offset >= 0:
+            if row.error == 0 and row.first_offset >= 0 and row.last_offset >= row.first_offset:
                 self.flow.add(row.kind, row.topic, row.topic_length, row.partition, row.first_offset, row.last_offset,
                               row.records, row.size, now)
         return 0

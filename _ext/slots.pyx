@@ -4,17 +4,26 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
+cdef extern from *:
+    """
+    // SipHash keyed with the process's own secret.
+    #if PY_VERSION_HEX >= 0x030E0000
+    #define kp_hash_topic Py_HashBuffer
+    #else
+    #define kp_hash_topic _Py_HashBytes
+    #endif
+    """
+    Py_hash_t kp_hash_topic(const void* data, Py_ssize_t length) noexcept nogil
+
 cdef enum:
     FIRST_ROOM = 16
+    BYTES_PER_MARK = 256        # what a refused item costs as a dict of its fields
 
 
 cdef uint64_t hash_topic(const unsigned char* topic, Py_ssize_t length) noexcept nogil:
-    """FNV-1a, 64 bits. It only pairs an answer with its own request, so nobody gains by a collision."""
-    cdef uint64_t value = 14695981039346656037ULL
-    cdef Py_ssize_t i
-    for i in range(length):
-        value = (value ^ topic[i]) * 1099511628211ULL
-    return value
+    """Keyed, because the audit pairs answers with requests and sums up flows by it: a client that could name two topics
+    of one hash would have what it wrote to one told of the other."""
+    return <uint64_t>kp_hash_topic(topic, length)
 
 
 cdef Intent* find_intent(Slot* slot, NoteRow* row) noexcept:
@@ -47,6 +56,10 @@ cdef class Slots:
     cdef Slot* head(self) noexcept:
         return &self.ring[self.first]
 
+    cdef void keep(self, Slot* slot, Py_ssize_t size) noexcept:
+        slot.kept += size
+        self.waiting += size
+
     cdef Slot* push(self, Opening opening, double now) except NULL:
         cdef Slot* grown
         cdef Slot* slot
@@ -68,13 +81,14 @@ cdef class Slots:
         slot.correlation = opening.head.correlation
         slot.started = now
         self.count += 1
+        self.keep(slot, sizeof(Slot))
         return slot
 
     cdef int push_reply(self, Opening opening, bytes frame, double now) except -1:
         cdef Slot* slot = self.push(opening, now)
         Py_INCREF(frame)
         slot.reply = <void*>frame
-        self.waiting += len(frame)
+        self.keep(slot, len(frame))
         return 0
 
     cdef int remember(self, Slot* slot, Opening opening) except -1:
@@ -84,10 +98,12 @@ cdef class Slots:
         if opening.memo is not None:
             Py_INCREF(opening.memo)
             slot.memo = <void*>opening.memo
+            self.keep(slot, opening.marks.count * <Py_ssize_t>BYTES_PER_MARK)
         if opening.note_count > 1:
             slot.more = <Intent*>malloc((opening.note_count - 1) * sizeof(Intent))
             if slot.more == NULL:
                 raise MemoryError
+            self.keep(slot, (opening.note_count - 1) * <Py_ssize_t>sizeof(Intent))
         slot.intents = opening.note_count
         for i in range(opening.note_count):
             intent = &slot.intent if i == 0 else &slot.more[i - 1]
@@ -99,8 +115,8 @@ cdef class Slots:
 
     cdef void pop(self) noexcept:
         cdef Slot* slot = &self.ring[self.first]
+        self.waiting -= slot.kept
         if slot.reply != NULL:
-            self.waiting -= len(<bytes>slot.reply)
             Py_DECREF(<object>slot.reply)
         if slot.memo != NULL:
             Py_DECREF(<object>slot.memo)

@@ -34,3 +34,15 @@ cdef class Pool:
 
 
 cdef Chunk take_chunk(Py_ssize_t size)
+
+
+# Bytes bound one way. Neighbouring spans of one chunk become one write.
+cdef class Lane:
+    cdef list out
+    cdef Chunk chunk
+    cdef Py_ssize_t at
+    cdef Py_ssize_t end
+    cdef readonly Py_ssize_t queued
+    cdef int forward(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length) except -1
+    cdef int add(self, object data) except -1
+    cdef list take(self)

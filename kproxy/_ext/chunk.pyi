@@ -8,3 +8,8 @@ class Span:
 class Pool:
     held: int
     def __init__(self, limit: int) -> None: ...
+
+class Lane:
+    queued: int
+
+def idle_bytes() -> int: ...

@@ -83,12 +83,16 @@ cdef class Opening:
 
     # Walks the body into ``marks``; false if it is not what the schema says. The session calls it before an API module.
     cdef bint walk(self, bint response)
+    cdef bint is_librdkafka_list(self)
     cdef void begin(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length, double now)
     # The effect in force (EFFECT_*). Collects denials, would-denials and unasked approvals (treatment becomes WAIT).
     cdef Cell* decide(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except NULL
     cdef bint allowed(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1
     # Like allowed, but leaves no trace: for filtering lists, where a hidden name is not a refusal.
     cdef bint visible(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1
+    # Tells of a refusal that no rule can change, as ``decide`` tells of a rule's.
+    cdef int tell_refusal(self, int resource, int operation, const unsigned char* name, Py_ssize_t length,
+                          str reason) except -1
     # The text a client is shown for a refusal: the rule's own message, or the approval request that waits.
     cdef str refusal_text(self, Cell* cell)
     cdef int note(self, int kind, const unsigned char* topic, Py_ssize_t topic_length, int partition,

@@ -11,7 +11,7 @@ Waiting is a ticket. While ``waiting`` is set the shell offers no client frame; 
 """
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
 
-from kproxy._ext.chunk cimport Chunk
+from kproxy._ext.chunk cimport Chunk, Lane
 from kproxy._ext.ledger cimport APIS, Counters, Flow, Ledger
 from kproxy._ext.opening cimport Addresses, Opening
 from kproxy._ext.policy_table cimport PolicyTable
@@ -36,18 +36,6 @@ cdef enum Taken:
 # A number all sessions of a worker compare with their own at every frame; publishing a snapshot raises it.
 cdef class Epoch:
     cdef public long value
-
-
-# Bytes bound one way. Neighbouring spans of one chunk become one write.
-cdef class Lane:
-    cdef list out
-    cdef Chunk chunk
-    cdef Py_ssize_t at
-    cdef Py_ssize_t end
-    cdef readonly Py_ssize_t queued
-    cdef int forward(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length) except -1
-    cdef int add(self, object data) except -1
-    cdef list take(self)
 
 
 cdef class Session:
@@ -76,12 +64,16 @@ cdef class Session:
     cdef Counters counters
     cdef readonly Flow flow
     cdef object journal                     # called for what is rare: journal(kind, session, fields)
+    cdef dict told                          # of the last second: what was told -> [fields, how often since]
+    cdef long untold                        # refusals of the last second that were too many to be told one by one
+    cdef double answered_at                 # when approvals were last answered; -1: the next frame will say
     cdef readonly Lane to_client
     cdef readonly Lane to_broker
     cdef readonly Slots slots
 
     # client's side
     cdef int client_frame(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
+    cdef int take_epoch(self) except -1
     cdef int take_ranges(self, object ranges) except -1
     cdef bint serves(self, int api, int version) noexcept
     cdef int greet(self, double now) except -1
@@ -96,4 +88,6 @@ cdef class Session:
     cdef int answer(self, bytes frame, double now) except -1
     cdef int release_answers(self, double now) except -1
     cdef int tell(self) except -1
+    cdef int tell_once(self, object key, str kind, dict fields) except -1
+    cdef void let_go(self) noexcept
     cpdef close(self, object cause)

@@ -24,6 +24,7 @@ cdef struct Slot:
     Intent intent               # the first partition of a produce
     Intent* more                # malloc'ed, owned: the others
     int intents
+    Py_ssize_t kept             # bytes all this takes until the answer, as far as a client decides on them
 
 
 # A ring of slots.
@@ -32,8 +33,9 @@ cdef class Slots:
     cdef int first
     cdef int room
     cdef readonly int count
-    cdef readonly Py_ssize_t waiting        # bytes of local answers that wait for their turn
+    cdef readonly Py_ssize_t waiting        # bytes kept for answers that are still to come, local ones included
     cdef Slot* head(self) noexcept
+    cdef void keep(self, Slot* slot, Py_ssize_t size) noexcept
     cdef Slot* push(self, Opening opening, double now) except NULL
     cdef int push_reply(self, Opening opening, bytes frame, double now) except -1
     cdef int remember(self, Slot* slot, Opening opening) except -1

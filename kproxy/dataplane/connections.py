@@ -31,6 +31,8 @@ log = structlog.get_logger("kproxy.connection")
 #: Mechanisms whose refusal is told as JSON first (RFC 7628), which the client must answer before it gets its error
 #: code.
 CHALLENGED = ("OAUTHBEARER",)
+#: What is still queued for a client has this long to leave after its session ended.
+CLOSING_SECONDS = 10.0
 
 
 class Connections:
@@ -91,7 +93,11 @@ class Connections:
     def sweep(self, now: float) -> None:
         """Once a second: ends what has expired, logged in too slowly or fallen silent; writes flows that are due."""
         for connection in list(self.open.values()):
-            connection.sweep(now)
+            try:
+                connection.sweep(now)
+            except Exception as error:
+                # Inside a commit: whatever one session did wrong may not cost the others their turn.
+                connection.half.fail(error)
 
     def kill(self, number: int, cause: str = CloseCause.SESSION_KILLED) -> bool:
         connection = self.open.get(number)
@@ -123,6 +129,7 @@ class Connection:
         self._connections = connections
         self._runtime = runtime
         self._decide: Any = None
+        self._closed_at: float | None = None
         self._flows = FlowBook(runtime.journal, runtime.count_masked)
 
     # -- called by the native half -------------------------------------------------------------------------------------
@@ -182,6 +189,7 @@ class Connection:
         if cause == CloseCause.BROKER_CLOSED:
             self._runtime.forget_broker(self.listener.cluster, self.node)
         if session.facts is not None:
+            session.tell_repeats()
             self._flows.write(session, self._now())
             self._runtime.journal.tell("disconnect", session, {"cause": cause, "unanswered": session.unanswered()})
 
@@ -260,6 +268,10 @@ class Connection:
 
     def sweep(self, now: float) -> None:
         session, limits = self.half.session, self._runtime.config.limits
+        if session.cause is not None:
+            self._abort_late(now)
+            return
+        session.tell_repeats()
         if session.facts is None:
             if now - self.half.connected_at > limits.login_timeout:
                 self.half.close(str(CloseCause.LOGIN_TIMEOUT))
@@ -270,6 +282,13 @@ class Connection:
             self.half.close(str(CloseCause.IDLE))
         elif self._flows.due(session, now, self._runtime.config.audit.flow_interval):
             self._flows.write(session, now)
+
+    def _abort_late(self, now: float) -> None:
+        """A closed transport waits until its peer has read everything, and a peer may choose never to."""
+        if self._closed_at is None:
+            self._closed_at = now
+        elif now - self._closed_at >= CLOSING_SECONDS:
+            self.half.abort()
 
     def view(self, worker: int) -> SessionView:
         session = self.half.session

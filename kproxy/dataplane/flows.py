@@ -15,6 +15,8 @@ KINDS = {"read": READ, "write": OUTCOME}
 
 #: A session that moves many short runs of offsets is written out before its list grows past this.
 MOST_RUNS = 512
+#: Plans kept for their counts. A client that may use any topic of a wide pattern makes one with every name it invents.
+MOST_PLANS = 1024
 
 
 OnMasked = Callable[[str, str, int], None]
@@ -38,6 +40,8 @@ class FlowBook:
 
     def due(self, session: Any, now: float, interval: float) -> bool:
         flow = session.flow
+        if len(self._plans) > MOST_PLANS:
+            return True
         return bool(flow.runs > 0 and (now - flow.since >= interval or flow.runs >= MOST_RUNS))
 
     def write(self, session: Any, now: float) -> None:
@@ -57,6 +61,11 @@ class FlowBook:
             self._journal.tell("flow", session, {
                 "topic": topic, "direction": DIRECTIONS[kind], "partitions": runs,
                 "records": sum(run[3] for run in runs), "bytes": sum(run[4] for run in runs), **fields})
+
+        if len(self._plans) > MOST_PLANS:
+            # No cell may go on counting in a plan that nobody reads any more.
+            self._plans.clear()
+            session.forget_decisions()
 
     def _take_counts(self, key: tuple[str, int]) -> dict[str, Any] | None:
         plans = self._plans.get(key)

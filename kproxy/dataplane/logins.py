@@ -21,6 +21,8 @@ log = structlog.get_logger("kproxy.login")
 
 #: How long a login waits for the control process to fetch an issuer's keys; below every client's own login timeout.
 KEY_SECONDS = 8.0
+#: Refused logins that one worker tells the audit and the log of within a minute.
+MOST_REFUSALS = 600
 
 
 class Logins:
@@ -38,6 +40,8 @@ class Logins:
         self._now = now
         self._error_id = error_id
         self._on_checked = on_checked
+        self._minute = 0
+        self._refusals = 0
 
     async def check(self, mechanism: str, payload: bytes, listener: Listener, client: Client) -> Facts:
         """Raises TokenRefused with ``error_id`` set, after the refusal has been counted, logged and audited."""
@@ -46,6 +50,8 @@ class Logins:
         except TokenRefused as error:
             error.error_id = self._error_id()
             self._on_checked(error.issuer, error.reason)
+            if self._is_too_many():
+                raise
             self._journal.record("login_failed", listener=listener.name, mechanism=mechanism, issuer=error.issuer,
                                  client_id=client.id, address=client.address, reason=error.reason,
                                  error_id=error.error_id)
@@ -54,6 +60,19 @@ class Logins:
             raise
         self._on_checked(issuer, ACCEPTED)
         return facts
+
+    def _is_too_many(self) -> bool:
+        """Counts a refusal. Whoever may connect could fill the audit with them, and a full audit refuses produces; past
+        the bound of a minute one event says how many more there were, and the metrics still count each."""
+        minute = int(self._now() // 60)
+        if minute != self._minute:
+            if self._refusals > MOST_REFUSALS:
+                more = self._refusals - MOST_REFUSALS
+                self._journal.record("login_failed", details={"more": more})
+                log.error("login_refusals_not_told", count=more)
+            self._minute, self._refusals = minute, 0
+        self._refusals += 1
+        return self._refusals > MOST_REFUSALS
 
     async def _check(self, mechanism: str, payload: bytes, listener: Listener, client: Client) -> tuple[Facts, str]:
         if mechanism not in listener.authenticate:
@@ -67,7 +86,8 @@ class Logins:
             # Clients cannot leave the user name out, so any is taken; it proves nothing and is kept as their own word.
             plain = sasl.parse_plain(payload)
             token = await self._validate(plain.password)
-            declared = {"username": plain.username}
+            # Some set the token as the name too; a secret is nothing to show.
+            declared = {"username": plain.username} if plain.username != plain.password else {}
         else:
             raise TokenRefused("sasl_malformed", "a mechanism that carries no token")
         now = self._now()

@@ -66,6 +66,8 @@ class Transport:
     def close(self) -> None:
         self.closed = True
 
+    abort = close
+
 
 class Loop:
     def __init__(self) -> None:
@@ -289,3 +291,48 @@ def test_either_end_going_closes_the_other():
     other = opened()
     other.half.connection_lost(None)
     assert other.broker.closed and other.session.cause == "client_closed" and other.shell.ended == 1
+
+
+def test_one_transport_that_fails_costs_the_others_nothing():
+    rig, other, loop = Rig(), Rig(), Loop()
+    turn = Turn(loop, Ledger(Spool()))
+    halves = []
+    for one in (rig, other):
+        half = ClientHalf(one.session, one.shell, turn, 1 << 20, 1 << 24)
+        one.client.closed = one.client.reading = True
+        one.client = Transport("client", [])
+        half.connection_made(one.client)
+        halves.append(half)
+
+    def broken(data: Any) -> None:
+        raise RuntimeError("the transport fell over")
+
+    rig.client.write = broken
+    for half in halves:
+        rig.feed(half, request(18, 0, 1, {}))
+    loop.run()
+    assert rig.session.cause == "internal" and rig.client.closed
+    assert other.client.sent and not other.client.closed
+
+
+def test_a_connection_whose_place_was_taken_changes_nothing():
+    rig = Rig()
+    rig.feed(rig.half, produce(1))
+    slow = rig.half.attach_broker(None)
+    late = Transport("slow", [])
+    slow.connection_made(late)
+    rig.open_broker()
+    rig.loop.run()
+    rig.feed(slow, produced(1))
+    slow.connection_lost(None)
+    rig.loop.run()
+    assert late.closed and rig.session.cause is None and rig.client.sent == b""
+    rig.feed(rig.half.broker, produced(1))
+    rig.loop.run()
+    assert rig.client.sent == produced(1)
+
+
+def test_peers_that_read_nothing_are_cut_off():
+    rig = opened()
+    rig.half.abort()
+    assert rig.client.closed and rig.broker.closed

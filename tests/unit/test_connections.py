@@ -163,6 +163,35 @@ async def test_a_session_killed_while_its_broker_is_called():
 
 
 @on_uvloop
+async def test_a_killed_client_that_reads_nothing_is_cut_off():
+    async with serving() as (world, connections):
+        world.open("versions")
+        client = await RawClient.connect(world.port)
+        await client.ask(17, 1, {"mechanism": "PLAIN"})
+        connection = connections.open[1]
+        aborted = []
+        connection.half = SimpleNamespace(session=connection.half.session, abort=lambda: aborted.append(True))
+        connection.half.session.close("session_killed")
+        for passed in (0, 5, 9):
+            connections.sweep(100.0 + passed)
+        assert aborted == []
+        connections.sweep(110.0)
+        assert aborted == [True]
+        connections.open.clear()
+
+
+@on_uvloop
+async def test_what_one_session_does_wrong_costs_the_others_nothing():
+    async with serving() as (_, connections):
+        failed, swept = [], []
+        broken = SimpleNamespace(sweep=lambda now: 1 / 0, half=SimpleNamespace(fail=failed.append))
+        connections.open = {1: broken, 2: SimpleNamespace(sweep=swept.append)}
+        connections.sweep(100.0)
+        assert [type(error) for error in failed] == [ZeroDivisionError] and swept == [100.0]
+        connections.open.clear()
+
+
+@on_uvloop
 async def test_a_session_killed_before_the_versions_are_known():
     async with serving() as (world, connections):
         client = await RawClient.connect(world.port)

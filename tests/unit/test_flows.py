@@ -113,3 +113,16 @@ def test_a_flow_is_due_by_time_or_by_length():
     assert book.flows.due(one, 100.0, 5.0)
     one.flow.runs = 0
     assert not book.flows.due(one, 200.0, 5.0)
+
+
+def test_plans_made_by_made_up_names_do_not_pile_up():
+    book, one = Book(), session({})
+    forgotten = []
+    one.forget_decisions = lambda: forgotten.append(True)
+    one_plan = moved(plan())
+    for at in range(1025):
+        book.flows.keep(f"x{at}", "read", one_plan if at == 7 else plan())
+    assert book.flows.due(one, 100.0, 5.0)
+    book.flows.write(one, 100.0)
+    assert [event["topic"] for event in book.events] == ["x7"] and forgotten == [True]
+    assert not book.flows.due(one, 200.0, 5.0)

@@ -16,7 +16,7 @@ import pytest
 from kproxy import policy
 from kproxy.dataplane.in_force import InForce, SnapshotFile
 from kproxy.dataplane.journal import Journal
-from kproxy.dataplane.logins import Logins
+from kproxy.dataplane.logins import MOST_REFUSALS, Logins
 from kproxy.dataplane.runtime import Runtime
 from kproxy.dataplane.spool import Spool
 from kproxy.dataplane.stats import Stats
@@ -157,6 +157,8 @@ async def test_the_token_may_come_as_a_password(tmp_path):
     async with world(tmp_path) as one:
         got = await one.runtime.validate("PLAIN", b"\0anybody\0" + token().encode(), LISTENER, CLIENT)
         assert (got.principal.name, got.mechanism, got.declared) == ("corp:w1", "PLAIN", {"username": "anybody"})
+        got = await one.runtime.validate("PLAIN", b"\0" + b"\0".join([token().encode()] * 2), LISTENER, CLIENT)
+        assert got.declared == {}, "a secret is nothing to show"
 
 
 @pytest.mark.parametrize(("mechanism", "payload", "reason", "alias"), [
@@ -177,6 +179,19 @@ async def test_a_refused_login_is_counted_audited_and_says_nothing(tmp_path, mec
             "login_failed", reason, "e-1", alias, "public", "127.0.0.1")
         said = repr(event) + capsys.readouterr().out
         assert "eyJ" not in said and "hunter2" not in said
+
+
+async def test_a_flood_of_refused_logins_is_counted_and_not_told_one_by_one(tmp_path):
+    async with world(tmp_path) as one:
+        for later, times in ((0, MOST_REFUSALS + 25), (60, 1)):
+            one.now += later
+            for _ in range(times):
+                with pytest.raises(TokenRefused, match="malformed_token"):
+                    await one.runtime.validate("PLAIN", b"\0svc\0bad", LISTENER, CLIENT)
+        told = [event for event in one.events() if event.kind == "login_failed"]
+        assert len(told) == MOST_REFUSALS + 2
+        assert [event.details for event in told if not event.reason] == [{"more": 25}]
+        assert one.checks() == {("", "malformed_token"): MOST_REFUSALS + 26}
 
 
 async def test_a_brand_new_key_works_at_the_first_try(tmp_path):
