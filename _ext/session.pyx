@@ -355,7 +355,8 @@ cdef class Session:
             self.journal("guard_hit", self, {"api": opening.head.api_key, "topic": topic.decode("utf-8", "replace"),
                                              "details": {"partition": partition}, "reason": message, "rules": rules})
         for rule in opening.condition_errors:
-            self.journal("condition_error", self, {"api": opening.head.api_key, "rule": rule})
+            self.tell_once(("condition_error", opening.head.api_key, rule), "condition_error",
+                           {"api": opening.head.api_key, "rule": rule})
         return decision
 
     cdef int tell_once(self, object key, str kind, dict fields) except -1:

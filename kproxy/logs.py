@@ -114,7 +114,9 @@ def configure(process: str, *, stream: TextIO | None = None, terminal: bool | No
         event["process"] = process
         return event
 
-    last: list[Any] = [structlog.dev.ConsoleRenderer()] if terminal else [
+    # structlog's own choice prints every local variable along a traceback: tokens, passwords, records.
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    last: list[Any] = [console] if terminal else [
         structlog.processors.format_exc_info, structlog.processors.JSONRenderer(sort_keys=True)]
     structlog.configure(
         processors=[structlog.processors.add_log_level, drop_unknown_keys, _add_name, add_process,

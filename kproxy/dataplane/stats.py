@@ -39,7 +39,7 @@ class Stats:
             for rule, hits in event.rules.items():
                 self.add("kproxy_guard_hits_total", (rule,), hits)
         elif event.kind == "condition_error":
-            self.add("kproxy_policy_errors_total", (event.rule,))
+            self.add("kproxy_policy_errors_total", (event.rule,), 1 + event.details.get("repeated", 0))
 
     def collect(self, connections: Any) -> Values:
         """Everything, with the native counters and gauges of ``connections`` (kproxy.dataplane.connections)."""
