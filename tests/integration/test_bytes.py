@@ -14,6 +14,7 @@ pytestmark = pytest.mark.integration
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 UNSUPPORTED_COMPRESSION = 76
+POLICY_VIOLATION = 44
 #: The codecs whose records kproxy opens so far.
 OPENED = ("none", "lz4")
 PLAIN = [Record(json.dumps({"n": n, "text": "x" * 200}).encode(), b"key-%d" % n, (("h", b"1"),)) for n in range(50)]
@@ -151,7 +152,7 @@ def test_a_codec_that_rules_cannot_open_yet_is_refused_where_there_are_rules(sta
     stage.write_direct(read, PLAIN, codec)
     with pytest.raises(ClientError) as problem:
         read_through(stage, read, 50, "confluent")
-    assert problem.value.code == UNSUPPORTED_COMPRESSION
+    assert problem.value.code == POLICY_VIOLATION
     with stage.client("java").producer(stage.login(), codec=codec) as producer:
         refused = producer.send(written, PLAIN[:2])[0]
     assert refused.code == UNSUPPORTED_COMPRESSION
