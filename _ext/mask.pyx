@@ -1,9 +1,10 @@
 """Record rules, compiled; see the .pxd. The work on bytes is in _ext/cpp/record_rewriter.hpp."""
 from collections import namedtuple
+from functools import lru_cache
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
-from libcpp.memory cimport make_shared
+from libcpp.memory cimport make_shared, unique_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
@@ -191,18 +192,31 @@ cdef int take_refusal(Plan plan) except -1:
     return 0
 
 
-def find_entities(bytes text not None, tuple entities not None, bint look_first=True):
-    """[(entity, start, length)] of every find in the text, by entity and then by place. For tests and previews.
+cdef class Finder:
+    """Detectors by themselves, on any text: for tests and previews."""
 
-    Without ``look_first`` the patterns search every text; the finds must be the same."""
-    cdef vector[int] numbers
-    cdef vector[Found] found
-    cdef size_t i
-    for name in entities:
-        numbers.push_back(ENTITIES.index(name))
-    cdef Detectors* detectors = new Detectors(numbers)
-    try:
-        detectors.find(<string>text, &found, look_first)
-        return [(entities[found[i].which], found[i].at, found[i].length) for i in range(found.size())]
-    finally:
-        del detectors
+    def __cinit__(self, tuple entities not None):
+        cdef vector[int] numbers
+        for name in entities:
+            numbers.push_back(ENTITIES.index(name))
+        self.entities = entities
+        self.detectors.reset(new Detectors(numbers))
+
+    def find(self, bytes text not None, bint look_first=True):
+        """[(entity, start, length)] of every find in the text, by entity and then by place.
+
+        Without ``look_first`` the patterns search every text; the finds must be the same."""
+        cdef vector[Found] found
+        cdef size_t i
+        self.detectors.get().find(<string>text, &found, look_first)
+        return [(self.entities[found[i].which], found[i].at, found[i].length) for i in range(found.size())]
+
+
+@lru_cache(maxsize=16)
+def finder_of(tuple entities):
+    return Finder(entities)
+
+
+def find_entities(bytes text not None, tuple entities not None, bint look_first=True):
+    """As Finder(entities).find(text, look_first), with the detectors kept."""
+    return finder_of(entities).find(text, look_first)

@@ -79,7 +79,7 @@ def _write_record(record: Record, at: int) -> bytes:
         out += _write_bytes(part)
     out += varint(len(record.headers))
     for name, value in record.headers:
-        out += varint(len(name)) + name.encode() + _write_bytes(value)
+        out += _write_bytes(name.encode()) + _write_bytes(value)
     return varint(len(out)) + out
 
 

@@ -18,7 +18,7 @@ def build_plan(
     detect: dict[str, Action] | None = None,
     **more: Any,
 ) -> mask.Plan:
-    """``fields``: action by path, as ``a.b[*].c``. ``detect``: action by entity. Rules are named ``f:…`` and ``d:…``."""
+    """``fields``: action by path, as ``a.b[*].c``. ``detect``: action by entity. Rules: ``f:…``, ``d:…``."""
     steps = {path: tuple(path.replace("[*]", ".[*]").strip(".").split(".")) for path in fields or {}}
     made = RecordPlan(
         direction=direction,  # type: ignore[arg-type]

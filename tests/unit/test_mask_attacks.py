@@ -1,4 +1,4 @@
-"""What a hostile producer may put into records: nothing that should be hidden survives, and nothing costs its square."""
+"""What a hostile producer may put into records: nothing to be hidden survives, and nothing costs its square."""
 
 from __future__ import annotations
 
