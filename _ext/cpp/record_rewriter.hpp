@@ -163,7 +163,9 @@ class RecordRewriter {
 
     bool decompress(int codec, const char** body, size_t* length) {
         if (codec != LZ4) {
-            refuse(produce_ ? UNSUPPORTED_COMPRESSION_TYPE : POLICY_VIOLATION, "kproxy: this topic has record rules, and its records may be uncompressed or lz4 only");
+            // Clients raise 44 from a fetch with its text; what they make of 76 there differs.
+            refuse(rules_.produce ? UNSUPPORTED_COMPRESSION_TYPE : POLICY_VIOLATION,
+                   "kproxy: this topic has record rules, and its records may be uncompressed or lz4 only");
             return false;
         }
         size_t most = std::min(limits.most_bytes, std::max(limits.any_ratio, *length * limits.most_ratio));
