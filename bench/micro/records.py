@@ -34,11 +34,17 @@ def make_records(hits: bool, chance: random.Random) -> list[bytes]:
     made = []
     for number in range(RECORDS):
         record = {
-            "id": str(uuid.UUID(int=chance.getrandbits(128))), "time": 1_700_000_000_000 + number,
-            "account": chance.randrange(10**17, 2 * 10**17), "trace": str(uuid.UUID(int=chance.getrandbits(128))),
+            "id": str(uuid.UUID(int=chance.getrandbits(128))),
+            "time": 1_700_000_000_000 + number,
+            "account": chance.randrange(10**17, 2 * 10**17),
+            "trace": str(uuid.UUID(int=chance.getrandbits(128))),
             "user": {"name": "Ann Lee", "email": "ann.lee(at)example.com", "phone": "n/a", "level": number % 7},
-            "items": [{"sku": f"S-{chance.randrange(10**6)}", "count": chance.randrange(9), "price": 19.95} for _ in range(6)],
-            "note": "card 4111 1111 1111 1111 of ann.lee@example.com" if hits else "no card and no address in this note",
+            "items": [
+                {"sku": f"S-{chance.randrange(10**6)}", "count": chance.randrange(9), "price": 19.95} for _ in range(6)
+            ],
+            "note": "card 4111 1111 1111 1111 of ann.lee@example.com"
+            if hits
+            else "no card and no address in this note",
             "text": " ".join("".join(chance.choices("etaoinshrdlu", k=chance.randint(2, 9))) for _ in range(65)),
         }
         made.append(json.dumps(record).encode())
@@ -47,8 +53,23 @@ def make_records(hits: bool, chance: random.Random) -> list[bytes]:
 
 def build_floors(target: Path) -> Path:
     program = target / "record_floors"
-    subprocess.run(["g++", "-std=c++17", "-O3", "-DNDEBUG", f"-I{ROOT}/_ext/cpp", str(ROOT / "bench/native/record_floors.cpp"),
-                    "-o", str(program), "-lre2", "-lsimdjson", "-llz4", "-lpthread"], check=True)
+    subprocess.run(
+        [
+            "g++",
+            "-std=c++17",
+            "-O3",
+            "-DNDEBUG",
+            f"-I{ROOT}/_ext/cpp",
+            str(ROOT / "bench/native/record_floors.cpp"),
+            "-o",
+            str(program),
+            "-lre2",
+            "-lsimdjson",
+            "-llz4",
+            "-lpthread",
+        ],
+        check=True,
+    )
     return program
 
 
@@ -57,11 +78,20 @@ def floors(program: Path, records: Path, seconds: float) -> dict[str, float]:
     return {name: float(value) for name, value in (line.split() for line in told.splitlines())}
 
 
-def plan(fields: dict[str, Action] | None = None, detect: tuple[str, ...] = (), count_fields: bool = False) -> mask.Plan:
-    return mask.Plan(mask.compile_plan(RecordPlan(
-        direction="consume", count_fields=count_fields,
-        fields=tuple(FieldRule(tuple(path.split(".")), action, "f") for path, action in (fields or {}).items()),
-        detectors=tuple(DetectRule(entity, Action("mask", keep_last=4), "d") for entity in detect)), KEYS))
+def plan(
+    fields: dict[str, Action] | None = None, detect: tuple[str, ...] = (), count_fields: bool = False
+) -> mask.Plan:
+    return mask.Plan(
+        mask.compile_plan(
+            RecordPlan(
+                direction="consume",
+                count_fields=count_fields,
+                fields=tuple(FieldRule(tuple(path.split(".")), action, "f") for path, action in (fields or {}).items()),
+                detectors=tuple(DetectRule(entity, Action("mask", keep_last=4), "d") for entity in detect),
+            ),
+            KEYS,
+        )
+    )
 
 
 def speed(made: mask.Plan, batch: bytes, plain: int, status: str, seconds: float) -> float:
@@ -90,14 +120,35 @@ def measure(rounds: int, seconds: float) -> tuple[dict[str, list[float]], dict[s
         batch = write_batch([Record(value=value) for value in clean], codec=codec)
         runs.append((f"2 fields, {name}", plan(two), batch, clean, "replaced"))
         runs.append((f"count fields, {name}", plan(count_fields=True), batch, clean, "same"))
-    runs.append(("2 fields by HMAC, none", plan(dict.fromkeys(two, Action("hmac", key="k1"))),
-                 write_batch([Record(value=value) for value in clean]), clean, "replaced"))
+    runs.append(
+        (
+            "2 fields by HMAC, none",
+            plan(dict.fromkeys(two, Action("hmac", key="k1"))),
+            write_batch([Record(value=value) for value in clean]),
+            clean,
+            "replaced",
+        )
+    )
     for count in (False, True):
         also = " + count fields" if count else ""
-        runs.append((f"5 detectors, no hit{also}", plan(detect=FIVE, count_fields=count),
-                     write_batch([Record(value=value) for value in clean]), clean, "same"))
-        runs.append((f"5 detectors, hits{also}", plan(detect=FIVE, count_fields=count),
-                     write_batch([Record(value=value) for value in hits]), hits, "replaced"))
+        runs.append(
+            (
+                f"5 detectors, no hit{also}",
+                plan(detect=FIVE, count_fields=count),
+                write_batch([Record(value=value) for value in clean]),
+                clean,
+                "same",
+            )
+        )
+        runs.append(
+            (
+                f"5 detectors, hits{also}",
+                plan(detect=FIVE, count_fields=count),
+                write_batch([Record(value=value) for value in hits]),
+                hits,
+                "replaced",
+            )
+        )
     ours: dict[str, list[float]] = {}
     theirs: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
