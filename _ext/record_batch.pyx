@@ -14,6 +14,7 @@ cdef enum:
 
 cdef extern from "crc32c.hpp" namespace "kproxy" nogil:
     uint32_t _crc32c "kproxy::crc32c"(const unsigned char* at, size_t length)
+    uint32_t _crc32c_by_table "kproxy::crc32c_by_table"(uint32_t crc, const unsigned char* at, size_t length)
 
 
 cdef int walk_batch_headers(const unsigned char* data, Py_ssize_t length, BatchSummary* out) noexcept nogil:
@@ -42,9 +43,13 @@ cdef int walk_batch_headers(const unsigned char* data, Py_ssize_t length, BatchS
     return 0
 
 
-def crc32c(const unsigned char[::1] data not None):
-    """CRC-32C (Castagnoli) of the bytes, as record batches carry it."""
-    return _crc32c(&data[0] if data.shape[0] else <const unsigned char*>b"", data.shape[0])
+def crc32c(const unsigned char[::1] data not None, bint by_table=False):
+    """CRC-32C (Castagnoli) of the bytes, as record batches carry it. ``by_table`` is how processors without the instruction
+    do it."""
+    cdef const unsigned char* at = &data[0] if data.shape[0] else <const unsigned char*>b""
+    if by_table:
+        return ~_crc32c_by_table(~(<uint32_t>0), at, data.shape[0]) & <uint32_t>0xFFFFFFFF
+    return _crc32c(at, data.shape[0])
 
 
 def summarise(const unsigned char[::1] data not None):

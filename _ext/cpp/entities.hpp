@@ -26,11 +26,11 @@ inline const char* entity_pattern(int entity) {
         // RFC 7468 labels; a block that is cut off counts to its end.
         R"((?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z))",
         // Prefixes that their issuers publish for secret scanning, and what calls itself a key or token.
-        R"(\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{22,255})"
-        R"(|glpat-[A-Za-z0-9_-]{20,255}|xox[abeprs]-[A-Za-z0-9-]{10,255}|AIza[0-9A-Za-z_-]{35})"
-        R"(|sk_(?:live|test)_[0-9a-zA-Z]{16,255}|sk-[A-Za-z0-9_-]{20,255}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{16,255})"
-        R"(|SG\.[A-Za-z0-9_-]{16,64}\.[A-Za-z0-9_-]{16,64}))"
-        R"(|(?i:api|access|secret|auth)[_-]?(?i:key|token)[=:] ?[A-Za-z0-9_./+-]{20,255})",
+        R"(\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})"
+        R"(|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{35})"
+        R"(|sk_(?:live|test)_[0-9a-zA-Z]{16,}|sk-[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{16,})"
+        R"(|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}))"
+        R"(|(?i:api|access|secret|auth)[_-]?(?i:key|token)[=:] ?[A-Za-z0-9_./+-]{20,})",
     };
     return patterns[entity];
 }
@@ -76,7 +76,7 @@ inline bool has_card_issuer(const char* digits, size_t count) {
     if (four >= 3528 && four <= 3589) return count == 16 || count == 19;                             // JCB
     if (two == 62) return count >= 16 && count <= 19;                                                // UnionPay
     if (two == 81) return count == 16 || count == 19;
-    if (four == 6759) return count == 16 || count == 18 || count == 19;                              // Maestro
+    if (four == 6759 && count == 18) return true;                                                    // Maestro
     if (two == 50 || (two >= 56 && two <= 58) || two == 63 || two == 67) return count == 13 || count == 16 || count == 19;
     return false;
 }

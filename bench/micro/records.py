@@ -2,9 +2,9 @@
 
     .venv/bin/python -m bench.micro.records [--rounds 5] [--seconds 0.4]
 
-Records are 1 KB of JSON with epoch-ms timestamps, UUIDs and 18-digit ids in each. MB/s are of plain record bytes, medians
-of the rounds, in which kproxy and the libraries take turns; a ratio is of two medians. Needs g++ for the floors. A floor of
-several steps is what they cost one after the other.
+Records are 1 KB of JSON with epoch-ms timestamps, UUIDs and 18-digit ids in each. MB/s are of plain record bytes,
+medians of the rounds, in which kproxy and the libraries take turns; a ratio is of two medians. Needs g++ for the
+floors. A floor of several steps is what they cost one after the other.
 """
 
 from __future__ import annotations

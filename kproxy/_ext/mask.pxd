@@ -93,3 +93,8 @@ cdef class Plan:
     cdef readonly list record_errors    # [(index, message)]
     cdef readonly dict record_rules     # {rule: records it refused}
     cdef int transform_span(self, const unsigned char* data, Py_ssize_t length) except -1
+
+
+cdef class Finder:
+    cdef readonly tuple entities
+    cdef unique_ptr[Detectors] detectors
