@@ -165,12 +165,13 @@ class Decider:
 
     def _is_covered(self, rule: Rule, inquiry: Inquiry, grants: Sequence[Grant]) -> bool:
         """Whether grants of this principal and rule cover the access; the answer holds until one begins or ends."""
-        principal = inquiry.seat.facts.principal.name
+        facts = inquiry.seat.facts
+        principal, model = facts.principal.name, facts.attested.get("model", "")
         mine = [grant for grant in grants if grant.rule == rule.name and grant.principal == principal
                 and inquiry.now < grant.until]
         if rule.unless is None:
             mine = [grant for grant in mine if grant.operation == inquiry.operation
-                    and grant.resource == inquiry.resource and grant.name == inquiry.name]
+                    and grant.resource == inquiry.resource and grant.name == inquiry.name and grant.model == model]
         if rule.unless is None or rule.unless.reads_grants:
             for grant in mine:
                 inquiry.limit(grant.until if grant.since <= inquiry.now else grant.since)

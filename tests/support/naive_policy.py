@@ -71,8 +71,8 @@ class NaivePolicy:
         if rule.unless is not None:
             models = sorted({grant.model for grant in mine} - {""})
             return value(rule.unless, {**names, "granted.models": models}) is not True
-        return not any((grant.operation, grant.resource, grant.name) == (access.operation, "topic", access.name)
-                       for grant in mine)
+        wanted = (access.operation, "topic", access.name, facts.attested.get("model", ""))
+        return not any((grant.operation, grant.resource, grant.name, grant.model) == wanted for grant in mine)
 
 
 def value(condition: Condition, names: dict[str, object]) -> bool | None:

@@ -209,6 +209,8 @@ def test_without_unless_the_very_access_must_be_granted() -> None:
     assert decide(made, facts("g"), "write", "topic", "t", grants=(exact,)) == Verdict(
         "allow", "r.allow[0]", valid_until=500.0)
     assert decide(made, facts("g"), "delete", "topic", "t", grants=(exact,)).effect == "ask"
+    other_model = facts("g", attested={"model": "m2"})
+    assert decide(made, other_model, "write", "topic", "t", grants=(exact,)).effect == "ask"
     assert decide(made, facts("g"), "write", "topic", "u", grants=(exact,)).effect == "ask"
     assert decide(made, facts("g"), "write", "topic", "free").effect == "allow"
 
