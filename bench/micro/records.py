@@ -18,6 +18,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 from kproxy._ext import mask
 from kproxy.model.record_plan import Action, DetectRule, FieldRule, RecordPlan
@@ -111,9 +112,8 @@ def series(*megabytes_per_second: float) -> float:
     return 1 / sum(1 / speed for speed in megabytes_per_second)
 
 
-def measure(rounds: int, seconds: float) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    chance = random.Random(7)
-    clean, hits = make_records(False, chance), make_records(True, chance)
+def list_runs(clean: list[bytes], hits: list[bytes]) -> list[tuple[str, Any, bytes, list[bytes], str]]:
+    """(name, plan, batch, its values, outcome) of everything that is measured."""
     two = {"user.email": Action("redact"), "user.phone": Action("mask", keep_last=2)}
     runs = []
     for codec, name in ((0, "none"), (3, "lz4")):
@@ -149,6 +149,13 @@ def measure(rounds: int, seconds: float) -> tuple[dict[str, list[float]], dict[s
                 "replaced",
             )
         )
+    return runs
+
+
+def measure(rounds: int, seconds: float) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    chance = random.Random(7)
+    clean, hits = make_records(False, chance), make_records(True, chance)
+    runs = list_runs(clean, hits)
     ours: dict[str, list[float]] = {}
     theirs: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:

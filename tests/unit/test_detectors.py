@@ -55,6 +55,33 @@ def an_ssn(chance: random.Random, separator: str) -> str:
     return area + separator + group + chance.choice([separator, separator, "-"]) + serial
 
 
+KEY_STARTS = [
+    "AKIA",
+    "ASIA",
+    "ghp_",
+    "gho_",
+    "github_pat_",
+    "glpat-",
+    "xoxb-",
+    "AIza",
+    "sk_live_",
+    "sk-",
+    "npm_",
+    "pypi-",
+    "SG.",
+    "api_key=",
+    "SECRETKEY=",
+] + ["Access-Token: "]
+PEM_LINES = [
+    "-----BEGIN RSA PRIVATE KEY-----",
+    "-----BEGIN PRIVATE KEY-----\nMII",
+    "-----END PRIVATE KEY-----",
+    "-----BEGIN PUBLIC KEY-----",
+    "----",
+    "-----BEGIN PGP PRIVATE KEY BLOCK-----",
+]
+
+
 def an_entity(chance: random.Random) -> str:
     kind = chance.randrange(12)
     digits = "".join(chance.choices(string.digits, k=chance.randint(1, 20)))
@@ -76,38 +103,10 @@ def an_entity(chance: random.Random) -> str:
             + chance.choice(["", ".com", ".c", ".co.uk"])
         ),
         lambda: (
-            chance.choice(
-                [
-                    "AKIA",
-                    "ASIA",
-                    "ghp_",
-                    "gho_",
-                    "github_pat_",
-                    "glpat-",
-                    "xoxb-",
-                    "AIza",
-                    "sk_live_",
-                    "sk-",
-                    "npm_",
-                    "pypi-",
-                    "SG.",
-                    "api_key=",
-                    "Access-Token: ",
-                    "SECRETKEY=",
-                ]
-            )
+            chance.choice(KEY_STARTS)
             + "".join(chance.choices(ALNUM + chance.choice(["", "_-."]), k=chance.choice([5, 16, 20, 35, 36, 40])))
         ),
-        lambda: chance.choice(
-            [
-                "-----BEGIN RSA PRIVATE KEY-----",
-                "-----BEGIN PRIVATE KEY-----\nMII",
-                "-----END PRIVATE KEY-----",
-                "-----BEGIN PUBLIC KEY-----",
-                "----",
-                "-----BEGIN PGP PRIVATE KEY BLOCK-----",
-            ]
-        ),
+        lambda: chance.choice(PEM_LINES),
         lambda: str(chance.randrange(1_600_000_000_000, 1_800_000_000_000)),
         lambda: f"{chance.getrandbits(128):032x}"[:8] + "-" + f"{chance.getrandbits(64):016x}",
         lambda: "".join(chance.choices(string.printable, k=chance.randint(1, 12))),
