@@ -83,12 +83,14 @@ class PartRewriter {
         if (resolved_.capacity() > KEEP) std::vector<Resolved>().swap(resolved_);
         if (events_.capacity() > KEEP) std::vector<Event>().swap(events_);
         if (hidden_.capacity() > (KEEP << 6)) std::string().swap(hidden_);
-        unescaped_.give_back(KEEP << 6);
+        for (auto& level : unescaped_) level.give_back(KEEP << 6);
+        if (behind_.capacity() > KEEP) std::vector<Found>().swap(behind_);
     }
 
   private:
     using Value = simdjson::ondemand::value;
     static constexpr int DEEPEST = 128;
+    static constexpr int LEVELS = 2;                    // of escapes that are looked behind, beyond the document's own
     static constexpr size_t MOST_WEIGHT = 256 << 20;    // bytes of edits for one record; honest ones take a few times its size
 
     struct Event {
@@ -352,14 +354,21 @@ class PartRewriter {
         hide(action, plain, &hidden_);
     }
 
-    // Adds to `found` what JSON escapes within `text` hide: JSON quoted in JSON, lines of JSON, JSON that is broken.
+    // Adds to `found` what JSON escapes within `text` hide: JSON quoted in JSON, lines of JSON, JSON that is broken. Twice,
+    // since what is broken may quote JSON as well.
     void find_escaped(std::string_view text, std::vector<Found>* found) {
-        if (!unescaped_.read(text)) return;
         size_t before = found->size();
-        find_in(unescaped_.plain(), &behind_);
-        for (const Found& hit : behind_) {
-            size_t at = unescaped_.place(hit.at), end = unescaped_.place_after(hit.at + hit.length - 1);
-            found->push_back({at, end - at, hit.which});
+        for (int level = 0; level < LEVELS && unescaped_[level].read(level ? unescaped_[level - 1].plain() : text); level++) {
+            find_in(unescaped_[level].plain(), &behind_);
+            for (const Found& hit : behind_) {
+                size_t at = hit.at, last = hit.at + hit.length - 1;
+                for (int up = level; up > 0; up--) {
+                    at = unescaped_[up].place(at);
+                    last = unescaped_[up].place_after(last) - 1;
+                }
+                at = unescaped_[0].place(at);
+                found->push_back({at, unescaped_[0].place_after(last) - at, hit.which});
+            }
         }
         behind_.clear();
         if (found->size() == before) return;
@@ -424,7 +433,7 @@ class PartRewriter {
     bool look_ = false;
     bool escapes_ = false;
     std::vector<Found> hits_, found_, behind_;
-    Unescaped unescaped_;
+    Unescaped unescaped_[LEVELS];
     std::vector<Resolved> resolved_;
     std::vector<Event> events_;
     std::string hidden_;

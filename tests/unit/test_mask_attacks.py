@@ -54,6 +54,12 @@ def test_json_quoted_in_json_is_looked_into():
     assert json.loads(json.loads(after)["m"]) == {"note": "card\n", "e": ""}
 
 
+def test_json_quoted_in_what_is_nearly_json_is_looked_into():
+    text = b'{"x":"\\ud800","m":"{\\"note\\":\\"line\\\\n' + CARD.encode() + b'\\"}"}'
+    after = value_after(build_plan(detect={"credit_card": REDACT}), text)
+    assert after == text.replace(CARD.encode(), b"")
+
+
 def test_only_what_is_found_behind_an_escape_changes():
     text = b'first\\tline: x\\n' + CARD.encode() + b'\\u0020end "q\\" \\\\ \\u00e9'
     after = value_after(build_plan(detect={"credit_card": Action("mask", keep_last=4)}), text)
