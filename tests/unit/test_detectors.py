@@ -71,7 +71,8 @@ KEY_STARTS = [
     "SG.",
     "api_key=",
     "SECRETKEY=",
-] + ["Access-Token: "]
+    "Access-Token: ",
+]
 PEM_LINES = [
     "-----BEGIN RSA PRIVATE KEY-----",
     "-----BEGIN PRIVATE KEY-----\nMII",
