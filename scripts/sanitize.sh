@@ -24,7 +24,7 @@ mkdir -p so && cp -a kproxy/_ext/*.so so/
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so)"
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:alloc_dealloc_mismatch=0
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-export PYTHONMALLOC=malloc PYTHONPATH=$tree KPROXY_SANITIZED=1
+export PYTHONMALLOC=malloc PYTHONPATH=$tree
 python=$root/.venv/bin/python
 "$python" - "$tree" <<'CHECK'
 import sys

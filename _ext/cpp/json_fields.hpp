@@ -174,7 +174,9 @@ class PartRewriter {
         if (token[0] != '"') return is_json_scalar(token) && leaf(token, token, node, token != "null");
         if (token.size() < 2 || token.back() != '"') return false;
         std::string_view plain = token.substr(1, token.size() - 2);
-        if (escapes_ && std::memchr(token.data(), '\\', token.size()) && value.get_string().get(plain)) return false;
+        bool escaped = escapes_ && std::memchr(token.data(), '\\', token.size());
+        // The parser has to take the string: one it skips may be followed by a colon, and all to the array's end with it.
+        if (escaped ? value.get_string().get(plain) : value.get_raw_json_string().error()) return false;
         return leaf(token, plain, node, true);
     }
 
