@@ -18,8 +18,8 @@ demo: ## the main job on an embedded broker with a development issuer, narrated;
 test: ## the suite that CI runs
 	@scripts/setup.sh test && scripts/test.sh
 
-test-full: ## everything, the long runs included
-	@scripts/setup.sh test fuzz && scripts/test.sh --full
+test-full: ## everything, the long runs included, and the native modules under sanitizers
+	@scripts/setup.sh test fuzz && scripts/test.sh --full && scripts/sanitize.sh
 
 lint: ## ruff, mypy, import rules, and the house rules of tests/house
 	@scripts/setup.sh && scripts/lint.sh
