@@ -32,7 +32,10 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class FieldRule(msgspec.Struct, frozen=True):
-    """A JSON path: member names, ``[*]`` for every element of an array. Every occurrence is meant."""
+    """A JSON path: member names, ``[*]`` for every element of an array. Every occurrence is meant.
+
+    What is hidden becomes a string, also where it was a number, a boolean, an object or an array (hidden whole); a null
+    stays null."""
 
     path: tuple[str, ...]
     action: Action
