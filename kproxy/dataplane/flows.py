@@ -58,6 +58,11 @@ class FlowBook:
                 fields = {"fields": "inspected", "fields_emitted": counts["fields_emitted"],
                           "fields_masked": counts["fields_masked"], "entities": counts["entities"],
                           "rules": counts["rules"]}
+                if counts["uninspected"]:
+                    # Sets that nobody could read passed, because no rule is in force for this reader.
+                    fields["details"] = {"uninspected": counts["uninspected"]}
+                    if not counts["records"]:
+                        fields["fields"] = "not_inspected"
             self._journal.tell("flow", session, {
                 "topic": topic, "direction": DIRECTIONS[kind], "partitions": runs,
                 "records": sum(run[3] for run in runs), "bytes": sum(run[4] for run in runs), **fields})
@@ -71,13 +76,14 @@ class FlowBook:
         plans = self._plans.get(key)
         if not plans:
             return None
-        total: dict[str, Any] = {"records": 0, "fields_emitted": Counter(), "fields_masked": Counter(),
+        total: dict[str, Any] = {"records": 0, "uninspected": 0, "fields_emitted": Counter(), "fields_masked": Counter(),
                                  "entities": Counter(), "rules": Counter()}
         for plan in plans:
             counts = plan.take_counts()
             for (rule, entity), hidden in pair_masked(plan.program.plan, counts).items():
                 self._on_masked(rule, entity, hidden)
             total["records"] += counts["records"]
+            total["uninspected"] += counts.get("uninspected", 0)
             for name in ("fields_emitted", "fields_masked", "entities", "rules"):
                 total[name].update(counts[name])
         del plans[:-1]

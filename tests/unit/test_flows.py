@@ -14,8 +14,10 @@ from kproxy.model.spool import OUTCOME, READ
 from tests.support.frames import batch
 
 MASK = Action("mask", keep_last=4)
-VALUES = [json.dumps({"user": {"email": "ann@example.com"}, "note": "card 4111 1111 1111 1111 and bob@example.com"}),
-          json.dumps({"user": {"email": "cid@example.com"}, "note": "nothing"})]
+VALUES = [
+    json.dumps({"user": {"email": "ann@example.com"}, "note": "card 4111 1111 1111 1111 and bob@example.com"}),
+    json.dumps({"user": {"email": "cid@example.com"}, "note": "nothing"}),
+]
 
 
 class Book:
@@ -46,8 +48,11 @@ def session(taken: dict) -> SimpleNamespace:
 
 
 def plan(**changes) -> Plan:
-    rules = {"direction": "consume", "detectors": (
-        DetectRule("email", MASK, "contact"), DetectRule("credit_card", MASK, "cards")), "count_fields": True}
+    rules = {
+        "direction": "consume",
+        "detectors": (DetectRule("email", MASK, "contact"), DetectRule("credit_card", MASK, "cards")),
+        "count_fields": True,
+    }
     return Plan(compile_plan(RecordPlan(**{**rules, **changes}), {}))
 
 
@@ -59,9 +64,17 @@ def moved(one: Plan) -> Plan:
 def test_a_topic_nobody_looked_into_says_so():
     book = Book()
     book.flows.write(session({("orders", READ): [(0, 5, 9, 5, 500), (1, 0, 0, 1, 100)]}), 110.0)
-    assert book.events == [{
-        "kind": "flow", "topic": "orders", "direction": "consume", "partitions": [(0, 5, 9, 5, 500), (1, 0, 0, 1, 100)],
-        "records": 6, "bytes": 600, "fields": "not_inspected"}]
+    assert book.events == [
+        {
+            "kind": "flow",
+            "topic": "orders",
+            "direction": "consume",
+            "partitions": [(0, 5, 9, 5, 500), (1, 0, 0, 1, 100)],
+            "records": 6,
+            "bytes": 600,
+            "fields": "not_inspected",
+        }
+    ]
 
 
 def test_fields_and_entities_are_names_and_numbers():
@@ -79,15 +92,19 @@ def test_fields_and_entities_are_names_and_numbers():
 
 def test_one_rule_with_paths_and_entities_is_told_apart():
     book = Book()
-    rules = {"fields": (FieldRule(("user", "email"), Action("redact"), "pii"),),
-             "detectors": (DetectRule("credit_card", MASK, "pii"),)}
+    rules = {
+        "fields": (FieldRule(("user", "email"), Action("redact"), "pii"),),
+        "detectors": (DetectRule("credit_card", MASK, "pii"),),
+    }
     book.flows.keep("orders", "read", moved(plan(**rules)))
     book.flows.write(session({}), 110.0)
     assert book.masked == {("pii", "credit_card"): 1, ("pii", "field"): 2}
 
 
-@pytest.mark.parametrize("rules", [
-    {"observe": True}, {"direction": "produce", "detectors": (DetectRule("email", Action("block"), "secrets"),)}])
+@pytest.mark.parametrize(
+    "rules",
+    [{"observe": True}, {"direction": "produce", "detectors": (DetectRule("email", Action("block"), "secrets"),)}],
+)
 def test_what_only_would_be_hidden_or_is_blocked_is_no_masked_value(rules):
     book = Book()
     book.flows.keep("orders", "read", moved(plan(**rules)))
@@ -126,3 +143,15 @@ def test_plans_made_by_made_up_names_do_not_pile_up():
     book.flows.write(one, 100.0)
     assert [event["topic"] for event in book.events] == ["x7"] and forgotten == [True]
     assert not book.flows.due(one, 200.0, 5.0)
+
+
+def test_records_that_nobody_could_read_are_not_called_inspected():
+    book = Book()
+    unread = plan(detectors=())
+    old_format = b"\0" * 8 + (30).to_bytes(4, "big") + b"\0\0\0\0\x01" + b"\0" * 25
+    assert unread.transform(old_format).status == "same"
+    book.flows.keep("t", "read", unread)
+    book.flows.write(session({("t", READ): [(0, 5, 5, 1, 42)]}), 1.0)
+    [event] = book.events
+    assert event["fields"] == "not_inspected"
+    assert event["details"] == {"uninspected": 1}
