@@ -76,8 +76,8 @@ class FlowBook:
         plans = self._plans.get(key)
         if not plans:
             return None
-        total: dict[str, Any] = {"records": 0, "uninspected": 0, "fields_emitted": Counter(), "fields_masked": Counter(),
-                                 "entities": Counter(), "rules": Counter()}
+        total: dict[str, Any] = {"records": 0, "uninspected": 0, "fields_emitted": Counter(),
+                                 "fields_masked": Counter(), "entities": Counter(), "rules": Counter()}
         for plan in plans:
             counts = plan.take_counts()
             for (rule, entity), hidden in pair_masked(plan.program.plan, counts).items():
