@@ -4,21 +4,13 @@ The advertised range of an API is what broker, proxy and caps have in common; an
 never advertised: what they promise (transactions v2, the new groups) lies above the caps.
 """
 from kproxy._ext import schema
+from kproxy._ext.apis import LOCAL, SERVED
 
 cdef enum:
     API_VERSIONS = 18
     SASL_HANDSHAKE = 17
     SASL_AUTHENTICATE = 36
     UNSUPPORTED_VERSION = 35
-
-#: Key -> (lowest, highest) version kproxy serves. The caps keep topic ids out: Produce and Fetch below 13, OffsetCommit and
-#: OffsetFetch below 10, Metadata below 12. SaslHandshake v0 is left out, because raw tokens carry no framing to answer in.
-SERVED = {
-    0: (3, 12), 1: (4, 12), 2: (1, 11), 3: (0, 11), 8: (2, 9), 9: (1, 9), 10: (0, 6), 11: (0, 9), 12: (0, 4), 13: (0, 5),
-    14: (0, 5), 17: (1, 1), 18: (0, 4), 19: (2, 7), 22: (0, 5), 36: (0, 2),
-}
-#: Answered by kproxy itself, so no broker's range matters.
-LOCAL = (17, 18, 36)
 
 
 def advertised(broker):

@@ -1,10 +1,10 @@
-"""The modules that authorise groups, topics and metadata, driven by hand: one request frame in, its treatment out;
+"""The modules that open requests and answers, driven by hand: one request frame in, its treatment out;
 then the broker's answer to it. For tests and fuzz harnesses of the modules without a session around them.
 """
 from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
-from kproxy._ext cimport groups, metadata, topics
+from kproxy._ext cimport apis
 from kproxy._ext.chunk cimport Chunk, take_chunk
 from kproxy._ext.opening cimport Addresses, Opening
 from kproxy._ext.policy_table cimport PolicyTable
@@ -13,17 +13,6 @@ from kproxy._ext.request cimport HEAD_OK, walk_request_head, walk_response_head
 from kproxy.errors import WireError
 
 cdef tuple TREATMENTS = ("forward", "replace", "answer", "wait", "close")
-
-
-cdef int call(bint response, Opening opening, object memo) except -1:
-    cdef int api = opening.head.api_key
-    if api == 3:
-        return metadata.open_response(opening, memo) if response else metadata.open_request(opening)
-    if api in (2, 19, 22):
-        return topics.open_response(opening, memo) if response else topics.open_request(opening)
-    if 8 <= api <= 14:
-        return groups.open_response(opening, memo) if response else groups.open_request(opening)
-    raise WireError(f"api {api} is not opened here")
 
 
 cdef class Opened:
@@ -54,7 +43,7 @@ cdef class Opened:
         self.head = (self.opening.head.api_key, self.opening.head.api_version, self.opening.head.correlation)
         if not self.opening.walk(False):
             raise WireError("body")
-        call(False, self.opening, None)
+        apis.open_request(self.opening)
         self.memo = self.opening.memo
         return self.result(frame)
 
@@ -67,7 +56,7 @@ cdef class Opened:
                                                self.opening.data, self.opening.length, &correlation)
         if self.opening.body < 0 or not self.opening.walk(True):
             raise WireError("body")
-        call(True, self.opening, self.memo)
+        apis.open_response(self.opening, self.memo)
         return self.result(frame)
 
     cdef Chunk fill(self, bytes frame, double now):

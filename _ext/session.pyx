@@ -1,6 +1,7 @@
 """One client connection as a pure machine; states, tickets and fields are in the .pxd."""
-from kproxy._ext cimport fetch, groups, metadata, produce, topics
-from kproxy._ext.ledger cimport ALLOWED, APIS, ASKED, DENIED, LOCAL, WOULD_DENY
+from kproxy._ext cimport apis, produce
+from kproxy._ext.apis cimport APIS
+from kproxy._ext.ledger cimport ALLOWED, ASKED, DENIED, LOCAL, WOULD_DENY
 from kproxy._ext.login cimport authenticate_body, fits_software, handshake_body, versions_body, versions_refusal_body
 from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, REPLACE, WAIT, NoteRow, build_response
 from kproxy._ext.request cimport HEAD_BAD, UNKNOWN_API, walk_request_head, walk_response_head
@@ -11,15 +12,8 @@ from kproxy.errors import CloseCause, WireError
 
 cdef enum:
     PRODUCE = 0
-    FETCH = 1
-    LIST_OFFSETS = 2
-    METADATA = 3
-    OFFSET_FETCH = 9
-    FIND_COORDINATOR = 10
     SASL_HANDSHAKE = 17
     API_VERSIONS = 18
-    CREATE_TOPICS = 19
-    INIT_PRODUCER_ID = 22
     SASL_AUTHENTICATE = 36
     UNSUPPORTED_SASL_MECHANISM = 33
     ILLEGAL_SASL_STATE = 34
@@ -296,18 +290,9 @@ cdef class Session:
         return TAKEN
 
     cdef int open_request(self) except -1:
-        cdef int api = self.opening.head.api_key
-        if api == PRODUCE:
-            if self.ledger.refusing:
-                return produce.refuse_unaudited(self.opening)
-            return produce.open_request(self.opening)
-        if api == FETCH:
-            return fetch.open_request(self.opening)
-        if api == METADATA:
-            return metadata.open_request(self.opening)
-        if api == CREATE_TOPICS or api == LIST_OFFSETS or api == INIT_PRODUCER_ID:
-            return topics.open_request(self.opening)
-        return groups.open_request(self.opening)
+        if self.opening.head.api_key == PRODUCE and self.ledger.refusing:
+            return produce.refuse_unaudited(self.opening)
+        return apis.open_request(self.opening)
 
     cdef int forward_opened(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1:
         cdef Opening opening = self.opening
@@ -405,7 +390,7 @@ cdef class Session:
             return self.close(CloseCause.UNEXPECTED_RESPONSE) or STOP
         if self.seen_epoch != self.epoch.value:
             self.take_epoch()
-        if needs_opening(slot):
+        if slot.memo != NULL or apis.opens_answers(slot.api_key):
             if not opening.walk(True):
                 return self.close(CloseCause.MALFORMED_RESPONSE) or STOP
             self.open_response(slot)
@@ -428,17 +413,7 @@ cdef class Session:
         return TAKEN
 
     cdef int open_response(self, Slot* slot) except -1:
-        memo = <object>slot.memo if slot.memo != NULL else None
-        cdef int api = slot.api_key
-        if api == PRODUCE:
-            return produce.open_response(self.opening, memo)
-        if api == FETCH:
-            return fetch.open_response(self.opening, memo)
-        if api == METADATA:
-            return metadata.open_response(self.opening, memo)
-        if api == CREATE_TOPICS or api == LIST_OFFSETS or api == INIT_PRODUCER_ID:
-            return topics.open_response(self.opening, memo)
-        return groups.open_response(self.opening, memo)
+        return apis.open_response(self.opening, <object>slot.memo if slot.memo != NULL else None)
 
     cdef int settle(self, Slot* slot, double now) except -1:
         """Notes of an answer: an outcome takes records and size from its intent, and both go into the session's flow."""
@@ -491,9 +466,3 @@ cdef class Session:
     def unanswered(self):
         """Produces forwarded whose outcome is not known."""
         return self.slots.unanswered()
-
-
-cdef bint needs_opening(Slot* slot) noexcept:
-    """Answers that carry offsets, addresses or names; any other goes on as it came unless something was refused."""
-    return (slot.memo != NULL or slot.api_key in (PRODUCE, FETCH, METADATA, FIND_COORDINATOR, OFFSET_FETCH,
-                                                  CREATE_TOPICS))

@@ -4,6 +4,7 @@ from libcpp.string cimport string
 from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 
+from kproxy._ext.apis cimport APIS
 from kproxy._ext.opening cimport NoteRow, Opening
 
 
@@ -49,7 +50,6 @@ cdef enum Decision:
     WOULD_DENY = 4
 
 cdef enum:
-    APIS = 128
     DECISIONS = 5
     BUCKETS = 18
 

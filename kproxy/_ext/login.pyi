@@ -2,7 +2,4 @@
 
 from collections.abc import Mapping
 
-SERVED: dict[int, tuple[int, int]]
-LOCAL: tuple[int, ...]
-
 def advertised(broker: Mapping[int, tuple[int, int]]) -> dict[int, tuple[int, int]]: ...

@@ -11,8 +11,9 @@ Waiting is a ticket. While ``waiting`` is set the shell offers no client frame; 
 """
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
 
+from kproxy._ext.apis cimport APIS
 from kproxy._ext.chunk cimport Chunk, Lane
-from kproxy._ext.ledger cimport APIS, Counters, Flow, Ledger
+from kproxy._ext.ledger cimport Counters, Flow, Ledger
 from kproxy._ext.opening cimport Addresses, Opening
 from kproxy._ext.policy_table cimport PolicyTable
 from kproxy._ext.slots cimport Slot, Slots

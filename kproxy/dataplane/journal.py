@@ -9,17 +9,11 @@ from typing import Any
 
 import msgspec
 
+from kproxy._ext.apis import NAMES
 from kproxy.dataplane.spool import Spool
 from kproxy.model.access import Facts, Verdict
 from kproxy.model.audit_event import AuditEvent, about
 from kproxy.model.spool import EVENT
-
-#: Kafka's names of the served APIs, for audit and metric labels.
-API_NAMES = {
-    0: "Produce", 1: "Fetch", 2: "ListOffsets", 3: "Metadata", 8: "OffsetCommit", 9: "OffsetFetch",
-    10: "FindCoordinator", 11: "JoinGroup", 12: "Heartbeat", 13: "LeaveGroup", 14: "SyncGroup", 17: "SaslHandshake",
-    18: "ApiVersions", 19: "CreateTopics", 22: "InitProducerId", 36: "SaslAuthenticate",
-}
 
 
 class Journal:
@@ -56,7 +50,7 @@ class Journal:
         decided."""
         said = dict(fields)
         if "api" in said:
-            said["api"] = API_NAMES.get(said["api"], str(said["api"]))
+            said["api"] = NAMES.get(said["api"], str(said["api"]))
         verdict: Verdict | None = said.pop("verdict", None)
         if verdict is not None:
             said.update(decision=verdict.effect, would=verdict.would or "", rule=verdict.rule, reason=verdict.reason)

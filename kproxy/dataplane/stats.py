@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from kproxy.dataplane.journal import API_NAMES
+from kproxy._ext.apis import NAMES
 from kproxy.model.audit_event import AuditEvent
 from kproxy.model.metrics import METRICS
 
@@ -92,4 +92,4 @@ def _traffic(read: dict[str, dict[str, Any]]) -> Values:
 
 def name_api(api: int) -> str:
     """Kafka's name; what is never served is one label, so that a client cannot make labels up."""
-    return API_NAMES.get(api, "other")
+    return NAMES.get(api, "other")

@@ -1,0 +1,68 @@
+"""The table of served APIs. The caps keep topic ids out: Produce and Fetch below 13, OffsetCommit and OffsetFetch below
+10, Metadata below 12. SaslHandshake v0 is left out, because raw tokens carry no framing to answer in.
+"""
+from kproxy._ext cimport fetch, groups, metadata, produce, topics
+
+from kproxy.errors import WireError
+
+ctypedef int (*OpenRequest)(Opening) except -1
+ctypedef int (*OpenResponse)(Opening, object) except -1
+
+cdef struct Way:
+    OpenRequest request
+    OpenResponse response
+    bint answers            # every answer is opened, because it carries offsets, addresses or names of its own accord
+
+cdef Way[APIS] ways
+
+#: Key -> Kafka's name of the API.
+NAMES = {}
+#: Key -> (lowest, highest) version kproxy serves.
+SERVED = {}
+#: Answered by kproxy itself, so no broker's range matters.
+LOCAL = (17, 18, 36)
+
+
+cdef int serve(int key, str name, int lowest, int highest, OpenRequest request, OpenResponse response, bint answers=False) except -1:
+    NAMES[key] = name
+    SERVED[key] = (lowest, highest)
+    ways[key].request = request
+    ways[key].response = response
+    ways[key].answers = answers
+    return 0
+
+
+serve(0, "Produce", 3, 12, produce.open_request, produce.open_response, True)
+serve(1, "Fetch", 4, 12, fetch.open_request, fetch.open_response, True)
+serve(2, "ListOffsets", 1, 11, topics.open_request, topics.open_response)
+serve(3, "Metadata", 0, 11, metadata.open_request, metadata.open_response, True)
+serve(8, "OffsetCommit", 2, 9, groups.open_request, groups.open_response)
+serve(9, "OffsetFetch", 1, 9, groups.open_request, groups.open_response, True)
+serve(10, "FindCoordinator", 0, 6, groups.open_request, groups.open_response, True)
+serve(11, "JoinGroup", 0, 9, groups.open_request, groups.open_response)
+serve(12, "Heartbeat", 0, 4, groups.open_request, groups.open_response)
+serve(13, "LeaveGroup", 0, 5, groups.open_request, groups.open_response)
+serve(14, "SyncGroup", 0, 5, groups.open_request, groups.open_response)
+serve(17, "SaslHandshake", 1, 1, NULL, NULL)
+serve(18, "ApiVersions", 0, 4, NULL, NULL)
+serve(19, "CreateTopics", 2, 7, topics.open_request, topics.open_response, True)
+serve(22, "InitProducerId", 0, 5, topics.open_request, topics.open_response)
+serve(36, "SaslAuthenticate", 0, 2, NULL, NULL)
+
+
+cdef int open_request(Opening opening) except -1:
+    cdef OpenRequest way = ways[opening.head.api_key].request if 0 <= opening.head.api_key < APIS else NULL
+    if way == NULL:
+        raise WireError(f"api {opening.head.api_key} is not opened")
+    return way(opening)
+
+
+cdef int open_response(Opening opening, object memo) except -1:
+    cdef OpenResponse way = ways[opening.head.api_key].response if 0 <= opening.head.api_key < APIS else NULL
+    if way == NULL:
+        raise WireError(f"api {opening.head.api_key} is not opened")
+    return way(opening, memo)
+
+
+cdef bint opens_answers(int key) noexcept:
+    return ways[key].answers
