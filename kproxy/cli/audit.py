@@ -9,20 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from kproxy.cli.node import (
-    DEFAULT_CONFIG,
-    ConfigOption,
-    JsonOption,
-    NodeClient,
-    SocketOption,
-    TokenOption,
-    UrlOption,
-    parse_moment,
-    read_token,
-    say_time,
-    show_json,
-    show_table,
-)
+from kproxy.cli.node import NodeClient, on_node, parse_moment, say_time, show_json, show_table
 from kproxy.control.audit.query import Filter, Question, answer, read_events
 
 FOLLOW_SECONDS = 0.5
@@ -56,11 +43,12 @@ EVENTS: dict[str, Callable[[dict[str, Any]], object]] = {
 def register(app: typer.Typer) -> None:
     audit = typer.Typer(no_args_is_help=True, help="What happened.")
     app.add_typer(audit, name="audit")
-    audit.command("query")(query)
-    audit.command("tail")(tail)
+    audit.command("query")(on_node(query))
+    audit.command("tail")(on_node(tail))
 
 
 def query(
+    node: NodeClient,
     launched: Annotated[str, typer.Option(metavar="RUN|SESSION|TOPIC[:PARTITION[:A-B]]", help="Who launched it?")] = "",
     wrote: Annotated[str, typer.Option(metavar="TOPIC:PARTITION:A-B", help="Which model, run and launcher wrote these"
                                        " offsets?")] = "",
@@ -74,8 +62,7 @@ def query(
     until: Annotated[str, typer.Option(help="A time, or how long ago: 5m.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many lines, the last ones.")] = 1000,
     file: Annotated[list[Path], typer.Option(help="Read these files (JSON Lines) instead of asking a node.")] = [],  # noqa: B006
-    config: ConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, url: UrlOption = "",
-    token_file: TokenOption = None, as_json: JsonOption = False,
+    *, as_json: bool,
 ) -> None:
     """Answer a question from the audit."""
     now = time.time()
@@ -83,11 +70,7 @@ def query(
                    since=parse_moment(since, now) if since else 0.0,
                    until=parse_moment(until, now) if until else 0.0)
     question = Question(launched, wrote, emitted_to, where, limit)
-    if file:
-        rows = answer(read_events(file), question)
-    else:
-        with NodeClient(config=config, socket=socket, url=url, token=read_token(token_file)) as node:
-            rows = node.ask("POST", "/v1/audit/query", question)
+    rows = answer(read_events(file), question) if file else node.ask("POST", "/v1/audit/query", question)
     if as_json:
         show_json(rows)
     else:
@@ -96,23 +79,22 @@ def query(
 
 
 def tail(
+    node: NodeClient,
     count: Annotated[int, typer.Option("--count", "-n", min=0, help="So many of the last lines.")] = 20,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until interrupted.")] = False,
-    config: ConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, url: UrlOption = "",
-    token_file: TokenOption = None, as_json: JsonOption = False,
+    *, as_json: bool,
 ) -> None:
     """Show the last lines of the audit."""
     after = -1
-    with NodeClient(config=config, socket=socket, url=url, token=read_token(token_file)) as node:
-        while True:
-            told = node.ask("GET", "/v1/audit/tail", count=count if after < 0 else 1000, after=after)
-            after = told["next"]
-            for event in told["events"]:
-                show_json(event) if as_json else typer.echo(_line(event))
-            if not follow:
-                return
-            if not told["events"]:
-                time.sleep(FOLLOW_SECONDS)
+    while True:
+        told = node.ask("GET", "/v1/audit/tail", count=count if after < 0 else 1000, after=after)
+        after = told["next"]
+        for event in told["events"]:
+            show_json(event) if as_json else typer.echo(_line(event))
+        if not follow:
+            return
+        if not told["events"]:
+            time.sleep(FOLLOW_SECONDS)
 
 
 def _what(row: dict[str, Any]) -> str:

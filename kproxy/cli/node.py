@@ -6,6 +6,7 @@ whose user is recorded. ``--url`` and ``--socket`` choose by hand.
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -40,39 +41,79 @@ class NodeRefused(KproxyError):
 
 
 class NodeClient:
-    """A running node's admin API. A context manager."""
+    """A running node's admin API, looked for at the first question."""
 
     def __init__(self, *, config: Path = DEFAULT_CONFIG, socket: Path | None = None, url: str = "",
-                 token: str = "", transport: httpx.BaseTransport | None = None) -> None:
+                 token_file: Path | None = None) -> None:
+        self._place = config, socket, url, token_file
+        self._where = ""
+        self._client: httpx.Client | None = None
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+
+    def _connect(self) -> httpx.Client:
+        config, socket, url, token_file = self._place
+        token = read_token(token_file)
         socket, url = _choose(config, socket, url, token)
-        self.where = str(socket) if socket else url
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._client = httpx.Client(
-            base_url="http://kproxy" if socket else url, headers=headers, timeout=30.0, trust_env=False,
-            transport=transport or httpx.HTTPTransport(uds=str(socket) if socket else None))
-
-    def __enter__(self) -> NodeClient:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._client.close()
+        self._where = str(socket) if socket else url
+        return httpx.Client(
+            base_url="http://kproxy" if socket else url, timeout=30.0, trust_env=False,
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            transport=httpx.HTTPTransport(uds=str(socket) if socket else None))
 
     def ask(self, method: str, path: str, body: Any = None, **query: str | int) -> Any:
         """The JSON of the answer. Raises NodeRefused with one clear line."""
+        if self._client is None:
+            self._client = self._connect()
         try:
             answer = self._client.request(
                 method, path, content=None if body is None else msgspec.json.encode(body), params=query,
                 headers={"Content-Type": "application/json"} if body is not None else {})
         except httpx.HTTPError as error:
-            raise NodeRefused(f"no kproxy answers at {self.where}: {error}") from None
+            raise NodeRefused(f"no kproxy answers at {self._where}: {error}") from None
         try:
             found = msgspec.json.decode(answer.content)
         except msgspec.DecodeError:
-            raise NodeRefused(f"{self.where} is not kproxy's admin API (HTTP {answer.status_code})") from None
+            raise NodeRefused(f"{self._where} is not kproxy's admin API (HTTP {answer.status_code})") from None
         if answer.status_code >= 400:
             line = found.get("detail") if isinstance(found, dict) else None
             raise NodeRefused(str(line or f"HTTP {answer.status_code}"))
         return found
+
+
+def _options_of_all(config: ConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, url: UrlOption = "",
+                    token_file: TokenOption = None, as_json: JsonOption = False) -> None:
+    """The options of every command that acts on a node: which node, as whom, and in which form to answer."""
+
+
+def on_node(command: Callable[..., Any], say: Callable[[Any], None] | None = None) -> Callable[..., None]:
+    """``command(node, …)`` with its own options, then those of all. What it gives is shown by ``say``, or printed as
+    JSON; without ``say`` it takes ``as_json`` and prints by itself."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    shared = inspect.signature(_options_of_all, eval_str=True).parameters
+    parameters = [one for one in own if one.name not in shared] + list(shared.values())
+
+    def run(**given: Any) -> None:
+        node = NodeClient(**{name: given.pop(name) for name in ("config", "socket", "url", "token_file")})
+        as_json = given.pop("as_json")
+        try:
+            if say is None:
+                command(node, **given, as_json=as_json)
+                return
+            told = command(node, **given)
+        finally:
+            node.close()
+        if as_json:
+            show_json(told)
+        else:
+            say(told)
+
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
 
 
 def read_token(file: Path | None) -> str:

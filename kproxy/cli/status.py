@@ -6,37 +6,21 @@ from typing import Any
 
 import typer
 
-from kproxy.cli.node import (
-    DEFAULT_CONFIG,
-    ConfigOption,
-    JsonOption,
-    NodeClient,
-    SocketOption,
-    TokenOption,
-    UrlOption,
-    read_token,
-    say_time,
-    show_json,
-    show_table,
-)
+from kproxy.cli.node import NodeClient, on_node, say_time, show_table
 
 SAYS = {"enforce": "enforcing", "observe": "OBSERVING ONLY"}
 
 
 def register(app: typer.Typer) -> None:
-    app.command("status")(status)
+    app.command("status")(on_node(status, show_status))
 
 
-def status(
-    config: ConfigOption = DEFAULT_CONFIG, socket: SocketOption = None, url: UrlOption = "",
-    token_file: TokenOption = None, as_json: JsonOption = False,
-) -> None:
+def status(node: NodeClient) -> Any:
     """Show the policy in force, listeners, workers, upstreams and the audit's lag."""
-    with NodeClient(config=config, socket=socket, url=url, token=read_token(token_file)) as node:
-        found = node.ask("GET", "/v1/status")
-    if as_json:
-        show_json(found)
-        return
+    return node.ask("GET", "/v1/status")
+
+
+def show_status(found: dict[str, Any]) -> None:
     typer.echo("\n".join(head_lines(found)))
     show_table(found["listeners"], {
         "listener": lambda row: row["name"], "bind": lambda row: row["bind"], "cluster": lambda row: row["cluster"],
