@@ -285,6 +285,37 @@ FACTS = """
  protocol_type string 5+ nullable=5+ default=null
  protocol_name string 5+ nullable=5+ default=null
  assignment bytes 0+
+15 request DescribeGroupsRequest 0-6 5+
+ groups []string 0+ !
+ include_authorized_operations bool 3+ !
+15 response DescribeGroupsResponse 0-6 5+
+ throttle_time_ms int32 1+
+ groups []struct 0+ !
+  error_code int16 0+ !
+  error_message string 6+ nullable=6+ default=null
+  group_id string 0+ !
+  group_state string 0+
+  protocol_type string 0+
+  protocol_data string 0+
+  members []struct 0+
+   member_id string 0+
+   group_instance_id string 4+ nullable=4+ default=null
+   client_id string 0+
+   client_host string 0+
+   member_metadata bytes 0+
+   member_assignment bytes 0+
+  authorized_operations int32 3+ default=-2147483648 !
+16 request ListGroupsRequest 0-5 3+
+ states_filter []string 4+ !
+ types_filter []string 5+ !
+16 response ListGroupsResponse 0-5 3+
+ throttle_time_ms int32 1+
+ error_code int16 0+ !
+ groups []struct 0+ !
+  group_id string 0+ !
+  protocol_type string 0+
+  group_state string 4+
+  group_type string 5+
 17 request SaslHandshakeRequest 0-1 none
  mechanism string 0+ !
 17 response SaslHandshakeResponse 0-1 none
@@ -339,6 +370,34 @@ FACTS = """
    read_only bool 5+
    config_source int8 5+ default=-1
    is_sensitive bool 5+
+20 request DeleteTopicsRequest 1-6 4+
+ topics []struct 6+ !
+  name string 6+ nullable=6+ default=null !
+  topic_id uuid 6+ !
+ topic_names []string 0-5 !
+ timeout_ms int32 0+
+20 response DeleteTopicsResponse 1-6 4+
+ throttle_time_ms int32 1+
+ responses []struct 0+ !
+  name string 0+ nullable=6+ !
+  topic_id uuid 6+ !
+  error_code int16 0+ !
+  error_message string 5+ nullable=5+ default=null !
+21 request DeleteRecordsRequest 0-2 2+
+ topics []struct 0+ !
+  name string 0+ !
+  partitions []struct 0+ !
+   partition_index int32 0+ !
+   offset int64 0+
+ timeout_ms int32 0+
+21 response DeleteRecordsResponse 0-2 2+
+ throttle_time_ms int32 0+
+ topics []struct 0+ !
+  name string 0+ !
+  partitions []struct 0+
+   partition_index int32 0+
+   low_watermark int64 0+
+   error_code int16 0+
 22 request InitProducerIdRequest 0-6 2+ unstable
  transactional_id string 0+ nullable=0+ !
  transaction_timeout_ms int32 0+
@@ -353,6 +412,119 @@ FACTS = """
  producer_epoch int16 0+
  ongoing_txn_producer_id int64 6+ default=-1
  ongoing_txn_producer_epoch int16 6+ default=-1
+23 request OffsetForLeaderEpochRequest 2-4 4+
+ replica_id int32 3+ default=-2 !
+ topics []struct 0+ !
+  topic string 0+ !
+  partitions []struct 0+ !
+   partition int32 0+ !
+   current_leader_epoch int32 2+ default=-1
+   leader_epoch int32 0+
+23 response OffsetForLeaderEpochResponse 2-4 4+
+ throttle_time_ms int32 2+
+ topics []struct 0+ !
+  topic string 0+ !
+  partitions []struct 0+
+   error_code int16 0+
+   partition int32 0+
+   leader_epoch int32 1+ default=-1
+   end_offset int64 0+ default=-1
+24 request AddPartitionsToTxnRequest 0-5 3+
+ transactions []struct 4+
+  transactional_id string 4+
+  producer_id int64 4+
+  producer_epoch int16 4+
+  verify_only bool 4+
+  topics []struct 4+
+   name string 0+
+   partitions []int32 0+
+ v3_and_below_transactional_id string 0-3 !
+ v3_and_below_producer_id int64 0-3
+ v3_and_below_producer_epoch int16 0-3
+ v3_and_below_topics []struct 0-3 !
+  name string 0+ !
+  partitions []int32 0+ !
+24 response AddPartitionsToTxnResponse 0-5 3+
+ throttle_time_ms int32 0+
+ error_code int16 4+
+ results_by_transaction []struct 4+
+  transactional_id string 4+
+  topic_results []struct 4+
+   name string 0+
+   results_by_partition []struct 0+
+    partition_index int32 0+
+    partition_error_code int16 0+
+ results_by_topic_v3_and_below []struct 0-3 !
+  name string 0+ !
+  results_by_partition []struct 0+
+   partition_index int32 0+
+   partition_error_code int16 0+
+25 request AddOffsetsToTxnRequest 0-4 3+
+ transactional_id string 0+ !
+ producer_id int64 0+
+ producer_epoch int16 0+
+ group_id string 0+ !
+25 response AddOffsetsToTxnResponse 0-4 3+
+ throttle_time_ms int32 0+
+ error_code int16 0+ !
+26 request EndTxnRequest 0-5 3+
+ transactional_id string 0+ !
+ producer_id int64 0+
+ producer_epoch int16 0+
+ committed bool 0+
+26 response EndTxnResponse 0-5 3+
+ throttle_time_ms int32 0+
+ error_code int16 0+ !
+ producer_id int64 5+ default=-1
+ producer_epoch int16 5+ default=-1
+28 request TxnOffsetCommitRequest 0-5 3+
+ transactional_id string 0+ !
+ group_id string 0+ !
+ producer_id int64 0+
+ producer_epoch int16 0+
+ generation_id int32 3+ default=-1
+ member_id string 3+
+ group_instance_id string 3+ nullable=3+ default=null
+ topics []struct 0+ !
+  name string 0+ !
+  partitions []struct 0+ !
+   partition_index int32 0+ !
+   committed_offset int64 0+
+   committed_leader_epoch int32 2+ default=-1
+   committed_metadata string 0+ nullable=0+
+28 response TxnOffsetCommitResponse 0-5 3+
+ throttle_time_ms int32 0+
+ topics []struct 0+ !
+  name string 0+ !
+  partitions []struct 0+
+   partition_index int32 0+
+   error_code int16 0+
+32 request DescribeConfigsRequest 1-4 4+
+ resources []struct 0+ !
+  resource_type int8 0+ !
+  resource_name string 0+ !
+  configuration_keys []string 0+ nullable=0+
+ include_synonyms bool 1+
+ include_documentation bool 3+
+32 response DescribeConfigsResponse 1-4 4+
+ throttle_time_ms int32 0+
+ results []struct 0+ !
+  error_code int16 0+ !
+  error_message string 0+ nullable=0+
+  resource_type int8 0+ !
+  resource_name string 0+ !
+  configs []struct 0+
+   name string 0+
+   value string 0+ nullable=0+
+   read_only bool 0+
+   config_source int8 1+ default=-1
+   is_sensitive bool 0+
+   synonyms []struct 1+
+    name string 1+
+    value string 1+ nullable=0+
+    source int8 1+
+   config_type int8 3+
+   documentation string 3+ nullable=0+
 36 request SaslAuthenticateRequest 0-2 2+
  auth_bytes bytes 0+ !
 36 response SaslAuthenticateResponse 0-2 2+
@@ -360,4 +532,73 @@ FACTS = """
  error_message string 0+ nullable=0+
  auth_bytes bytes 0+ !
  session_lifetime_ms int64 1+
+37 request CreatePartitionsRequest 0-3 2+
+ topics []struct 0+ !
+  name string 0+ !
+  count int32 0+
+  assignments []struct 0+ nullable=0+
+   broker_ids []int32 0+
+ timeout_ms int32 0+
+ validate_only bool 0+
+37 response CreatePartitionsResponse 0-3 2+
+ throttle_time_ms int32 0+
+ results []struct 0+ !
+  name string 0+ !
+  error_code int16 0+ !
+  error_message string 0+ nullable=0+ default=null
+42 request DeleteGroupsRequest 0-2 2+
+ groups_names []string 0+ !
+42 response DeleteGroupsResponse 0-2 2+
+ throttle_time_ms int32 0+
+ results []struct 0+ !
+  group_id string 0+ !
+  error_code int16 0+
+44 request IncrementalAlterConfigsRequest 0-1 1+
+ resources []struct 0+ !
+  resource_type int8 0+ !
+  resource_name string 0+ !
+  configs []struct 0+
+   name string 0+
+   config_operation int8 0+
+   value string 0+ nullable=0+
+ validate_only bool 0+
+44 response IncrementalAlterConfigsResponse 0-1 1+
+ throttle_time_ms int32 0+
+ responses []struct 0+ !
+  error_code int16 0+ !
+  error_message string 0+ nullable=0+
+  resource_type int8 0+ !
+  resource_name string 0+ !
+47 request OffsetDeleteRequest 0 none
+ group_id string 0+ !
+ topics []struct 0+ !
+  name string 0+ !
+  partitions []struct 0+ !
+   partition_index int32 0+ !
+47 response OffsetDeleteResponse 0 none
+ error_code int16 0+ !
+ throttle_time_ms int32 0+
+ topics []struct 0+ !
+  name string 0+ !
+  partitions []struct 0+
+   partition_index int32 0+
+   error_code int16 0+
+60 request DescribeClusterRequest 0-2 0+
+ include_cluster_authorized_operations bool 0+ !
+ endpoint_type int8 1+ default=1 !
+ include_fenced_brokers bool 2+
+60 response DescribeClusterResponse 0-2 0+
+ throttle_time_ms int32 0+
+ error_code int16 0+ !
+ error_message string 0+ nullable=0+ default=null
+ endpoint_type int8 1+ default=1
+ cluster_id string 0+
+ controller_id int32 0+ default=-1
+ brokers []struct 0+ !
+  broker_id int32 0+ !
+  host string 0+ !
+  port int32 0+ !
+  rack string 0+ nullable=0+ default=null
+  is_fenced bool 2+
+ cluster_authorized_operations int32 0+ default=-2147483648 !
 """

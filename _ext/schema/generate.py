@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVED = (0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 17, 18, 19, 22, 36)
+SERVED = (0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 32, 36, 37, 42, 44,
+          47, 60)
 
 #: The fields a walk leaves marks for, as dotted paths; the arrays on the way to them get marks of their own.
 #: Whatever is not named here is skipped, and fixed-size neighbours are skipped in one step.
@@ -54,16 +55,48 @@ INTEREST = {
     "LeaveGroupResponse": "error_code",
     "SyncGroupRequest": "group_id",
     "SyncGroupResponse": "error_code",
+    "DescribeGroupsRequest": "groups include_authorized_operations",
+    "DescribeGroupsResponse": "groups.error_code groups.group_id groups.authorized_operations",
+    "ListGroupsRequest": "states_filter types_filter",
+    "ListGroupsResponse": "error_code groups.group_id",
     "SaslHandshakeRequest": "mechanism",
     "SaslHandshakeResponse": "error_code mechanisms",
     "ApiVersionsRequest": "client_software_name client_software_version",
     "ApiVersionsResponse": "error_code api_keys.api_key api_keys.min_version api_keys.max_version",
     "CreateTopicsRequest": "topics.name topics.num_partitions topics.replication_factor validate_only",
     "CreateTopicsResponse": "topics.name topics.error_code topics.configs",
+    "DeleteTopicsRequest": "topics.name topics.topic_id topic_names",
+    "DeleteTopicsResponse": "responses.name responses.topic_id responses.error_code responses.error_message",
+    "DeleteRecordsRequest": "topics.name topics.partitions.partition_index",
+    "DeleteRecordsResponse": "topics.name",
     "InitProducerIdRequest": "transactional_id",
     "InitProducerIdResponse": "error_code",
+    "OffsetForLeaderEpochRequest": "replica_id topics.topic topics.partitions.partition",
+    "OffsetForLeaderEpochResponse": "topics.topic",
+    "AddPartitionsToTxnRequest": """v3_and_below_transactional_id v3_and_below_topics.name
+        v3_and_below_topics.partitions""",
+    "AddPartitionsToTxnResponse": "results_by_topic_v3_and_below.name",
+    "AddOffsetsToTxnRequest": "transactional_id group_id",
+    "AddOffsetsToTxnResponse": "error_code",
+    "EndTxnRequest": "transactional_id",
+    "EndTxnResponse": "error_code",
+    "TxnOffsetCommitRequest": "transactional_id group_id topics.name topics.partitions.partition_index",
+    "TxnOffsetCommitResponse": "topics.name",
+    "DescribeConfigsRequest": "resources.resource_type resources.resource_name",
+    "DescribeConfigsResponse": "results.error_code results.resource_type results.resource_name",
     "SaslAuthenticateRequest": "auth_bytes",
     "SaslAuthenticateResponse": "error_code auth_bytes",
+    "CreatePartitionsRequest": "topics.name",
+    "CreatePartitionsResponse": "results.name results.error_code",
+    "DeleteGroupsRequest": "groups_names",
+    "DeleteGroupsResponse": "results.group_id",
+    "IncrementalAlterConfigsRequest": "resources.resource_type resources.resource_name",
+    "IncrementalAlterConfigsResponse": "responses.error_code responses.resource_type responses.resource_name",
+    "OffsetDeleteRequest": "group_id topics.name topics.partitions.partition_index",
+    "OffsetDeleteResponse": "error_code topics.name",
+    "DescribeClusterRequest": "include_cluster_authorized_operations endpoint_type",
+    "DescribeClusterResponse": """error_code brokers.broker_id brokers.host brokers.port
+        cluster_authorized_operations""",
 }
 
 
@@ -93,7 +126,7 @@ def describe_field(field: dict, marked: bool) -> str:
         words.append(f"nullable={field['nullableVersions']}")
     if "tag" in field:
         words.append(f"tag={field['tag']}:{field['taggedVersions']}")
-    default = str(field.get("default", ""))
+    default = str(field.get("default", "")).lower()
     if default not in ("", "0", "false"):
         words.append(f"default={int(default, 0) if re.fullmatch(r'-?(0x)?[0-9a-f]+', default) else default}")
     return " ".join(words + ["!"] * marked)
@@ -110,12 +143,29 @@ def check_known(message: dict) -> None:
                 raise SystemExit(f"{message['name']}.{field['name']}: a struct outside the tags is not supported")
             look(field.get("fields", []))
 
-    if message.get("commonStructs"):
-        raise SystemExit(f"{message['name']}: commonStructs are not supported by this generator")
     look(message["fields"])
 
 
+def put_common_in_place(message: dict) -> None:
+    """A struct that a message names in several places stands in each of them: paths and depths are those of the
+    bytes. One that holds itself ends in SystemExit."""
+    common = {one["name"]: one["fields"] for one in message.get("commonStructs", ())}
+
+    def place(fields: list[dict], inside: tuple[str, ...]) -> list[dict]:
+        placed = []
+        for field in fields:
+            name = field["type"].removeprefix("[]")
+            if name in inside:
+                raise SystemExit(f"{message['name']}.{field['name']}: {name} holds itself")
+            held = field.get("fields") or common.get(name, [])
+            placed.append({**field, "fields": place(held, (*inside, name))} if held else field)
+        return placed
+
+    message["fields"] = place(message["fields"], ())
+
+
 def describe_message(message: dict) -> list[str]:
+    put_common_in_place(message)
     check_known(message)
     wanted = set(INTEREST[message["name"]].split())
     seen: set[str] = set()

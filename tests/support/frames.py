@@ -7,11 +7,12 @@ from typing import Any
 
 from kproxy._ext import schema
 
-FLEXIBLE_FROM = {0: 9, 1: 12, 2: 6, 3: 9, 8: 8, 9: 6, 10: 3, 11: 6, 12: 4, 13: 4, 14: 4, 18: 3, 19: 5, 22: 2, 36: 2}
-
 
 def is_flexible(api: int, version: int) -> bool:
-    return version >= FLEXIBLE_FROM.get(api, 1 << 15)
+    try:
+        return bool(schema.flexible(api, version))
+    except KeyError:
+        return False
 
 
 def request(

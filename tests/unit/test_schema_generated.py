@@ -55,6 +55,21 @@ def test_a_small_jar(generator: ModuleType, tmp_path: Path) -> None:
     assert fields.splitlines()[-1] == "    F_GROUP_ID = 1"
 
 
+def test_a_common_struct_stands_where_it_is_named(generator: ModuleType, tmp_path: Path) -> None:
+    """As in AddPartitionsToTxn, which names its topics in two places; a default may be a JSON boolean."""
+    common = {"commonStructs": [
+        {"name": "Topic", "versions": "0+", "fields": [{"name": "Parts", "type": "[]Part", "versions": "0+"}]},
+        {"name": "Part", "versions": "0+", "fields": [{"name": "Last", "type": "bool", "versions": "0+",
+                                                       "default": True}]}]}
+    fields = [{"name": "GroupId", "type": "string", "versions": "0+"},
+              {"name": "Topics", "type": "[]Topic", "versions": "1+"}]
+    facts, _ = generator.generate(jar_of(tmp_path, fields=fields, **common)).values()
+    assert facts.splitlines()[4:7] == [" topics []struct 1+", "  parts []struct 0+", "   last bool 0+ default=true"]
+    common["commonStructs"][1]["fields"][0]["type"] = "[]Topic"
+    with pytest.raises(SystemExit, match=r"HeartbeatRequest\.Last: Topic holds itself"):
+        generator.generate(jar_of(tmp_path, fields=fields, **common))
+
+
 @pytest.mark.parametrize("field", [
     {"name": "Cursor", "type": "Cursor", "versions": "0+", "nullableVersions": "0+",
      "fields": [{"name": "X", "type": "int8", "versions": "0+"}]},
