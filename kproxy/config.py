@@ -173,9 +173,9 @@ class _Reader:
         return found
 
     def _node(self, section: Section | None) -> settings.Node:
+        defaults = settings.Node(name=os.uname().nodename)
         if section is None:
-            return settings.Node()
-        defaults = settings.Node()
+            return defaults
         node = settings.Node(
             name=section.take("name", some_text, defaults.name),
             workers=section.take("workers", workers, defaults.workers),

@@ -54,6 +54,7 @@ check() {
             need_program mvn maven
             need_program haproxy haproxy
             need_program kcat kcat
+            need_program promtool prometheus
             ;;
         bench)
             need_java

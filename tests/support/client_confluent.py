@@ -79,8 +79,12 @@ class _ConfluentProducer(Producer):
             return note
 
         for place, record in enumerate(records):
-            self._producer.produce(topic, value=record.value, key=record.key, headers=list(record.headers),
-                                   partition=partition, on_delivery=on_delivery(place))
+            try:
+                self._producer.produce(topic, value=record.value, key=record.key, headers=list(record.headers),
+                                       partition=partition, on_delivery=on_delivery(place))
+            except confluent_kafka.KafkaException as error:
+                # A topic that was refused before is refused at once, without asking the broker again.
+                on_delivery(place)(error.args[0], None)
         self._producer.flush(GIVE_UP_SECONDS)
         return [sent if sent is not None else Sent(code=-1, message="no outcome in time") for sent in outcome]
 

@@ -129,6 +129,10 @@ class KproxyNode:
         fresh.rename(self.policy)
         os.kill(self.supervisor, signal.SIGHUP)
 
+    @property
+    def metrics_address(self) -> str:
+        return f"127.0.0.1:{self._metrics}"
+
     def get(self, path: str) -> tuple[int, str]:
         """Of the metrics port; status 0 where nobody answers."""
         return _request("GET", self._metrics, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_what_is_left_out_has_its_default(folder: Path) -> None:
     config = parse(MINIMAL, folder)
     assert config.limits == Limits()
     assert config.audit == Audit()
-    assert config.node == Node()
+    assert config.node == Node(name=os.uname().nodename)
     assert (config.mode, config.listeners["l"].mode, config.admin, config.metrics) == (
         "enforce", "enforce", ("127.0.0.1", 9464), ("127.0.0.1", 9465))
 
