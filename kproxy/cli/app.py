@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -14,6 +16,20 @@ GROUPS = ("run", "check", "status", "demo", "policy", "token", "requests", "sess
 
 app = typer.Typer(name="kproxy", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="An identity-aware Kafka proxy.")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"kproxy {version('kproxy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version,
+                                           help="Print the version and exit.")] = False,
+) -> None:
+    """An identity-aware Kafka proxy."""
 
 
 def _register() -> None:
