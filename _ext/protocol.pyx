@@ -6,7 +6,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from kproxy._ext.chunk cimport take_chunk
 from kproxy._ext.frame cimport BAD_LENGTH, FRAME, NEED_DATA, TOO_BIG, scan_frame
-from kproxy._ext.session cimport CLOSED, OPEN, STOP, TAKEN
+from kproxy._ext.session cimport CLOSED, ENDING, OPEN, STOP, TAKEN
 
 from kproxy.errors import CloseCause
 
@@ -43,10 +43,11 @@ cdef class Turn:
         self.touched = []
         self.scheduled = False
         cdef bint noted = self.ledger.commit()
+        cdef double now = read_clock()      # After the commit: a disk may have taken its time.
         for client in touched:
             client.touched = False
             try:
-                client.flush(noted)
+                client.flush(noted, now)
             except Exception as error:
                 # The others have their turn all the same.
                 client.fail(error)
@@ -231,7 +232,7 @@ cdef class ClientHalf(Half):
     cdef bint stalled(self) noexcept:
         """True while either end has as much queued as it may: nothing more is taken from the client."""
         cdef Session session = self.session
-        return (self.full or (self.broker is not None and self.broker.full) or session.state == CLOSED
+        return (self.full or (self.broker is not None and self.broker.full) or session.state >= ENDING
                 or session.to_broker.queued + session.to_client.queued + session.slots.waiting > self.most_queued)
 
     cdef Py_ssize_t limit_of_answers(self) noexcept:
@@ -258,13 +259,16 @@ cdef class ClientHalf(Half):
         if self.broker is not None and self.broker.login is None:
             self.broker.read_or_pause(open_ and not self.full)
 
-    cdef int flush(self, bint noted) except -1:
+    cdef int flush(self, bint noted, double now) except -1:
         cdef Session session = self.session
         cdef list out
         if not noted:
             session.close(CloseCause.AUDIT_UNAVAILABLE)
             session.to_broker.take()
             session.to_client.take()
+        if now >= session.authentication.expires_at:
+            return self.cut(CloseCause.SESSION_EXPIRED) or 0
+        self.sent += session.to_client.queued
         out = session.to_broker.take()
         if out and self.broker is not None and self.broker.transport is not None:
             write(self.broker.transport, out)
@@ -299,8 +303,23 @@ cdef class ClientHalf(Half):
         if self.transport is not None:
             self.transport.abort()
 
+    def queued(self):
+        """Bytes for the client that its transport still holds."""
+        return queued_in(self.transport)
+
+    def cut(self, cause):
+        """Access has ended: nothing that still waits here may reach either end any more."""
+        cdef Session session = self.session
+        session.close(cause)
+        session.to_broker.take()
+        session.to_client.take()
+        if self.queued() or (self.broker is not None and queued_in(self.broker.transport)):
+            self.abort()
+        else:
+            self.end()
+
     def close(self, cause):
-        """From outside: drain, kill, expiry, idleness."""
+        """From outside: drain, idleness. What is bound for the client still goes out."""
         self.session.close(cause)
         self.after_events()
 
@@ -341,6 +360,15 @@ cdef class ClientHalf(Half):
         self.session.close(CloseCause.CLIENT_CLOSED)
         self.end()
         self.shell.closed(self)
+
+
+cdef long long queued_in(object transport) except -1:
+    if transport is None:
+        return 0
+    try:
+        return transport.get_write_buffer_size()
+    except RuntimeError:
+        return 0        # An aborted transport that has not told its protocol yet holds nothing any more.
 
 
 cdef int write(object transport, list out) except -1:

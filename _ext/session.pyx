@@ -1,26 +1,24 @@
 """One client connection as a pure machine; states, tickets and fields are in the .pxd."""
 from kproxy._ext cimport apis, produce
 from kproxy._ext.apis cimport APIS
+from kproxy._ext.authentication cimport GREETING, SETTLED, VERIFYING, PROVEN
 from kproxy._ext.ledger cimport ALLOWED, ASKED, DENIED, LOCAL, WOULD_DENY
-from kproxy._ext.login cimport authenticate_body, fits_software, handshake_body, versions_body, versions_refusal_body
-from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, REPLACE, WAIT, NoteRow, build_response
+from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, REPLACE, WAIT, NoteRow
 from kproxy._ext.request cimport HEAD_BAD, UNKNOWN_API, walk_request_head, walk_response_head
 from kproxy._ext.slots cimport Intent, Slot, Slots, find_intent
 
-from kproxy._ext import schema
-from kproxy.errors import CloseCause, WireError
+from kproxy.errors import CloseCause
 
 cdef enum:
     PRODUCE = 0
     SASL_HANDSHAKE = 17
     API_VERSIONS = 18
     SASL_AUTHENTICATE = 36
-    UNSUPPORTED_SASL_MECHANISM = 33
-    ILLEGAL_SASL_STATE = 34
-    SASL_AUTHENTICATION_FAILED = 58
     OUTCOME = 2                     # kproxy.model.spool
     ASK_AGAIN = 5                   # seconds after which an answer about an approval is no longer taken for granted
     MOST_TOLD = 256                 # different refusals told one by one within a second
+
+cdef tuple PHASES = ("login", "open", "reauthenticating", "ending", "closed")
 
 
 cdef class Epoch:
@@ -32,7 +30,7 @@ cdef class Session:
     def __cinit__(self, number, mechanisms, Addresses addresses, decide, Epoch epoch, Ledger ledger, Counters counters,
                   journal, facts=None):
         self.number = number
-        self.mechanisms = tuple(mechanisms)
+        self.authentication = Authentication(mechanisms, facts)
         self.table = PolicyTable(decide)
         self.opening = Opening(self.table, addresses)
         self.epoch = epoch
@@ -43,12 +41,26 @@ cdef class Session:
         self.flow = Flow()
         self.to_client = Lane()
         self.to_broker = Lane()
-        self.client_id = ""
-        self.client_software = ""
-        self.expires_at = float("inf")
         self.slots = Slots()
-        self.facts = facts
         self.told = {}
+
+    @property
+    def facts(self):
+        """kproxy.model.access.Facts once known: those of the last token that proved something."""
+        return self.authentication.facts
+
+    @property
+    def client_id(self):
+        return self.authentication.client_id
+
+    @property
+    def client_software(self):
+        return self.authentication.client_software
+
+    @property
+    def phase(self):
+        """One word for people: ``login``, ``open``, ``reauthenticating``, ``ending``, ``closed``."""
+        return PHASES[self.state]
 
     # -- the client's side ------------------------------------------------------------------------------------------
 
@@ -56,20 +68,21 @@ cdef class Session:
         """One whole frame, ``size`` bytes at ``at`` of ``chunk``, its four length bytes included. Gives TAKEN, HELD, STOP."""
         cdef Opening opening = self.opening
         cdef int status
-        if self.state == CLOSED:
+        if self.state >= ENDING:
             return STOP
         # SAFETY: the chunk outlives this call, and nothing keeps the pointer after it.
         opening.begin(chunk, at + 4, size - 4, now)
         status = walk_request_head(opening.data, opening.length, &opening.head)
         if status == HEAD_BAD or (status == UNKNOWN_API and opening.head.api_key != API_VERSIONS):
-            bad_start = self.state == GREETING and status == HEAD_BAD
+            bad_start = self.authentication.state == GREETING and status == HEAD_BAD
             return self.close(CloseCause.NOT_KAFKA if bad_start else CloseCause.UNKNOWN_API) or STOP
         opening.body = opening.head.body
+        if now >= self.authentication.expires_at:
+            # A handshake comes too late then. Kafka would still take it, but Kafka does not look before a request comes.
+            return self.close(CloseCause.SESSION_EXPIRED) or STOP
         if self.state != OPEN:
             self.requests += 1
-            return self.greet(now)
-        if now >= self.expires_at:
-            return self.close(CloseCause.SESSION_EXPIRED) or STOP
+            return self.authenticate(now)
         if self.seen_epoch != self.epoch.value:
             self.take_epoch()
         elif opening.asked:
@@ -94,112 +107,37 @@ cdef class Session:
         self.opening.segments = None
         self.opening.answer = None
 
-    cdef int greet(self, double now) except -1:
-        """Frames before the session is open: versions, handshake, token. Anything else ends the connection."""
-        cdef Opening opening = self.opening
-        cdef int api = opening.head.api_key
-        if api == API_VERSIONS and self.state in (GREETING, HANDSHAKEN):
-            return self.answer_versions(now)
-        if self.facts is not None and self.state == GREETING:
-            # The listener authenticates nobody: the first other request needs the broker.
-            self.state = CONNECTING
-            self.waiting = ("broker",)
-            return HELD
-        if api == SASL_HANDSHAKE and self.state == GREETING:
-            return self.answer_handshake(now)
-        if api == SASL_AUTHENTICATE and self.state == HANDSHAKEN:
-            return self.take_token(now)
-        if api == SASL_AUTHENTICATE and self.state == REFUSED:
-            self.answer_login(SASL_AUTHENTICATION_FAILED, "Authentication failed", b"", now)
-            return self.close(CloseCause.LOGIN_FAILED) or STOP
-        illegal = api in (SASL_HANDSHAKE, SASL_AUTHENTICATE) or self.state != GREETING
-        return self.close(CloseCause.ILLEGAL_SASL_STATE if illegal else CloseCause.NOT_AUTHENTICATED) or STOP
+    cdef int authenticate(self, double now) except -1:
+        """A frame that is about who the client is. While that is open nothing else is served."""
+        cdef bint taken = self.authentication.receive(self.opening, now)
+        return self.follow(taken, now)
+
+    cdef int follow(self, bint taken, double now) except -1:
+        """Carries out what the authentication has left to do: say something in its turn, ask, end."""
+        cdef Authentication authentication = self.authentication
+        cdef bytes said = authentication.said
+        if authentication.state == SETTLED:
+            self.state = OPEN
+        elif authentication.again:
+            self.state = REAUTHENTICATING
+        self.waiting = authentication.ticket
+        authentication.said = None
+        authentication.ticket = None
+        if said is not None:
+            self.answer(said, now)
+        if authentication.cause is not None:
+            return self.finish(authentication.cause) or STOP
+        return TAKEN if taken else HELD
 
     cdef int take_ranges(self, object ranges) except -1:
         cdef int api
-        self.ranges = dict(ranges)
+        self.authentication.ranges = dict(ranges)
         for api in range(APIS):
-            self.lowest[api], self.highest[api] = self.ranges.get(api, (0, -1))
+            self.lowest[api], self.highest[api] = self.authentication.ranges.get(api, (0, -1))
         return 0
 
     cdef bint serves(self, int api, int version) noexcept:
         return 0 <= api < APIS and self.lowest[api] <= version <= self.highest[api]
-
-    def answer_versions(self, double now):
-        cdef Opening opening = self.opening
-        cdef int version = opening.head.api_version
-        if version > 4 or version < 0:
-            opening.head.api_version = 0
-            opening.answer_body(versions_refusal_body())
-            self.answer(opening.answer, now)
-            return TAKEN
-        if self.ranges is None:
-            self.waiting = ("versions",)
-            return HELD
-        if version >= 3 and not self.software_fits():
-            opening.answer_body(schema.build(API_VERSIONS, version, True, {"error_code": 42}))
-        else:
-            opening.answer_body(versions_body(version, self.ranges))
-        self.answer(opening.answer, now)
-        return TAKEN
-
-    def software_fits(self):
-        """Takes the client's software name, which must look as KIP-511 says."""
-        cdef Opening opening = self.opening
-        try:
-            body = schema.parse(API_VERSIONS, opening.head.api_version, False,
-                                opening.data[opening.body:opening.length])
-        except WireError:
-            return False
-        words = (body["client_software_name"], body["client_software_version"])
-        if not all(fits_software(word) for word in words):
-            return False
-        self.client_software = f"{words[0]}/{words[1]}"[:128]
-        return True
-
-    def answer_handshake(self, double now):
-        cdef Opening opening = self.opening
-        self.take_client_id()
-        if opening.head.api_version != 1:
-            return self.close(CloseCause.UNKNOWN_API) or STOP
-        try:
-            mechanism = schema.parse(SASL_HANDSHAKE, 1, False, opening.data[opening.body:opening.length])["mechanism"]
-        except WireError:
-            return self.close(CloseCause.MALFORMED_REQUEST) or STOP
-        known = mechanism in self.mechanisms
-        opening.answer_body(handshake_body(1, 0 if known else UNSUPPORTED_SASL_MECHANISM, self.mechanisms))
-        self.answer(opening.answer, now)
-        if not known:
-            return self.close(CloseCause.UNSUPPORTED_MECHANISM) or STOP
-        self.mechanism = mechanism
-        self.state = HANDSHAKEN
-        return TAKEN
-
-    def take_client_id(self):
-        cdef Opening opening = self.opening
-        if opening.head.client_id_length > 0:
-            start = opening.head.client_id_at
-            self.client_id = opening.data[start:start + opening.head.client_id_length].decode("utf-8", "replace")[:256]
-
-    def take_token(self, double now):
-        cdef Opening opening = self.opening
-        if opening.head.api_version > 2:
-            return self.close(CloseCause.UNKNOWN_API) or STOP
-        try:
-            body = schema.parse(SASL_AUTHENTICATE, opening.head.api_version, False,
-                                opening.data[opening.body:opening.length])
-        except WireError:
-            return self.close(CloseCause.MALFORMED_REQUEST) or STOP
-        self.login_version = opening.head.api_version
-        self.login_correlation = opening.head.correlation
-        self.state = VERIFYING
-        self.waiting = ("token", self.mechanism, bytes(body["auth_bytes"]))
-        return TAKEN
-
-    def answer_login(self, int error, message, bytes token, double now):
-        body = authenticate_body(self.login_version, error, message, token, 0)
-        self.answer(build_response(SASL_AUTHENTICATE, self.login_version, self.opening.head.correlation
-                                   if self.state == REFUSED else self.login_correlation, body), now)
 
     # -- verdicts the shell brings ------------------------------------------------------------------------------------
 
@@ -212,35 +150,30 @@ cdef class Session:
             self.take_ranges(ranges)
 
     def resume_login(self, facts, double now):
-        """The token proved who the client is. The answer waits until a broker is there to serve it."""
-        if self.state != VERIFYING:
+        """The token proved who the client is. On an open session the old facts end here: everything is decided anew."""
+        cdef bint again = self.authentication.again
+        if self.state >= ENDING or self.authentication.state != VERIFYING:
             return
-        self.facts = facts
-        self.expires_at = facts.expires_at
-        self.state = CONNECTING
-        self.waiting = ("broker",)
+        self.authentication.prove(facts, now)
+        if again:
+            self.forget_decisions()
+            self.opening.asked.clear()
+        self.follow(True, now)
 
     def refuse_login(self, str message, challenge, double now):
         """``challenge``: the RFC 7628 error JSON for OAUTHBEARER, after which the client gets its 58; else None."""
-        if self.state != VERIFYING:
+        if self.state >= ENDING or self.authentication.state != VERIFYING:
             return
-        self.waiting = None
-        if challenge is not None:
-            self.answer_login(0, None, challenge, now)
-            self.state = REFUSED
-            return
-        self.answer_login(SASL_AUTHENTICATION_FAILED, message, b"", now)
-        self.close(CloseCause.LOGIN_FAILED)
+        self.authentication.refuse(message, challenge)
+        self.follow(True, now)
 
     def resume_broker(self, ranges, double now):
         """The broker's connection is up and logged in. ``ranges`` may have changed since they were advertised."""
-        if self.state != CONNECTING:
+        if self.state >= ENDING or self.authentication.state != PROVEN:
             return
-        self.waiting = None
         self.take_ranges(ranges)
-        self.state = OPEN
-        if self.mechanism is not None:
-            self.answer_login(0, None, b"", now)
+        self.authentication.settle(now)
+        self.follow(True, now)
 
     def resume_approval(self, answers):
         """``answers``: {ApprovalWanted: (request id, state)}."""
@@ -255,7 +188,7 @@ cdef class Session:
         cdef int api = opening.head.api_key
         cdef int decision
         if api in (SASL_HANDSHAKE, SASL_AUTHENTICATE, API_VERSIONS):
-            return self.serve_login(now)
+            return self.authenticate(now)
         if not self.serves(api, opening.head.api_version):
             return self.close(CloseCause.UNKNOWN_API) or STOP
         if not opening.walk(False):
@@ -272,22 +205,6 @@ cdef class Session:
             decision = LOCAL
         self.counters.requests[api][decision] += 1
         return self.forward_opened(chunk, at, size, now)
-
-    def serve_login(self, double now):
-        """SASL on an open session is answered 34 and changes nothing; versions may be asked again at any time."""
-        cdef Opening opening = self.opening
-        cdef int api = opening.head.api_key
-        if api == API_VERSIONS:
-            return self.answer_versions(now)
-        if not self.serves(api, opening.head.api_version):
-            return self.close(CloseCause.UNKNOWN_API) or STOP
-        if api == SASL_HANDSHAKE:
-            opening.answer_body(handshake_body(opening.head.api_version, ILLEGAL_SASL_STATE, self.mechanisms))
-        else:
-            opening.answer_body(authenticate_body(opening.head.api_version, ILLEGAL_SASL_STATE,
-                                                  "This connection is authenticated already", b"", 0))
-        self.answer(opening.answer, now)
-        return TAKEN
 
     cdef int open_request(self) except -1:
         if self.opening.head.api_key == PRODUCE and self.ledger.refusing:
@@ -378,6 +295,8 @@ cdef class Session:
         cdef int32_t correlation = 0
         if self.state == CLOSED:
             return STOP
+        if now >= self.authentication.expires_at:
+            return self.close(CloseCause.SESSION_EXPIRED) or STOP
         if self.slots.count == 0:
             return self.close(CloseCause.UNEXPECTED_RESPONSE) or STOP
         slot = self.slots.head()
@@ -454,6 +373,18 @@ cdef class Session:
                 break
             self.to_client.add(<object>slot.reply)
             self.slots.pop()
+        if self.state == ENDING and self.slots.count == 0:
+            self.close(self.ending)
+        return 0
+
+    cdef int finish(self, object cause) except -1:
+        """The end, once every earlier request has its answer: the refusal that stands behind them is part of it."""
+        if self.slots.count == 0:
+            self.close(cause)
+        elif self.state < ENDING:
+            self.state = ENDING
+            self.ending = str(cause)
+            self.waiting = None
         return 0
 
     cpdef close(self, object cause):

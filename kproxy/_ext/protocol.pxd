@@ -51,9 +51,10 @@ cdef class ClientHalf(Half):
     cdef Py_ssize_t most_queued
     cdef readonly double connected_at
     cdef readonly double heard_at
+    cdef readonly long long sent    # bytes handed to the client's transport so far
     cdef int after_events(self) except -1
     cdef take_frames(self, double now)
     cdef int go_on(self) except -1
     cdef bint stalled(self) noexcept
     cdef Py_ssize_t limit_of_answers(self) noexcept
-    cdef int flush(self, bint noted) except -1
+    cdef int flush(self, bint noted, double now) except -1

@@ -1,10 +1,14 @@
 """One client connection as a pure machine: frames and verdicts in, spans and tickets out. No socket, no clock.
 
-    GREETING ──SaslHandshake──► HANDSHAKEN ──SaslAuthenticate──► VERIFYING ──facts──► CONNECTING ──broker ready──► OPEN
-        │                            ▲                               │
-        │                            └── OAUTHBEARER refused: the client's one dummy answer, then CLOSED
-        └──── listener authenticates nobody: facts are given at the start ──► CONNECTING
-    any state ──cause──► CLOSED
+    LOGIN ──facts, broker ready──► OPEN ──SaslHandshake──► REAUTHENTICATING ──facts──► OPEN
+      │                             │                            │
+      │                             └──────── a refusal ─────────┴──► ENDING ──last answer──► CLOSED
+      └── any state ──cause──► CLOSED
+
+What happens in LOGIN and REAUTHENTICATING is one machine, kproxy/_ext/authentication.pxd. Requests that were under way
+when a re-authentication began keep their slots and are answered; those behind it wait until its verdict. Whatever is
+answered after the verdict is decided by the new facts. ENDING takes nothing more from the client and answers what it
+asked before; the refusal is the last answer.
 
 Waiting is a ticket. While ``waiting`` is set the shell offers no client frame; it does what the ticket asks and calls
 ``resume``. A frame that was HELD is then offered again, because the answer may change what it may do.
@@ -12,6 +16,7 @@ Waiting is a ticket. While ``waiting`` is set the shell offers no client frame; 
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
 
 from kproxy._ext.apis cimport APIS
+from kproxy._ext.authentication cimport Authentication
 from kproxy._ext.chunk cimport Chunk, Lane
 from kproxy._ext.ledger cimport Counters, Flow, Ledger
 from kproxy._ext.opening cimport Addresses, Opening
@@ -20,13 +25,11 @@ from kproxy._ext.slots cimport Slot, Slots
 
 
 cdef enum SessionState:
-    GREETING = 0
-    HANDSHAKEN = 1
-    VERIFYING = 2
-    REFUSED = 3         # an OAUTHBEARER token was refused: one more SaslAuthenticate is answered 58, then closed
-    CONNECTING = 4
-    OPEN = 5
-    CLOSED = 6
+    LOGIN = 0
+    OPEN = 1
+    REAUTHENTICATING = 2
+    ENDING = 3
+    CLOSED = 4
 
 cdef enum Taken:
     TAKEN = 0
@@ -42,21 +45,14 @@ cdef class Epoch:
 cdef class Session:
     cdef readonly int state
     cdef readonly str cause                 # a CloseCause value
-    cdef readonly object facts              # kproxy.model.access.Facts once known
+    cdef readonly str ending                # the same while ENDING
+    cdef Authentication authentication
     cdef readonly object waiting            # a ticket: ("token", mechanism, payload) | ("broker",) | ("approval", [wanted])
                                             # | ("versions",)
     cdef readonly uint64_t number
-    cdef readonly str client_id
-    cdef readonly str client_software
     cdef readonly int64_t requests
-    cdef tuple mechanisms
-    cdef str mechanism
-    cdef int16_t login_version              # of the SaslAuthenticate being answered
-    cdef int32_t login_correlation
-    cdef dict ranges                        # what is advertised: key -> (lowest, highest)
-    cdef int16_t lowest[APIS]               # the same for the hot path; highest −1: not served
+    cdef int16_t lowest[APIS]               # what is advertised, for the hot path; highest −1: not served
     cdef int16_t highest[APIS]
-    cdef double expires_at
     cdef Opening opening
     cdef PolicyTable table
     cdef Epoch epoch
@@ -77,7 +73,8 @@ cdef class Session:
     cdef int take_epoch(self) except -1
     cdef int take_ranges(self, object ranges) except -1
     cdef bint serves(self, int api, int version) noexcept
-    cdef int greet(self, double now) except -1
+    cdef int authenticate(self, double now) except -1
+    cdef int follow(self, bint taken, double now) except -1
     cdef int serve(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
     cdef int open_request(self) except -1
     cdef int forward_opened(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
@@ -88,6 +85,7 @@ cdef class Session:
     # answers in order
     cdef int answer(self, bytes frame, double now) except -1
     cdef int release_answers(self, double now) except -1
+    cdef int finish(self, object cause) except -1
     cdef int tell(self) except -1
     cdef int tell_once(self, object key, str kind, dict fields) except -1
     cdef void let_go(self) noexcept

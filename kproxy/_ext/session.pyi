@@ -15,6 +15,8 @@ class Epoch:
 class Session:
     state: int
     cause: str | None
+    ending: str | None
+    phase: str
     facts: Any
     waiting: tuple[Any, ...] | None
     number: int

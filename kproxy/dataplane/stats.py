@@ -16,8 +16,8 @@ from kproxy.model.metrics import METRICS
 Labels = tuple[str, ...]
 Values = dict[str, list[tuple[Labels, Any]]]
 
-#: kproxy._ext.session's states before a session serves requests, and after.
-OPEN, CLOSED = 5, 6
+#: A session's phases as the label says them: one that proves itself anew serves on, one that ends only answers.
+STATES = {"login": "login", "open": "open", "reauthenticating": "open", "ending": "closing", "closed": "closing"}
 
 
 class Stats:
@@ -57,9 +57,9 @@ def _gauges(connections: Any) -> Values:
     brokers: Counter[Labels] = Counter()
     for connection in connections.open.values():
         session, listener = connection.half.session, connection.listener
-        state = "open" if session.state == OPEN else "closing" if session.state == CLOSED else "login"
+        state = STATES[session.phase]
         states[listener.name, state] += 1
-        if session.state == OPEN:
+        if state == "open":
             sessions[listener.name, session.facts.mechanism] += 1
         if connection.half.broker is not None and connection.half.broker.transport is not None:
             node = "bootstrap" if connection.node is None else str(connection.node)

@@ -162,6 +162,7 @@ class Worker:
     def _on_changed(self, in_force: InForce) -> None:
         # Sessions compare this with their own number at every frame and empty their tables where it differs.
         self._epoch.value = in_force.snapshot.epoch
+        self._connections.on_snapshot(grant.until for grant in in_force.snapshot.grants)
 
     def _policy_of(self, listener: str) -> tuple[str, str]:
         in_force = self._file.in_force

@@ -61,7 +61,8 @@ class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 KINDS = (
-    "connect", "login_failed", "disconnect", "flow", "denied", "guard_hit", "would", "condition_error",
+    "connect", "reauthenticated", "login_failed", "disconnect", "flow", "denied", "guard_hit", "would",
+    "condition_error",
     "approval_requested", "approval_reviewed", "grant_started", "grant_ended", "approval_closed",
     "policy_loaded", "policy_refused", "session_killed", "node_started", "node_stopped", "audit_gap",
 )

@@ -19,8 +19,6 @@ from kproxy.model.spool import OUTCOME
 from tests.support.frames import batch, read_request, read_response, request, split
 from tests.support.playbook import BROKER, FACTS, NOW, Rules, Stage, fetch, opened, produce, produced
 
-CLOSED = 6
-
 
 def told(stage: Stage, kind: str) -> list[dict]:
     return [fields for one, fields in stage.told if one == kind]
@@ -85,7 +83,7 @@ def test_a_dead_session_is_not_brought_back_by_a_late_answer():
     stage.session.resume_login(FACTS, NOW)
     stage.session.resume_broker(BROKER, NOW)
     stage.session.refuse_login("no", b"{}", NOW)
-    assert (stage.session.state, stage.session.facts, stage.session.waiting) == (CLOSED, None, None)
+    assert (stage.session.phase, stage.session.facts, stage.session.waiting) == ("closed", None, None)
     assert stage.client(produce(3, {"t": [0]})) == [("close", "session_killed")]
 
 
@@ -309,7 +307,7 @@ def open_at_last(rng: random.Random, stage: Stage) -> bool:
     if session.waiting is not None and session.waiting[0] == "broker":
         session.resume_broker(BROKER, NOW)
     playbook.take_actions(session)
-    return session.state == 5
+    return session.phase == "open"
 
 
 def play(rng: random.Random, seeds_: list[bytes]) -> tuple[int, int]:
@@ -321,10 +319,10 @@ def play(rng: random.Random, seeds_: list[bytes]) -> tuple[int, int]:
     for _ in range(rng.randrange(3)):
         for side, _ in stage.client(mutate(rng, rng.choice(seeds_), seeds_)):
             assert side != "broker", "nothing is forwarded for nobody"
-    if session.state == CLOSED or not open_at_last(rng, stage):
+    if session.phase == "closed" or not open_at_last(rng, stage):
         return taken, forwarded
     answers = 0
-    while session.state != CLOSED and taken < 60:
+    while session.phase != "closed" and taken < 60:
         taken += 1
         for side, what in stage.client(mutate(rng, rng.choice(seeds_), seeds_)):
             if side == "broker":

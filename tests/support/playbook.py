@@ -78,25 +78,27 @@ class Stage:
         self.spool.entries.clear()
         return found
 
-    def log_in(self) -> None:
+    def log_in(self, facts: Facts = FACTS) -> int:
+        """The lifetime that the client is told, in milliseconds."""
         self.session.resume_versions(BROKER)
-        [answer] = self.client(request(17, 1, 1, {"mechanism": "OAUTHBEARER"}))
+        mechanism = facts.mechanism
+        [answer] = self.client(request(17, 1, 1, {"mechanism": mechanism}))
         assert read_response(17, 1, answer[1])[1]["error_code"] == 0
         [wait] = self.client(request(36, 1, 2, {"auth_bytes": b"token"}))
-        assert wait == ("wait", ("token", "OAUTHBEARER", b"token"))
-        self.session.resume_login(FACTS, NOW)
+        assert wait == ("wait", ("token", mechanism, b"token"))
+        self.session.resume_login(facts, NOW)
         assert playbook.take_actions(self.session) == [("wait", ("broker",))]
         self.session.resume_broker(BROKER, NOW)
         [answer] = playbook.take_actions(self.session)
-        assert read_response(36, 1, answer[1]) == (
-            2,
-            {"error_code": 0, "error_message": None, "auth_bytes": b"", "session_lifetime_ms": 0},
-        )
+        correlation, body = read_response(36, 1, answer[1])
+        lifetime = body.pop("session_lifetime_ms")
+        assert (correlation, body) == (2, {"error_code": 0, "error_message": None, "auth_bytes": b""})
+        return int(lifetime)
 
 
-def opened(**effects: str) -> Stage:
+def opened(facts: Facts = FACTS, **effects: str) -> Stage:
     stage = Stage(Rules(**effects))
-    stage.log_in()
+    stage.log_in(facts)
     return stage
 
 

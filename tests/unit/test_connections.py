@@ -170,7 +170,8 @@ async def test_a_killed_client_that_reads_nothing_is_cut_off():
         await client.ask(17, 1, {"mechanism": "PLAIN"})
         connection = connections.open[1]
         aborted = []
-        connection.half = SimpleNamespace(session=connection.half.session, abort=lambda: aborted.append(True))
+        connection.half = SimpleNamespace(session=connection.half.session, abort=lambda: aborted.append(True),
+                                          cut=lambda cause: None)
         connection.half.session.close("session_killed")
         for passed in (0, 5, 9):
             connections.sweep(100.0 + passed)
@@ -184,10 +185,11 @@ async def test_a_killed_client_that_reads_nothing_is_cut_off():
 async def test_what_one_session_does_wrong_costs_the_others_nothing():
     async with serving() as (_, connections):
         failed, swept = [], []
-        broken = SimpleNamespace(sweep=lambda now: 1 / 0, half=SimpleNamespace(fail=failed.append))
+        broken = SimpleNamespace(sweep=lambda now: 1 / 0, half=SimpleNamespace(
+            fail=failed.append, abort=lambda: failed.append(None)))
         connections.open = {1: broken, 2: SimpleNamespace(sweep=swept.append)}
         connections.sweep(100.0)
-        assert [type(error) for error in failed] == [ZeroDivisionError] and swept == [100.0]
+        assert [type(error) for error in failed] == [ZeroDivisionError, type(None)] and swept == [100.0]
         connections.open.clear()
 
 

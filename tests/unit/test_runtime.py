@@ -377,7 +377,7 @@ def test_stats_are_the_closed_tables_names_and_shapes():
         stats.add("kproxy_token_checks_total", ("corp",))
     counted = {"requests": {(0, "allowed"): 5, (999, "denied"): 1}, "durations": {0: [1] * 19 + [0.5]},
                "bytes_in": 10, "bytes_out": 20, "records_in": 3, "records_out": 4}
-    session = SimpleNamespace(state=5, facts=facts())
+    session = SimpleNamespace(phase="open", facts=facts())
     half = SimpleNamespace(session=session, broker=SimpleNamespace(transport=object()))
     connections = SimpleNamespace(
         closes={"idle": 2}, open={1: SimpleNamespace(half=half, listener=LISTENER, node=None)},

@@ -12,7 +12,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("wire",), ("fields", "facts"), ("schema",), ("frame", "chunk"), ("request",), ("compression",), ("record_batch",),
     ("mask",), ("policy_table",), ("opening",), ("authorise",),
     ("produce", "fetch", "metadata", "groups", "topics", "offsets", "versions"),
-    ("apis",), ("slots", "login"), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
+    ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}
 #: Only the module that holds the sockets may know of them.
