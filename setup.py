@@ -26,7 +26,8 @@ LIBRARIES = {
 COMPILE = {
     "release": ["-O3", "-g1", "-DNDEBUG"],
     "debug": ["-O0", "-g3"],
-    "sanitize": ["-O1", "-g2", "-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"],
+    "sanitize": ["-O1", "-g2", "-fsanitize=address,undefined", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all",
+                 "-fsanitize-coverage=trace-pc"],  # edges, for tests/fuzz/native/edges.c
     "coverage": ["-O0", "-g1"],
 }
 LINK = {"sanitize": ["-fsanitize=address,undefined"]}

@@ -21,7 +21,8 @@ mkdir -p so && cp -a kproxy/_ext/*.so so/
 
 # The interpreter itself is not instrumented, so the runtimes come before it. Python's own arenas hide overflows and its
 # interned objects are no leaks. C++ libraries of others allocate with new and free through their own copies.
-export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so)"
+gcc -O2 -Wall -Wextra -shared -fPIC -o "$tree/edges.so" "$root/tests/fuzz/native/edges.c"
+export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so) $tree/edges.so"
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:alloc_dealloc_mismatch=0
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 export PYTHONMALLOC=malloc PYTHONPATH=$tree
@@ -31,6 +32,10 @@ import sys
 import kproxy._ext.record_batch as module
 assert module.__file__.startswith(sys.argv[1]), f"{module.__file__} is not the sanitized build"
 CHECK
+if [ "${1:-}" = "--fuzz" ]; then
+    shift
+    exec "$python" -m "tests.fuzz.fuzz_$1" --seconds "${FUZZ_SECONDS:-10}" "${@:2}"
+fi
 if [ $# -gt 0 ]; then
     exec "$python" -m pytest -q -p no:cacheprovider -p no:faulthandler --capture=sys "$@"
 fi

@@ -9,15 +9,12 @@ one input: api key (i16), version (i16), is response (i8), then the body.
 
 from __future__ import annotations
 
-import argparse
 import random
 import struct
-import sys
-import time
-from pathlib import Path
 
 from kproxy._ext import frame, request, schema
 from kproxy.errors import WireError
+from tests.fuzz.harness import Harness, mutate
 from tests.property.test_wire import check_spans, has_hidden_tags
 from tests.support.messages import random_body
 
@@ -26,24 +23,8 @@ PIECES = (b"\0", b"\x01", b"\x02", b"\x7f", b"\x80", b"\xff", b"\xff\xff", b"\x7
           b"\xff\xff\xff\xff\x0f", b"\x80\x80\x80\x80\x08", b"\x01\x05\x00", b"\x02\x05\x00\x05\x00")
 
 
-def mutate(data: bytes, chance: random.Random) -> bytes:
-    """None to four small harms."""
-    changed = bytearray(data)
-    for _ in range(chance.randint(0, 4)):
-        at = chance.randrange(len(changed) + 1)
-        kind = chance.randrange(5)
-        if kind == 0 and changed:
-            changed[at % len(changed)] = chance.randrange(256)
-        elif kind == 1:
-            changed[at:at] = chance.choice(PIECES)
-        elif kind == 2:
-            piece = chance.choice(PIECES)
-            changed[at:at + len(piece)] = piece
-        elif kind == 3:
-            del changed[at:at + chance.randint(1, 20)]
-        else:
-            changed[at:at] = changed[:chance.randint(0, 60)]
-    return bytes(changed)
+def change(data: bytes, chance: random.Random) -> bytes:
+    return data[:5] + mutate(data[5:], chance, PIECES)
 
 
 def check(api: int, version: int, response: bool, body: bytes) -> bool:
@@ -86,40 +67,22 @@ def check_heads(data: bytes, limit: int = 1000) -> None:
         assert early == verdict or early[0] == "need_data", "bytes that come later change nothing already said"
 
 
-def run(seconds: float, seed: int) -> tuple[int, int]:
-    """(inputs tried, inputs the walk took)."""
-    chance = random.Random(seed)
-    until = time.monotonic() + seconds
-    tried = taken = 0
-    while time.monotonic() < until:
-        api, response, version = chance.choice(EVERY)
-        if chance.random() < 0.1:
-            body = chance.randbytes(chance.randrange(80))
-        else:
-            body = mutate(random_body(chance, api, version, response, most=2), chance)
-        try:
-            taken += check(api, version, response, body)
-            check_heads(body)
-            check_heads(struct.pack(">hhi", api, version, 1) + body)
-        except BaseException:
-            print(f"input: {struct.pack('>hhb', api, version, response).hex()}{body.hex()}", file=sys.stderr)
-            raise
-        tried += 1
-    return tried, taken
+def make(chance: random.Random) -> bytes:
+    api, response, version = chance.choice(EVERY)
+    body = random_body(chance, api, version, response, most=2)
+    data = struct.pack(">hh?", api, version, response)
+    return data + (chance.randbytes(chance.randrange(80)) if chance.random() < 0.1 else mutate(body, chance, PIECES))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("files", nargs="*", type=Path)
-    arguments = parser.parse_args()
-    for path in arguments.files:
-        data = path.read_bytes()
-        check(*struct.unpack_from(">hh?", data), data[5:])
-    tried, taken = run(0 if arguments.files else arguments.seconds, arguments.seed)
-    print(f"fuzz_wire: {tried} inputs, {taken} of them taken by the walk")
+def check_input(data: bytes) -> str:
+    api, version, response = struct.unpack_from(">hh?", data)
+    taken = check(api, version, response, data[5:])
+    check_heads(data[5:])
+    check_heads(struct.pack(">hhi", api, version, 1) + data[5:])
+    return "taken" if taken else "refused"
 
+
+HARNESS = Harness("wire", make, change, check_input)
 
 if __name__ == "__main__":
-    main()
+    HARNESS.main(__doc__)

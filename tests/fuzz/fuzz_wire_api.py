@@ -18,7 +18,8 @@ from typing import Any
 
 from kproxy._ext import schema
 from kproxy.errors import WireError
-from tests.fuzz.fuzz_wire import mutate
+from tests.fuzz.fuzz_wire import PIECES
+from tests.fuzz.harness import mutate
 from tests.support import frames
 from tests.support.desk import Desk, spanning
 from tests.support.messages import random_values
@@ -90,7 +91,7 @@ def one_round(chance: random.Random, api: int, version: int) -> str:
     values = rename(random_values(chance, api, version, False, tags=False), chance)
     frame = frames.request(api, version, 5, values)[4:]
     if chance.random() < 0.3:
-        frame = frame[:10] + mutate(frame[10:], chance)
+        frame = frame[:10] + mutate(frame[10:], chance, PIECES)
     treatment, out = desk.opened.request(frame)
     assert treatment in ("forward", "replace", "answer")
     assert out is not None
@@ -102,7 +103,7 @@ def one_round(chance: random.Random, api: int, version: int) -> str:
     answer = rename(random_values(chance, api, version, True), chance)
     frame = frames.response(api, version, 5, answer)[4:]
     if chance.random() < 0.3:
-        frame = frame[:4] + mutate(frame[4:], chance)
+        frame = frame[:4] + mutate(frame[4:], chance, PIECES)
     treatment, out = desk.opened.response(frame)
     assert treatment in ("forward", "replace", "answer") and out is not None
     if not frame_has_host_elsewhere(api, version, out):

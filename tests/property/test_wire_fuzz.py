@@ -6,8 +6,8 @@ from tests.fuzz import fuzz_wire, fuzz_wire_api
 
 
 def test_wire_harness_holds_and_reaches_both_sides() -> None:
-    tried, taken = fuzz_wire.run(2, seed=7)
-    assert tried > 500 and 0.1 < taken / tried < 0.9
+    said = fuzz_wire.HARNESS.run(2, seed=7)
+    assert said.total() > 500 and 0.1 < said["taken"] / said.total() < 0.9
 
 
 def test_api_harness_holds_and_reaches_every_treatment() -> None:
