@@ -24,7 +24,7 @@ test-full: ## everything, the long runs included, and the native modules under s
 lint: ## ruff, mypy, import rules, and the house rules of tests/house
 	@scripts/setup.sh && scripts/lint.sh
 
-fuzz: ## fuzz every parser for FUZZ_SECONDS (30) each; scripts/sanitize.sh does it under asan and ubsan
+fuzz: ## fuzz every parser under asan and ubsan for FUZZ_SECONDS (30) each, counting edges
 	@scripts/setup.sh fuzz && scripts/fuzz.sh
 
 bench: ## the ladder: direct, HAProxy, kproxy with policy and audit; ratios with medians and spread

@@ -3,6 +3,7 @@
 # and runs what exercises them there: their unit and property tests, then each native fuzz harness for FUZZ_SECONDS (10).
 #   sanitize.sh                              everything
 #   sanitize.sh tests/unit/test_mask.py      only these pytest arguments, no fuzzing
+#   sanitize.sh --fuzz wire [--seed 1 …]     only this harness
 # KPROXY_MODULES builds only the modules named, SANITIZE_TREE puts the copy elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
