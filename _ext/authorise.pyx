@@ -2,14 +2,17 @@
 """The treatments that API modules share. See the .pxd."""
 from libc.stdint cimport int32_t
 
-from kproxy._ext.fields cimport F_NAME, F_PARTITION_INDEX, F_PARTITION_INDEXES, F_TOPIC
+from kproxy._ext.fields cimport F_ERROR_CODE, F_GROUP_ID, F_NAME, F_PARTITION, F_PARTITION_INDEX, F_TOPIC
+from kproxy._ext.fields cimport F_TRANSACTIONAL_ID
 from kproxy._ext.opening cimport WAIT, Opening
-from kproxy._ext.policy_table cimport EFFECT_ALLOW, OPERATION_ALTER, OPERATION_ALTER_CONFIGS, OPERATION_CLUSTER_ACTION
+from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_DENY, OPERATION_ALTER, OPERATION_ALTER_CONFIGS
+from kproxy._ext.policy_table cimport OPERATION_CLUSTER_ACTION
 from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DELETE, OPERATION_DESCRIBE
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, OPERATION_IDEMPOTENT_WRITE, OPERATION_READ
-from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_CLUSTER, RESOURCE_TOPIC, Cell
+from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TOPIC
+from kproxy._ext.policy_table cimport RESOURCE_TRANSACTIONAL_ID, Cell
 from kproxy._ext.request cimport build_count, build_string
-from kproxy._ext.schema cimport ARRAY, ITEM, Mark, Marks, is_flexible
+from kproxy._ext.schema cimport ARRAY, ITEM, SCALAR, Mark, Marks, is_flexible
 from kproxy._ext.wire cimport load_i32, store_i32
 
 from kproxy._ext import schema
@@ -22,6 +25,8 @@ cdef enum:
 
 cdef tuple TOPIC_OPERATIONS = (OPERATION_READ, OPERATION_WRITE, OPERATION_CREATE, OPERATION_DELETE, OPERATION_ALTER,
                                OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS, OPERATION_ALTER_CONFIGS)
+cdef tuple GROUP_OPERATIONS = (OPERATION_READ, OPERATION_DELETE, OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS,
+                               OPERATION_ALTER_CONFIGS)
 cdef tuple CLUSTER_OPERATIONS = (OPERATION_CREATE, OPERATION_ALTER, OPERATION_DESCRIBE, OPERATION_CLUSTER_ACTION,
                                  OPERATION_DESCRIBE_CONFIGS, OPERATION_ALTER_CONFIGS, OPERATION_IDEMPOTENT_WRITE)
 
@@ -58,10 +63,26 @@ cdef bint cluster_granted(Opening opening, int operation) except -1:
     return cell.effect == EFFECT_ALLOW and cell.would < 0
 
 
+cdef bint covered_by_cluster(Opening opening, int cluster_operation, int resource, int operation,
+                             const unsigned char* name, Py_ssize_t length) except -1:
+    cdef Cell* cell = opening.table.look_up(resource, operation, name, length, opening.now)
+    # A verdict without a rule is the default: nothing was said of this name.
+    return (EFFECT_DENY in (cell.effect, cell.would) and not (<object>cell.verdict).rule
+            and cluster_granted(opening, cluster_operation))
+
+
 cdef int topic_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1:
     cdef int bits = 0, operation
     for operation in TOPIC_OPERATIONS:
         if topic_visible(opening, operation, name, length):
+            bits |= 1 << operation
+    return bits
+
+
+cdef int group_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1:
+    cdef int bits = 0, operation
+    for operation in GROUP_OPERATIONS:
+        if opening.visible(RESOURCE_GROUP, operation, name, length):
             bits |= 1 << operation
     return bits
 
@@ -109,21 +130,70 @@ cdef Mark* name_of(Opening opening, int item) except NULL:
 
 
 cdef class TopicRule:
-    def __init__(self, int operation, str list_name, dict partition):
+    def __init__(self, int operation, str list_name, dict partition, str name_field="name",
+                 str index_field="partition_index", str code_field="error_code"):
         self.operation = operation
         self.list_name = list_name
         self.partition = partition
+        self.name_field = name_field
+        self.index_field = index_field
+        self.code_field = code_field
 
     cdef int decide(self, Opening opening, Mark* name) except -1:
         return 0 if topic_allowed(opening, self.operation, text(opening, name), name.length) \
             else TOPIC_AUTHORIZATION_FAILED
 
     cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
-        cdef dict answered = {"name": span(opening, name)}
+        cdef dict answered = {self.name_field: span(opening, name)}
         if self.list_name is not None:
-            answered[self.list_name] = [dict(self.partition, partition_index=index, error_code=code)
+            answered[self.list_name] = [{**self.partition, self.index_field: index, self.code_field: code}
                                         for index in partition_indexes(opening, item)]
         return answered
+
+
+cdef class NameRule:
+    def __init__(self, int resource, int operation, int code):
+        self.resource = resource
+        self.operation = operation
+        self.code = code
+
+    cdef int decide(self, Opening opening, Mark* name) except -1:
+        return 0 if opening.allowed(self.resource, self.operation, text(opening, name), name.length) else self.code
+
+    cdef dict answer_name(self, Opening opening, Mark* name, int code):
+        return {"group_id": span(opening, name), "error_code": code}
+
+
+cdef class Gate:
+    def __init__(self, int resource, int operation, int field, int code):
+        self.resource = resource
+        self.operation = operation
+        self.field = field
+        self.code = code
+
+    cdef int decide(self, Opening opening) except -1:
+        """A field that is not there names nothing that could be allowed."""
+        cdef Mark* name = find_top(opening, self.field)
+        if name == NULL or name.length < 0:
+            return self.code
+        return 0 if opening.allowed(self.resource, self.operation, text(opening, name), name.length) else self.code
+
+
+READ_GROUP = Gate(RESOURCE_GROUP, OPERATION_READ, F_GROUP_ID, GROUP_AUTHORIZATION_FAILED)
+WRITE_TRANSACTION = Gate(RESOURCE_TRANSACTIONAL_ID, OPERATION_WRITE, F_TRANSACTIONAL_ID,
+                         TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+
+
+cdef class Gated:
+    def __init__(self, tuple gates, *, dict refusal=None, TopicRule rule=None, int topics=0, str answered="topics",
+                 int rest_code=0, int replica=0):
+        self.gates = gates
+        self.refusal = refusal
+        self.rule = rule
+        self.topics = topics
+        self.answered = answered
+        self.rest_code = rest_code
+        self.replica = replica
 
 
 cdef list partition_indexes(Opening opening, int item):
@@ -135,9 +205,9 @@ cdef list partition_indexes(Opening opening, int item):
     cdef list found = []
     for i in range(item + 1, marks.items[item].until):
         mark = &marks.items[i]
-        if mark.field == F_PARTITION_INDEX:
+        if mark.kind == SCALAR and mark.field in (F_PARTITION_INDEX, F_PARTITION):
             found.append(<int>mark.value)
-        elif mark.field == F_PARTITION_INDEXES and mark.kind == ARRAY:
+        elif mark.kind == ARRAY and mark.until == i + 1:
             for n in range(mark.length // 4):
                 found.append(load_i32(body + mark.at + 4 * n))
     return found
@@ -168,6 +238,38 @@ cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, l
     return kept
 
 
+cdef int refuse_names(Opening opening, Mark* array, NameRule rule, list edits, list refused) except -1:
+    cdef Mark* name
+    cdef int i, code
+    cdef Py_ssize_t before = len(refused)
+    for i in range(<int>(array - opening.marks.items) + 1, array.until):
+        name = &opening.marks.items[i]
+        code = rule.decide(opening, name)
+        if opening.treatment == WAIT:
+            return 0
+        if code != 0:
+            refused.append(rule.answer_name(opening, name, code))
+            edits.append((name.whole_at, name.whole_length, b""))
+    cdef int kept = <int>array.value - <int>(len(refused) - before)
+    if len(refused) > before:
+        edits.append((array.whole_at, array.whole_length,
+                      build_count(kept, is_flexible(opening.head.api_key, opening.head.api_version))))
+    return kept
+
+
+cdef int refuse_rest(Opening opening, int array, Gated way, list edits, list refused) except -1:
+    """Where one topic is refused none goes on: what has not been cut out is answered as well."""
+    cdef Mark* item
+    cdef int i = array + 1
+    cut = {edit[0] for edit in edits}
+    while i < opening.marks.items[array].until:
+        item = &opening.marks.items[i]
+        if item.whole_at not in cut:
+            refused.append(way.rule.answer_item(opening, i, name_of(opening, i), way.rest_code))
+        i = item.until
+    return 0
+
+
 cdef list refuse_every_topic(Opening opening, int array, TopicRule rule, int code):
     cdef Marks marks = opening.marks
     cdef Mark* item
@@ -190,6 +292,71 @@ cdef int append_items(Opening opening, Mark* array, int kept, str path, list ite
     return 0
 
 
+cdef int replace_number(Mark* mark, int value, list edits) except -1:
+    cdef unsigned char number[4]
+    store_i32(number, <int32_t>value)
+    edits.append((mark.whole_at, 4, number[:4]))
+    return 0
+
+
+cdef int open_gated(Opening opening, Gated way) except -1:
+    cdef Mark* replica = find_top(opening, way.replica) if way.replica != 0 else NULL
+    cdef Gate gate
+    cdef int code = 0, kept = 0, array
+    cdef list edits = []
+    cdef list refused = []
+    for gate in way.gates:
+        code = gate.decide(opening)
+        if opening.treatment == WAIT:
+            return 0
+        if code != 0:
+            break
+    if code != 0 and way.refusal is not None:
+        return answer_values(opening, {**way.refusal, "error_code": code})
+    if way.rule is None:
+        return 0
+    array = <int>(find_top(opening, way.topics) - opening.marks.items)
+    if code != 0:
+        refused = refuse_every_topic(opening, array, way.rule, code)
+        return answer_values(opening, {way.answered: refused})
+    kept = refuse_topics(opening, array, way.rule, edits, refused)
+    if opening.treatment == WAIT:
+        return 0
+    if refused and way.rest_code != 0:
+        refuse_rest(opening, array, way, edits, refused)
+        kept = 0
+    if refused and kept == 0:
+        return answer_values(opening, {way.answered: refused})
+    if replica != NULL and replica.value != -1:
+        replace_number(replica, -1, edits)
+    opening.memo = refused or None
+    return apply_edits(opening, edits)
+
+
+cdef int open_names(Opening opening, Mark* array, NameRule rule, str answered) except -1:
+    cdef list edits = []
+    cdef list refused = []
+    cdef int kept = refuse_names(opening, array, rule, edits, refused)
+    if opening.treatment == WAIT or not refused:
+        return 0
+    if kept == 0:
+        return answer_values(opening, {answered: refused})
+    opening.memo = refused
+    return apply_edits(opening, edits)
+
+
+cdef int answer_values(Opening opening, dict values) except -1:
+    return opening.answer_body(schema.build(opening.head.api_key, opening.head.api_version, True, values))
+
+
+cdef int add_refused(Opening opening, int array, str path, object memo, list edits) except -1:
+    cdef Mark* topics = find_top(opening, array)
+    cdef Mark* error = find_top(opening, F_ERROR_CODE)
+    if not memo or (error != NULL and error.value != 0):
+        return 0
+    return append_items(opening, topics, <int>topics.value, path, memo, edits)
+
+
 def _position(edit):
     # An insertion comes before a cut that starts at the same place.
     return edit[0], edit[1]
@@ -206,7 +373,6 @@ cdef int apply_edits(Opening opening, list edits) except -1:
 
 
 cdef bint rewrite_address(Opening opening, Mark* node, Mark* host, Mark* port, list edits) except -1:
-    cdef unsigned char number[4]
     try:
         name = span(opening, host).decode()
     except UnicodeDecodeError as error:
@@ -214,8 +380,7 @@ cdef bint rewrite_address(Opening opening, Mark* node, Mark* host, Mark* port, l
     place = opening.addresses.teach(<int>node.value, name, <int>port.value)
     if place is None:
         return False
-    store_i32(number, <int32_t>place[1])
     edits.append((host.whole_at, host.whole_length,
                   build_string(place[0], is_flexible(opening.head.api_key, opening.head.api_version))))
-    edits.append((port.whole_at, 4, number[:4]))
+    replace_number(port, place[1], edits)
     return True

@@ -9,14 +9,15 @@
     11-14 Join, Heartbeat, Leave, Sync    READ on the group, else 30
 """
 from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, COORDINATOR_NOT_AVAILABLE, GROUP_AUTHORIZATION_FAILED
-from kproxy._ext.authorise cimport INVALID_REQUEST, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, TopicRule
-from kproxy._ext.authorise cimport append_items, apply_edits, cluster_allowed, find, find_top, name_of
-from kproxy._ext.authorise cimport refuse_every_topic, refuse_topics, rewrite_address, span, text, topic_visible
+from kproxy._ext.authorise cimport INVALID_REQUEST, READ_GROUP, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Gated, NameRule
+from kproxy._ext.authorise cimport TopicRule, add_refused, append_items, apply_edits, cluster_allowed, find, find_top
+from kproxy._ext.authorise cimport name_of, open_gated, open_names, refuse_every_topic, refuse_topics, rewrite_address
+from kproxy._ext.authorise cimport span, text, topic_visible
 from kproxy._ext.fields cimport F_COORDINATOR_KEYS, F_COORDINATORS, F_ERROR_CODE, F_GROUP_ID, F_GROUPS, F_HOST, F_KEY
 from kproxy._ext.fields cimport F_KEY_TYPE, F_NODE_ID, F_PORT, F_TOPICS
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport OPERATION_CLUSTER_ACTION, OPERATION_DESCRIBE, OPERATION_READ
-from kproxy._ext.policy_table cimport RESOURCE_GROUP, RESOURCE_TRANSACTIONAL_ID
+from kproxy._ext.policy_table cimport RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TRANSACTIONAL_ID
 from kproxy._ext.request cimport build_count
 from kproxy._ext.schema cimport Mark, Marks, is_flexible
 
@@ -33,8 +34,11 @@ cdef enum:
     FIRST_WITH_GROUPS = 8       # OffsetFetch asks for several groups from here on
     FIRST_WITH_KEYS = 4         # FindCoordinator for several keys
     FIRST_TOP_LEVEL_ERROR = 2   # OffsetFetch
+    FIRST_NULL_PROTOCOL = 7     # JoinGroup
 
-cdef TopicRule COMMIT_RULE = TopicRule(OPERATION_READ, "partitions", {})
+cdef Gated COMMIT = Gated((READ_GROUP,), topics=F_TOPICS, rule=TopicRule(OPERATION_READ, "partitions", {}))
+cdef Gated MEMBERSHIP = Gated((READ_GROUP,), refusal={})
+cdef Gated JOIN = Gated((READ_GROUP,), refusal={"protocol_name": None})
 cdef TopicRule FETCH_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {
     "committed_offset": -1, "committed_leader_epoch": -1, "metadata": ""})
 
@@ -51,12 +55,14 @@ cdef dict COORDINATOR_TEXT = {
 cdef int open_request(Opening opening) except -1:
     cdef int api = opening.head.api_key
     if api == OFFSET_COMMIT:
-        return open_offset_commit(opening)
+        return open_gated(opening, COMMIT)
     if api == OFFSET_FETCH:
         return open_offset_fetch(opening)
     if api == FIND_COORDINATOR:
         return open_find_coordinator(opening)
-    return open_membership(opening)
+    if api == JOIN_GROUP and opening.head.api_version >= FIRST_NULL_PROTOCOL:
+        return open_gated(opening, JOIN)
+    return open_gated(opening, MEMBERSHIP)
 
 
 cdef int open_response(Opening opening, object memo) except -1:
@@ -71,49 +77,12 @@ cdef int open_response(Opening opening, object memo) except -1:
     elif api == OFFSET_FETCH and memo == ALL_TOPICS:
         answer_all_topics(opening, find_top(opening, F_TOPICS), "topics", edits)
     else:
-        answer_with_refused(opening, find_top(opening, F_TOPICS), "topics", memo, edits)
+        add_refused(opening, F_TOPICS, "topics", memo, edits)
     return apply_edits(opening, edits)
 
 
 cdef bint group_allowed(Opening opening, int operation, Mark* group) except -1:
     return opening.allowed(RESOURCE_GROUP, operation, text(opening, group), group.length)
-
-
-cdef int answer_with_refused(Opening opening, Mark* array, str path, list refused, list edits) except -1:
-    return append_items(opening, array, <int>array.value, path, refused, edits)
-
-
-# ---- membership
-
-cdef int open_membership(Opening opening) except -1:
-    if group_allowed(opening, OPERATION_READ, find_top(opening, F_GROUP_ID)) or opening.treatment == WAIT:
-        return 0
-    cdef int version = opening.head.api_version
-    cdef dict answer = {"error_code": GROUP_AUTHORIZATION_FAILED}
-    if opening.head.api_key == JOIN_GROUP and version >= 7:
-        answer["protocol_name"] = None
-    return opening.answer_body(schema.build(opening.head.api_key, version, True, answer))
-
-
-# ---- OffsetCommit
-
-cdef int open_offset_commit(Opening opening) except -1:
-    cdef int topics = <int>(find_top(opening, F_TOPICS) - opening.marks.items)
-    cdef list edits = []
-    cdef list refused = []
-    cdef int kept = 0
-    if not group_allowed(opening, OPERATION_READ, find_top(opening, F_GROUP_ID)):
-        refused = refuse_every_topic(opening, topics, COMMIT_RULE, GROUP_AUTHORIZATION_FAILED)
-    else:
-        kept = refuse_topics(opening, topics, COMMIT_RULE, edits, refused)
-        if not refused:
-            return 0
-    if opening.treatment == WAIT:
-        return 0
-    if kept == 0:
-        return opening.answer_body(schema.build(OFFSET_COMMIT, opening.head.api_version, True, {"topics": refused}))
-    opening.memo = refused
-    return apply_edits(opening, edits)
 
 
 # ---- OffsetFetch
@@ -212,7 +181,7 @@ cdef int answer_groups(Opening opening, object memo, list edits) except -1:
         if treatment == ALL_TOPICS:
             answer_all_topics(opening, topics, "groups.topics", edits)
         elif treatment is not None:
-            answer_with_refused(opening, topics, "groups.topics", treatment, edits)
+            append_items(opening, topics, <int>topics.value, "groups.topics", treatment, edits)
         i = item.until
     return append_items(opening, groups, <int>groups.value, "groups", denied, edits)
 
@@ -237,49 +206,43 @@ cdef int answer_all_topics(Opening opening, Mark* array, str path, list edits) e
 # ---- FindCoordinator
 
 cdef int open_find_coordinator(Opening opening) except -1:
-    cdef Marks marks = opening.marks
-    cdef int version = opening.head.api_version
     cdef Mark* key_type = find_top(opening, F_KEY_TYPE)
-    cdef Mark* array
-    cdef Mark* key
     cdef int kind = <int>key_type.value if key_type != NULL else KEY_GROUP
-    cdef int i, code
-    cdef list edits = []
-    cdef list refused = []
-    if version < FIRST_WITH_KEYS:
-        code = refuse_key(opening, kind, find_top(opening, F_KEY))
-        if code == 0 or opening.treatment == WAIT:
-            return 0
-        return opening.answer_body(schema.build(FIND_COORDINATOR, version, True, no_coordinator(None, code)))
-    array = find_top(opening, F_COORDINATOR_KEYS)
-    for i in range(<int>(array - marks.items) + 1, array.until):
-        key = &marks.items[i]
-        code = refuse_key(opening, kind, key)
-        if opening.treatment == WAIT:
-            return 0
-        if code != 0:
-            refused.append(no_coordinator(span(opening, key), code))
-            edits.append((key.whole_at, key.whole_length, b""))
-    if not refused:
+    cdef NameRule rule = KEY_RULES.get(kind, NO_SUCH_KEYS)
+    cdef int code
+    if opening.head.api_version >= FIRST_WITH_KEYS:
+        return open_names(opening, find_top(opening, F_COORDINATOR_KEYS), rule, "coordinators")
+    code = rule.decide(opening, find_top(opening, F_KEY))
+    if code == 0 or opening.treatment == WAIT:
         return 0
-    if len(refused) == array.value:
-        return opening.answer_body(schema.build(FIND_COORDINATOR, version, True, {"coordinators": refused}))
-    edits.append((array.whole_at, array.whole_length,
-                  build_count(array.value - len(refused), is_flexible(FIND_COORDINATOR, version))))
-    opening.memo = refused
-    return apply_edits(opening, edits)
+    return opening.answer_body(schema.build(FIND_COORDINATOR, opening.head.api_version, True,
+                                            no_coordinator(None, code)))
 
 
-cdef int refuse_key(Opening opening, int kind, Mark* key) except -1:
-    """0, or the error code for one key of a key type."""
-    if kind == KEY_GROUP:
-        return 0 if group_allowed(opening, OPERATION_DESCRIBE, key) else GROUP_AUTHORIZATION_FAILED
-    if kind == KEY_TRANSACTION:
-        return 0 if opening.allowed(RESOURCE_TRANSACTIONAL_ID, OPERATION_DESCRIBE, text(opening, key), key.length) \
-            else TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-    if kind == KEY_SHARE:
-        return 0 if cluster_allowed(opening, OPERATION_CLUSTER_ACTION) else CLUSTER_AUTHORIZATION_FAILED
-    return INVALID_REQUEST
+cdef class KeyRule(NameRule):
+    cdef dict answer_name(self, Opening opening, Mark* name, int code):
+        return no_coordinator(span(opening, name), code)
+
+
+cdef class ShareKeyRule(KeyRule):
+    """The keys of share groups hold names of topics that kproxy does not read: they are for who acts for the
+    cluster."""
+
+    cdef int decide(self, Opening opening, Mark* name) except -1:
+        return 0 if cluster_allowed(opening, self.operation) else self.code
+
+
+cdef class UnknownKeyRule(KeyRule):
+    cdef int decide(self, Opening opening, Mark* name) except -1:
+        return self.code
+
+
+cdef dict KEY_RULES = {
+    KEY_GROUP: KeyRule(RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED),
+    KEY_TRANSACTION: KeyRule(RESOURCE_TRANSACTIONAL_ID, OPERATION_DESCRIBE, TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
+    KEY_SHARE: ShareKeyRule(RESOURCE_CLUSTER, OPERATION_CLUSTER_ACTION, CLUSTER_AUTHORIZATION_FAILED),
+}
+cdef NameRule NO_SUCH_KEYS = UnknownKeyRule(0, 0, INVALID_REQUEST)
 
 
 cdef dict no_coordinator(object key, int code):

@@ -11,19 +11,18 @@ such a request is asked as "all topics", which creates nothing, and the answer i
 that is not there answers 3.
 """
 from libc.limits cimport INT_MIN
-from libc.stdint cimport int32_t
 from libc.string cimport memcmp
 
 from kproxy._ext.authorise cimport INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION
 from kproxy._ext.authorise cimport TopicRule, append_items, apply_edits, cluster_operations, cluster_visible, find
-from kproxy._ext.authorise cimport find_top, refuse_topics, rewrite_address, span, text, topic_operations, topic_visible
+from kproxy._ext.authorise cimport find_top, refuse_topics, replace_number, rewrite_address, span, text
+from kproxy._ext.authorise cimport topic_operations, topic_visible
 from kproxy._ext.fields cimport F_ALLOW_AUTO_TOPIC_CREATION, F_BROKERS, F_CLUSTER_AUTHORIZED_OPERATIONS, F_HOST, F_NAME
 from kproxy._ext.fields cimport F_NODE_ID, F_PORT, F_TOPIC_AUTHORIZED_OPERATIONS, F_TOPIC_ID, F_TOPICS
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DESCRIBE
 from kproxy._ext.request cimport build_count
 from kproxy._ext.schema cimport Mark, Marks, is_flexible
-from kproxy._ext.wire cimport store_i32
 
 from kproxy._ext import schema
 
@@ -142,14 +141,8 @@ cdef int open_response(Opening opening, object memo) except -1:
     show_brokers(opening, find_top(opening, F_BROKERS), edits)
     show_topics(opening, find_top(opening, F_TOPICS), memo or (None, []), edits)
     if cluster != NULL and cluster.value != INT_MIN:
-        edits.append((cluster.whole_at, 4, number(cluster_operations(opening))))
+        replace_number(cluster, cluster_operations(opening), edits)
     return apply_edits(opening, edits)
-
-
-cdef bytes number(int value):
-    cdef unsigned char at[4]
-    store_i32(at, <int32_t>value)
-    return at[:4]
 
 
 cdef int show_brokers(Opening opening, Mark* brokers, list edits) except -1:
@@ -200,5 +193,5 @@ cdef int show_operations(Opening opening, Mark* item, Mark* name, list edits) ex
     cdef int at = <int>(item - opening.marks.items)
     cdef Mark* asked = find(opening, F_TOPIC_AUTHORIZED_OPERATIONS, 1, at + 1, item.until)
     if asked != NULL and asked.value != INT_MIN:
-        edits.append((asked.whole_at, 4, number(topic_operations(opening, text(opening, name), name.length))))
+        replace_number(asked, topic_operations(opening, text(opening, name), name.length), edits)
     return 0

@@ -1,5 +1,5 @@
 # cython: wraparound=True
-"""ListOffsets, CreateTopics, InitProducerId.
+"""ListOffsets, OffsetForLeaderEpoch, CreateTopics, InitProducerId.
 
     2  ListOffsets 1-11        DESCRIBE on each topic, else 29 with offset and timestamp -1 on its partitions.
                                replica_id becomes -1: a follower's id would see beyond the high watermark
@@ -7,17 +7,18 @@
                                asked for. From v5 an answer shows a topic's configs only with DESCRIBE_CONFIGS on it
     22 InitProducerId 0-5      WRITE on the transactional id, else 53; without one IDEMPOTENT_WRITE on the cluster or
                                WRITE on any topic, else 31
+    23 OffsetForLeaderEpoch 2-4    CLUSTER_ACTION on the cluster or DESCRIBE on each topic, else 29 with epoch and
+                               offset -1 on its partitions. replica_id becomes -1
 """
 from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST, POLICY_VIOLATION
-from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, TopicRule
-from kproxy._ext.authorise cimport append_items, apply_edits, cluster_granted, cluster_visible, find, find_top
-from kproxy._ext.authorise cimport is_internal, refuse_topics, span, text, topic_visible
+from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, WRITE_TRANSACTION, Gated, TopicRule, add_refused
+from kproxy._ext.authorise cimport apply_edits, cluster_granted, cluster_visible
+from kproxy._ext.authorise cimport covered_by_cluster, find, find_top, is_internal, open_gated, span, text, topic_visible
 from kproxy._ext.fields cimport F_ERROR_CODE, F_NAME, F_REPLICA_ID, F_TOPICS, F_TRANSACTIONAL_ID
 from kproxy._ext.opening cimport WAIT, Opening
-from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, EFFECT_DENY, OPERATION_ALTER, OPERATION_CREATE
-from kproxy._ext.policy_table cimport OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS, OPERATION_IDEMPOTENT_WRITE
-from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_ANY_TOPIC, RESOURCE_TOPIC, RESOURCE_TRANSACTIONAL_ID
-from kproxy._ext.policy_table cimport Cell
+from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, OPERATION_ALTER, OPERATION_CLUSTER_ACTION
+from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS
+from kproxy._ext.policy_table cimport OPERATION_IDEMPOTENT_WRITE, OPERATION_WRITE, RESOURCE_ANY_TOPIC, RESOURCE_TOPIC, Cell
 from kproxy._ext.schema cimport Mark, Marks
 
 from kproxy._ext import schema
@@ -28,43 +29,41 @@ cdef enum:
     INIT_PRODUCER_ID = 22
     FIRST_WITH_CONFIGS = 5
 
-cdef bytes MINUS_ONE = b"\xff\xff\xff\xff"
-cdef TopicRule OFFSETS_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {
-    "timestamp": -1, "offset": -1, "leader_epoch": -1})
-cdef TopicRule CREATE_RULE = CreateRule(OPERATION_CREATE, None, {})
+cdef Gated OFFSETS = Gated((), topics=F_TOPICS, replica=F_REPLICA_ID, rule=TopicRule(
+    OPERATION_DESCRIBE, "partitions", {"timestamp": -1, "offset": -1, "leader_epoch": -1}))
+cdef Gated EPOCHS = Gated((), topics=F_TOPICS, replica=F_REPLICA_ID, rule=EpochRule(
+    OPERATION_DESCRIBE, "partitions", {"leader_epoch": -1, "end_offset": -1}, name_field="topic",
+    index_field="partition"))
+cdef Gated CREATE = Gated((), topics=F_TOPICS, rule=CreateRule(OPERATION_CREATE, None, {}))
+cdef Gated TRANSACTION = Gated((WRITE_TRANSACTION,), refusal={"producer_id": -1, "producer_epoch": -1})
 
 
 cdef int open_request(Opening opening) except -1:
-    if opening.head.api_key == INIT_PRODUCER_ID:
+    cdef int api = opening.head.api_key
+    if api == INIT_PRODUCER_ID:
         return open_init_producer_id(opening)
-    cdef bint creates = opening.head.api_key == CREATE_TOPICS
-    cdef int topics = <int>(find_top(opening, F_TOPICS) - opening.marks.items)
-    cdef Mark* replica = find_top(opening, F_REPLICA_ID)
-    cdef list edits = []
-    cdef list refused = []
-    cdef int kept = refuse_topics(opening, topics, CREATE_RULE if creates else OFFSETS_RULE, edits, refused)
-    if opening.treatment == WAIT:
-        return 0
-    if refused and kept == 0:
-        return opening.answer_body(schema.build(opening.head.api_key, opening.head.api_version, True,
-                                                {"topics": refused}))
-    if not creates and replica.value != -1:
-        edits.append((replica.whole_at, 4, MINUS_ONE))
-    opening.memo = refused or None
-    return apply_edits(opening, edits)
+    return open_gated(opening, CREATE if api == CREATE_TOPICS else OFFSETS if api == LIST_OFFSETS else EPOCHS)
 
 
 cdef int open_response(Opening opening, object memo) except -1:
     cdef list edits = []
-    cdef Mark* topics
-    if opening.head.api_key == INIT_PRODUCER_ID:
-        return 0
     if opening.head.api_key == CREATE_TOPICS and opening.head.api_version >= FIRST_WITH_CONFIGS:
         hide_configs(opening, edits)
-    if memo is not None:
-        topics = find_top(opening, F_TOPICS)
-        append_items(opening, topics, <int>topics.value, "topics", memo, edits)
+    add_refused(opening, F_TOPICS, "topics", memo, edits)
     return apply_edits(opening, edits)
+
+
+# ---- OffsetForLeaderEpoch
+
+cdef class EpochRule(TopicRule):
+    """Followers ask this too, so who acts for the cluster need not be allowed each topic."""
+
+    cdef int decide(self, Opening opening, Mark* name) except -1:
+        if not is_internal(text(opening, name), name.length) and covered_by_cluster(
+                opening, OPERATION_CLUSTER_ACTION, RESOURCE_TOPIC, OPERATION_DESCRIBE, text(opening, name),
+                name.length):
+            return 0
+        return TopicRule.decide(self, opening, name)
 
 
 # ---- CreateTopics
@@ -80,10 +79,8 @@ cdef class CreateRule(TopicRule):
                 return INVALID_REQUEST
             if not cluster_visible(opening, OPERATION_ALTER):
                 return TOPIC_AUTHORIZATION_FAILED
-        cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length, opening.now)
-        # A verdict without a rule is the default: nothing was said of this topic.
-        if EFFECT_DENY in (cell.effect, cell.would) and not (<object>cell.verdict).rule \
-                and cluster_granted(opening, OPERATION_CREATE):
+        if covered_by_cluster(opening, OPERATION_CREATE, RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name),
+                              name.length):
             return 0
         cell = opening.decide(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length)
         if cell.effect == EFFECT_ALLOW:
@@ -132,20 +129,12 @@ cdef int hide_configs(Opening opening, list edits) except -1:
 # ---- InitProducerId
 
 cdef int open_init_producer_id(Opening opening) except -1:
-    cdef Mark* transaction = find_top(opening, F_TRANSACTIONAL_ID)
-    cdef int code = TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-    if transaction.length >= 0:
-        if opening.allowed(RESOURCE_TRANSACTIONAL_ID, OPERATION_WRITE, text(opening, transaction),
-                           transaction.length):
-            return 0
-    else:
-        code = CLUSTER_AUTHORIZATION_FAILED
-        if may_be_idempotent(opening):
-            return 0
-    if opening.treatment == WAIT:
+    if find_top(opening, F_TRANSACTIONAL_ID).length >= 0:
+        return open_gated(opening, TRANSACTION)
+    if may_be_idempotent(opening) or opening.treatment == WAIT:
         return 0
     return opening.answer_body(schema.build(INIT_PRODUCER_ID, opening.head.api_version, True, {
-        "error_code": code, "producer_id": -1, "producer_epoch": -1}))
+        "error_code": CLUSTER_AUTHORIZATION_FAILED, "producer_id": -1, "producer_epoch": -1}))
 
 
 cdef bint may_be_idempotent(Opening opening) except -1:

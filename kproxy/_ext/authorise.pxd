@@ -3,6 +3,9 @@
 An item that is refused is cut out of the request, and an answer item for it is kept as a dict of schema fields; when
 the broker has answered the rest, those items are built and appended to its array. Edits are gathered as (offset in the
 body, length, new bytes) in any order and applied at once, so that everything that is not edited stays byte for byte.
+
+Most APIs are one of two shapes, and then a module only says which: ``Gated`` (permissions the whole request needs, then
+one on each topic it names) or an array of names under a ``NameRule``.
 """
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.schema cimport Mark
@@ -17,6 +20,7 @@ cdef enum ErrorCode:
     INVALID_REQUEST = 42
     POLICY_VIOLATION = 44
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
+    OPERATION_NOT_ATTEMPTED = 55
 
 
 # How the items of one topic array are checked and what a refused one is answered with.
@@ -24,9 +28,47 @@ cdef class TopicRule:
     cdef int operation
     cdef str list_name          # "partitions" of the answer's item, or None where the item has no such list
     cdef dict partition         # what an answered partition holds besides its index and error code
+    cdef str name_field         # what an answer calls the topic's name, a partition's index and its error code
+    cdef str index_field
+    cdef str code_field
     # 0, or the error code. ``name`` is a mark of the topic's name.
     cdef int decide(self, Opening opening, Mark* name) except -1
     cdef dict answer_item(self, Opening opening, int item, Mark* name, int code)
+
+
+# How the names of one array of names are checked, and what a refused one is answered with.
+cdef class NameRule:
+    cdef int resource
+    cdef int operation
+    cdef int code
+    # 0, or the error code.
+    cdef int decide(self, Opening opening, Mark* name) except -1
+    cdef dict answer_name(self, Opening opening, Mark* name, int code)
+
+
+# A permission that a whole request needs, on what its field ``field`` names.
+cdef class Gate:
+    cdef int resource
+    cdef int operation
+    cdef int field
+    cdef int code               # where it is refused
+    # 0, or the error code.
+    cdef int decide(self, Opening opening) except -1
+
+
+cdef Gate READ_GROUP
+cdef Gate WRITE_TRANSACTION
+
+
+# A request that needs one permission after another, and then one on each topic it names.
+cdef class Gated:
+    cdef tuple gates            # of Gate, in Kafka's order: the first that is closed gives the code
+    cdef dict refusal           # a closed gate is answered with its code and these fields; None: on every partition
+    cdef TopicRule rule         # None: it names no topics
+    cdef int topics             # field of the array of topics
+    cdef str answered           # the name of the answer's array
+    cdef int rest_code          # what allowed topics answer where one is refused and none may go on; 0: they go on
+    cdef int replica            # field that would make the client a follower, who sees more; 0: there is none
 
 
 # Kafka keeps its own state in these topics. Nobody produces to them; anything else needs the topic's own permission and
@@ -38,8 +80,13 @@ cdef bint cluster_allowed(Opening opening, int operation) except -1
 cdef bint cluster_visible(Opening opening, int operation) except -1
 # True only where policy allows it outright, not where the listener merely observes.
 cdef bint cluster_granted(Opening opening, int operation) except -1
+# Whether the cluster's permission stands for one on this name, as some of Kafka's operations have it: it is granted, and
+# no rule of its own speaks of the name, to forbid it or to ask for people.
+cdef bint covered_by_cluster(Opening opening, int cluster_operation, int resource, int operation,
+                             const unsigned char* name, Py_ssize_t length) except -1
 # Kafka's bit field of the operations allowed: bit number = operation code.
 cdef int topic_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1
+cdef int group_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1
 cdef int cluster_operations(Opening opening) except? -1
 
 cdef const unsigned char* text(Opening opening, Mark* mark) noexcept
@@ -53,11 +100,20 @@ cdef Mark* name_of(Opening opening, int item) except NULL
 # Decides every item of the topic array at mark ``array``. Edits that take out the refused go to ``edits``, their answer
 # items to ``refused``. Returns how many items stay. Stop on WAIT.
 cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, list refused) except -1
+# The same for an array of names.
+cdef int refuse_names(Opening opening, Mark* array, NameRule rule, list edits, list refused) except -1
 # All items refused with one code and nothing asked: for an API that refuses a whole request item by item.
 cdef list refuse_every_topic(Opening opening, int array, TopicRule rule, int code)
 # Appends items to the answer's array at mark ``array``, of which ``kept`` of the broker's own stay.
 cdef int append_items(Opening opening, Mark* array, int kept, str path, list items, list edits) except -1
+cdef int replace_number(Mark* mark, int value, list edits) except -1          # of four bytes
 cdef int apply_edits(Opening opening, list edits) except -1
+
+# The two shapes whole: a request is forwarded, cut or answered; refusals wait in ``memo`` for the broker's answer, to
+# which ``add_refused`` appends them. An answer with an error code for the whole request stays as it is.
+cdef int open_gated(Opening opening, Gated way) except -1
+cdef int open_names(Opening opening, Mark* array, NameRule rule, str answered) except -1
+cdef int add_refused(Opening opening, int array, str path, object memo, list edits) except -1
 # Host and port of one answered broker become this listener's. False: the node has no address here and must not be
 # shown.
 cdef bint rewrite_address(Opening opening, Mark* node, Mark* host, Mark* port, list edits) except -1

@@ -6,7 +6,7 @@ import struct
 from fnmatch import fnmatchcase
 from typing import Any
 
-from kproxy._ext import schema
+from kproxy._ext.apis import SERVED
 from kproxy._ext.opened import Opened
 from kproxy._ext.opening import Addresses
 from kproxy.model.access import ApprovalWanted, Verdict
@@ -86,6 +86,6 @@ class Desk:
 
 
 def spanning(api: int) -> range:
-    """All versions of an API that kproxy serves: below topic ids."""
-    low, high = schema.versions(api)
-    return range(low, min(high, {3: 11, 8: 9, 9: 9}.get(api, high)) + 1)
+    """All versions of an API that kproxy serves."""
+    low, high = SERVED[api]
+    return range(low, high + 1)

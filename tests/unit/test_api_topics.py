@@ -1,4 +1,4 @@
-"""Rows 2, 19 and 22 of the protocol table, every served version."""
+"""Rows 2, 19, 22 and 23 of the protocol table, every served version."""
 
 from __future__ import annotations
 
@@ -49,6 +49,39 @@ def test_list_offsets_is_a_consumers(version: int, replica: int) -> None:
     assert treatment == "replace" and sent["replica_id"] == -1 and sent["topics"][0]["name"] == "a"
     assert desk.request(2, version, {"replica_id": -1, "topics": [asked("a")]})[0] == "forward"
     assert desk.response(2, version, {"topics": [found("a", 0, 1)]})[0] == "forward"
+
+
+def epochs_asked(name: str) -> dict[str, Any]:
+    return {"topic": name, "partitions": [{"partition": at, "current_leader_epoch": 3, "leader_epoch": 2}
+                                          for at in (0, 2)]}
+
+
+def epochs(name: str, error: int, epoch: int, offset: int) -> dict[str, Any]:
+    return {"topic": name, "partitions": [{"error_code": error, "partition": at, "leader_epoch": epoch,
+                                           "end_offset": offset} for at in (0, 2)]}
+
+
+@pytest.mark.parametrize("version", spanning(23))
+def test_leader_epochs(version: int) -> None:
+    desk = Desk("describe topic open*")
+    replica = {"replica_id": -1} if version >= 3 else {}
+    values = {**replica, "topics": [epochs_asked("open1"), epochs_asked("shut"), epochs_asked("open2")]}
+    treatment, sent = desk.request(23, version, values)
+    assert treatment == "replace" and sent == {**replica, "topics": [epochs_asked("open1"), epochs_asked("open2")]}
+    broker = [epochs("open1", 0, 2, 50), epochs("open2", 31000, -1, -1)]
+    assert desk.response(23, version, {"topics": broker})[1]["topics"] == [*broker, epochs("shut", 29, -1, -1)]
+    treatment, answer = desk.request(23, version, {"topics": [epochs_asked("shut"), epochs_asked("shut")]})
+    assert treatment == "answer" and answer["topics"] == [epochs("shut", 29, -1, -1)] * 2
+    treatment, sent = desk.request(23, version, {"replica_id": 1, "topics": [epochs_asked("open1")]})
+    assert treatment == ("replace" if version >= 3 else "forward"), "before version 3 nobody says who asks"
+    assert sent.get("replica_id", -1) == -1
+
+
+def test_who_acts_for_the_cluster_asks_for_every_epoch_but_a_forbidden_one() -> None:
+    desk = Desk("cluster_action " + CLUSTER, forbid=("describe topic secret",))
+    asked_for = [epochs_asked(name) for name in ("a", "secret", "__consumer_offsets")]
+    treatment, sent = desk.request(23, 4, {"replica_id": -1, "topics": asked_for})
+    assert treatment == "replace" and [topic["topic"] for topic in sent["topics"]] == ["a"]
 
 
 def new_topic(name: str) -> dict[str, Any]:

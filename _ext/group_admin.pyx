@@ -1,0 +1,115 @@
+# cython: wraparound=True
+"""Groups as an administrator sees them.
+
+    15 DescribeGroups 0-6      DESCRIBE on each group, else 30. The operations a client may do are those of our policy
+    16 ListGroups 0-5          DESCRIBE on the cluster or on each group; the rest is left out of the answer
+    42 DeleteGroups 0-2        DELETE on each group, else 30
+    47 OffsetDelete 0          DELETE on the group, else 30; then READ on each topic, else 29
+
+A described member's subscription and assignment are bytes of the clients' own making that name topics. They go on as
+they came, as from a broker: who may describe a group sees what it reads. A member's host is the one Kafka sees, which
+is kproxy's.
+"""
+from libc.limits cimport INT_MIN
+
+from kproxy._ext.authorise cimport GROUP_AUTHORIZATION_FAILED, POLICY_VIOLATION, Gate, Gated, NameRule, TopicRule
+from kproxy._ext.authorise cimport add_refused, append_items, apply_edits, covered_by_cluster, find, find_top
+from kproxy._ext.authorise cimport group_operations, open_gated, open_names, replace_number, span, text
+from kproxy._ext.fields cimport F_AUTHORIZED_OPERATIONS, F_GROUP_ID, F_GROUPS, F_GROUPS_NAMES, F_RESULTS, F_TOPICS
+from kproxy._ext.opening cimport Opening
+from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, OPERATION_DELETE, OPERATION_DESCRIBE, OPERATION_READ
+from kproxy._ext.policy_table cimport RESOURCE_GROUP, Cell
+from kproxy._ext.schema cimport Mark, Marks
+
+cdef enum:
+    DESCRIBE_GROUPS = 15
+    LIST_GROUPS = 16
+    DELETE_GROUPS = 42
+    FIRST_WITH_TEXT = 6         # DescribeGroups
+
+cdef NameRule DELETE_RULE = NameRule(RESOURCE_GROUP, OPERATION_DELETE, GROUP_AUTHORIZATION_FAILED)
+cdef NameRule DESCRIBE_RULE = DescribeRule(RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED)
+cdef Gated OFFSET_DELETE = Gated(
+    (Gate(RESOURCE_GROUP, OPERATION_DELETE, F_GROUP_ID, GROUP_AUTHORIZATION_FAILED),), refusal={}, topics=F_TOPICS,
+    rule=TopicRule(OPERATION_READ, "partitions", {}))
+
+
+cdef int open_request(Opening opening) except -1:
+    cdef int api = opening.head.api_key
+    if api == LIST_GROUPS:
+        return 0
+    if api == DESCRIBE_GROUPS:
+        return open_names(opening, find_top(opening, F_GROUPS), DESCRIBE_RULE, "groups")
+    if api == DELETE_GROUPS:
+        return open_names(opening, find_top(opening, F_GROUPS_NAMES), DELETE_RULE, "results")
+    return open_gated(opening, OFFSET_DELETE)
+
+
+cdef int open_response(Opening opening, object memo) except -1:
+    cdef int api = opening.head.api_key
+    cdef list edits = []
+    if api == LIST_GROUPS:
+        hide_groups(opening, edits)
+    elif api == DESCRIBE_GROUPS:
+        tell_operations(opening, edits)
+        add_refused(opening, F_GROUPS, "groups", memo, edits)
+    elif api == DELETE_GROUPS:
+        add_refused(opening, F_RESULTS, "results", memo, edits)
+    else:
+        add_refused(opening, F_TOPICS, "topics", memo, edits)
+    return apply_edits(opening, edits)
+
+
+cdef class DescribeRule(NameRule):
+    cdef int decide(self, Opening opening, Mark* name) except -1:
+        cdef Cell* cell = opening.decide(self.resource, self.operation, text(opening, name), name.length)
+        if cell.effect == EFFECT_ALLOW:
+            return 0
+        return POLICY_VIOLATION if cell.effect == EFFECT_ASK and opening.head.api_version >= FIRST_WITH_TEXT \
+            else self.code
+
+    cdef dict answer_name(self, Opening opening, Mark* name, int code):
+        cdef dict answered = {"group_id": span(opening, name), "error_code": code}
+        if opening.head.api_version >= FIRST_WITH_TEXT:
+            answered["error_message"] = opening.refusal_text(opening.table.look_up(
+                self.resource, self.operation, text(opening, name), name.length, opening.now))
+        return answered
+
+
+cdef int tell_operations(Opening opening, list edits) except -1:
+    """A broker tells what the account of kproxy may do; the client learns what it may do itself."""
+    cdef Marks marks = opening.marks
+    cdef Mark* groups = find_top(opening, F_GROUPS)
+    cdef Mark* item
+    cdef Mark* name
+    cdef Mark* asked
+    cdef int i = <int>(groups - marks.items) + 1
+    while i < groups.until:
+        item = &marks.items[i]
+        name = find(opening, F_GROUP_ID, 1, i + 1, item.until)
+        asked = find(opening, F_AUTHORIZED_OPERATIONS, 1, i + 1, item.until)
+        if asked != NULL and asked.value != INT_MIN:
+            replace_number(asked, group_operations(opening, text(opening, name), name.length), edits)
+        i = item.until
+    return 0
+
+
+cdef int hide_groups(Opening opening, list edits) except -1:
+    cdef Marks marks = opening.marks
+    cdef Mark* groups = find_top(opening, F_GROUPS)
+    cdef Mark* item
+    cdef int i = <int>(groups - marks.items) + 1, kept = 0
+    while i < groups.until:
+        item = &marks.items[i]
+        if may_be_listed(opening, find(opening, F_GROUP_ID, 1, i + 1, item.until)):
+            kept += 1
+        else:
+            edits.append((item.whole_at, item.whole_length, b""))
+        i = item.until
+    return append_items(opening, groups, kept, "groups", [], edits)
+
+
+cdef bint may_be_listed(Opening opening, Mark* name) except -1:
+    return (opening.visible(RESOURCE_GROUP, OPERATION_DESCRIBE, text(opening, name), name.length)
+            or covered_by_cluster(opening, OPERATION_DESCRIBE, RESOURCE_GROUP, OPERATION_DESCRIBE,
+                                  text(opening, name), name.length))
