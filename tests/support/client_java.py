@@ -101,6 +101,10 @@ class _JavaConsumer(Consumer):
     def commit(self) -> None:
         self._handle.ask("commit")
 
+    def put_token(self, token: str) -> None:
+        """The next login of this consumer uses another token."""
+        self._handle.ask("token", token=token, extensions={})
+
     def close(self) -> None:
         self._handle.ask("close")
 
@@ -129,15 +133,17 @@ class JavaClient(KafkaClient):
     def __init__(self, java: JavaDriver) -> None:
         self._java = java
 
-    def producer(self, login: Login, *, codec: str = "none", acks: str = "all", idempotent: bool = False) -> Producer:
+    def producer(self, login: Login, *, codec: str = "none", acks: str = "all", idempotent: bool = False
+                 ) -> _JavaProducer:
         return _JavaProducer(_Handle(self._java, "producer", login, {
             "compression.type": codec, "acks": acks, "enable.idempotence": str(idempotent).lower(), "linger.ms": 20,
             "delivery.timeout.ms": 12000, "max.block.ms": 12000}))
 
-    def consumer(self, login: Login, group: str | None = None) -> Consumer:
+    def consumer(self, login: Login, group: str | None = None, *, heartbeat_ms: int = 3000) -> _JavaConsumer:
         return _JavaConsumer(_Handle(self._java, "consumer", login, {
             **({"group.id": group} if group else {}), "check.crcs": "true", "auto.offset.reset": "earliest",
-            "enable.auto.commit": "false", "fetch.max.wait.ms": 100, "allow.auto.create.topics": "false"}))
+            "enable.auto.commit": "false", "fetch.max.wait.ms": 100, "allow.auto.create.topics": "false",
+            "heartbeat.interval.ms": heartbeat_ms}))
 
     def admin(self, login: Login) -> Admin:
         return _JavaAdmin(_Handle(self._java, "admin", login, {}))

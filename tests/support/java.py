@@ -9,6 +9,7 @@ import os
 import select
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -60,16 +61,18 @@ class JavaDriver:
         self._child = children.start(command, self.log, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self._rest = b""
         self._count = 0
+        self._asking = threading.Lock()
 
     def new_handle(self, kind: str) -> str:
         self._count += 1
         return f"{kind}-{self._count}"
 
     def ask(self, do: str, handle: str = "", **more: Any) -> dict[str, Any]:
-        """Raises JavaError with the client's own exception."""
+        """Raises JavaError with the client's own exception. Threads that ask at once wait for each other."""
         assert self._child.stdin is not None
-        self._child.stdin.write(json.dumps({"do": do, "handle": handle, **more}).encode() + b"\n")
-        answer: dict[str, Any] = json.loads(self._read_line())
+        with self._asking:
+            self._child.stdin.write(json.dumps({"do": do, "handle": handle, **more}).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(self._read_line())
         if not answer["ok"]:
             raise JavaError(answer["error"])
         return answer

@@ -49,13 +49,15 @@ class KproxyNode:
     ``prefix`` goes before the command line (``taskset -c 1``)."""
 
     def __init__(self, *, clusters: Mapping[str, Cluster], listeners: Mapping[str, Listener], issuer: str, policy: str,
-                 workers: int = 1, more: Mapping[str, Any] | None = None, prefix: Sequence[str] = ()) -> None:
+                 workers: int = 1, more: Mapping[str, Any] | None = None, prefix: Sequence[str] = (),
+                 clock_skew: str = "30s") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="kproxy-node-"))
         self.log = self.folder / "kproxy.log"
         self.policy = self.folder / "policy" / "policy.yaml"
         self.policy.parent.mkdir()
         self.policy.write_text(policy)
         self._prefix = list(prefix)
+        self._clock_skew = clock_skew
         self._admin, self._metrics = free_ports(2)
         span = BROKERS[1] - BROKERS[0] + 1
         self.ports = {name: free_port_run(1 + span) for name in listeners}
@@ -178,6 +180,7 @@ class KproxyNode:
             "listeners": {name: self._listener(name, listener) for name, listener in self._listeners.items()},
             "identity": {"issuers": {"dev": {
                 "issuer": issuer, "audience": ["kproxy"], "algorithms": ["ES256", "RS256"], "max_lifetime": "2h",
+                "clock_skew": self._clock_skew,
                 "groups": "groups", "attributes": {"team": "team"},
                 "attest": {"launcher": "actor", "run": "run_id", "model": "model_uri", "commit": "sha"}}}},
             "keys": {"k1": {"file": "mask.key"}},

@@ -58,7 +58,7 @@ class Stage:
     """A context manager. ``kafka`` and ``java`` outlive it. ``way`` is a tap of the broker that no other stage uses."""
 
     def __init__(self, kafka: KafkaBroker, java: JavaDriver, *, way: str = "tapped", policy: str = POLICY,
-                 workers: int = 1, more: dict[str, Any] | None = None) -> None:
+                 workers: int = 1, more: dict[str, Any] | None = None, clock_skew: str = "30s") -> None:
         self.kafka = kafka
         self.java = java
         self.issuers = IssuerServer()
@@ -68,7 +68,7 @@ class Stage:
             clusters={"plain": Cluster(kafka.address("sasl"), USERNAME, PASSWORD),
                       "tapped": Cluster(kafka.address(way))},
             listeners={"public": Listener("plain"), "tapped": Listener("tapped", TAPPED_HOST)},
-            issuer=self.issuers.url, policy=policy, workers=workers, more=more)
+            issuer=self.issuers.url, policy=policy, workers=workers, more=more, clock_skew=clock_skew)
         self.front = Tap(*self.node.ways("tapped"))
 
     def __enter__(self) -> Stage:
