@@ -1,8 +1,8 @@
-"""Clients that can re-authenticate, with tokens of ten seconds and no clock skew: nobody is disconnected, nothing is lost.
+"""Clients that can re-authenticate, with ten-second tokens and no clock skew: nobody is cut off, nothing is lost.
 
-librdkafka begins at 90 % of the lifetime it was told, by a timer; Java at 85–95 %, when it next has something to send, so its
-heartbeats are made frequent here. Its bootstrap connection has nothing to send once the brokers are known, and ends with
-its session; that one is not counted. aiokafka does not know KIP-368.
+librdkafka begins at 90 % of the lifetime it was told, by a timer; Java at 85–95 %, when it next has something to send,
+so its heartbeats are made frequent here. Its bootstrap connection has nothing to send once the brokers are known, and
+ends with its session; that one is not counted. aiokafka does not know KIP-368.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Access that ends while connections are open, half of them in a long poll: when did the last record byte arrive?
 
-A trial is one command – a reload, a revoke, a kill, the end of a token or of a grant – and what it measures is the time from
-its return to the last record byte that reached any connection it concerns. A SIGHUP returns before anybody has read the new
-policy; a revoke answers when every worker decides by it.
+A trial is one command – a reload, a revoke, a kill, the end of a token or of a grant – and what it measures is the
+time from its return to the last record byte that reached any connection it concerns. A SIGHUP returns before anybody
+has read the new policy; a revoke answers when every worker decides by it.
 """
 
 from __future__ import annotations

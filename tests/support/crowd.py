@@ -1,8 +1,8 @@
 """Many raw connections that read, and the times at which record bytes reached each of them.
 
-Clients of a library would cost more than the proxy they measure. A reader here sends one prepared fetch again and again:
-as a long poll that the broker holds although records are there, or as a short question several times a second. It runs in a
-thread of its own with a loop of its own, so that what a test does meanwhile delays no time stamp.
+Clients of a library would cost more than the proxy they measure. A reader here sends one prepared fetch again and
+again: as a long poll that the broker holds although records are there, or as a short question several times a second.
+It runs in a thread of its own with a loop of its own, so that what a test does meanwhile delays no time stamp.
 """
 
 from __future__ import annotations
