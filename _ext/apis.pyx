@@ -1,8 +1,8 @@
 """The table of served APIs. The caps keep topic ids out: Produce and Fetch below 13, OffsetCommit and OffsetFetch below
-10, Metadata below 12. They keep transactions of the first kind: EndTxn and TxnOffsetCommit below 5; and from version 4 on
-AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out, because raw tokens carry no framing to answer in.
+10, Metadata below 12, DeleteTopics below 6. They keep transactions of the first kind: EndTxn and TxnOffsetCommit below 5;
+and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out, because raw tokens carry no framing to answer in.
 """
-from kproxy._ext cimport fetch, group_admin, groups, metadata, produce, topics, transactions
+from kproxy._ext cimport admin, fetch, group_admin, groups, metadata, produce, topics, transactions
 
 from kproxy.errors import WireError
 
@@ -49,16 +49,21 @@ serve(16, "ListGroups", 0, 5, group_admin.open_request, group_admin.open_respons
 serve(17, "SaslHandshake", 1, 1, NULL, NULL)
 serve(18, "ApiVersions", 0, 4, NULL, NULL)
 serve(19, "CreateTopics", 2, 7, topics.open_request, topics.open_response, True)
+serve(20, "DeleteTopics", 1, 5, admin.open_request, admin.open_response)
+serve(21, "DeleteRecords", 0, 2, admin.open_request, admin.open_response)
 serve(22, "InitProducerId", 0, 5, topics.open_request, topics.open_response)
 serve(23, "OffsetForLeaderEpoch", 2, 4, topics.open_request, topics.open_response)
 serve(24, "AddPartitionsToTxn", 0, 3, transactions.open_request, transactions.open_response)
 serve(25, "AddOffsetsToTxn", 0, 4, transactions.open_request, transactions.open_response)
 serve(26, "EndTxn", 0, 4, transactions.open_request, transactions.open_response)
 serve(28, "TxnOffsetCommit", 0, 4, transactions.open_request, transactions.open_response)
+serve(32, "DescribeConfigs", 1, 4, admin.open_request, admin.open_response, True)
 serve(36, "SaslAuthenticate", 0, 2, NULL, NULL)
-
+serve(37, "CreatePartitions", 0, 3, admin.open_request, admin.open_response)
 serve(42, "DeleteGroups", 0, 2, group_admin.open_request, group_admin.open_response)
+serve(44, "IncrementalAlterConfigs", 0, 1, admin.open_request, admin.open_response)
 serve(47, "OffsetDelete", 0, 0, group_admin.open_request, group_admin.open_response)
+serve(60, "DescribeCluster", 0, 2, admin.open_request, admin.open_response, True)
 
 
 cdef int open_request(Opening opening) except -1:

@@ -1,18 +1,19 @@
 # cython: wraparound=True
 """The treatments that API modules share. See the .pxd."""
+from libc.limits cimport INT_MIN
 from libc.stdint cimport int32_t
 
-from kproxy._ext.fields cimport F_ERROR_CODE, F_GROUP_ID, F_NAME, F_PARTITION, F_PARTITION_INDEX, F_TOPIC
-from kproxy._ext.fields cimport F_TRANSACTIONAL_ID
+from kproxy._ext.fields cimport F_CLUSTER_AUTHORIZED_OPERATIONS, F_ERROR_CODE, F_GROUP_ID, F_HOST, F_NAME, F_PARTITION
+from kproxy._ext.fields cimport F_PARTITION_INDEX, F_PORT, F_RESOURCE_NAME, F_TOPIC, F_TRANSACTIONAL_ID
 from kproxy._ext.opening cimport WAIT, Opening
-from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_DENY, OPERATION_ALTER, OPERATION_ALTER_CONFIGS
+from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, EFFECT_DENY, OPERATION_ALTER, OPERATION_ALTER_CONFIGS
 from kproxy._ext.policy_table cimport OPERATION_CLUSTER_ACTION
 from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DELETE, OPERATION_DESCRIBE
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, OPERATION_IDEMPOTENT_WRITE, OPERATION_READ
 from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TOPIC
 from kproxy._ext.policy_table cimport RESOURCE_TRANSACTIONAL_ID, Cell
 from kproxy._ext.request cimport build_count, build_string
-from kproxy._ext.schema cimport ARRAY, ITEM, SCALAR, Mark, Marks, is_flexible
+from kproxy._ext.schema cimport ARRAY, ITEM, SCALAR, STRING, Mark, Marks, is_flexible
 from kproxy._ext.wire cimport load_i32, store_i32
 
 from kproxy._ext import schema
@@ -47,6 +48,15 @@ cdef bint topic_visible(Opening opening, int operation, const unsigned char* nam
     if length < 0 or not opening.visible(RESOURCE_TOPIC, operation, name, length):
         return False
     return not is_internal(name, length) or cluster_visible(opening, OPERATION_ALTER)
+
+
+cdef int topic_code(Opening opening, int operation, const unsigned char* name, Py_ssize_t length) except -1:
+    cdef Cell* cell = opening.decide(RESOURCE_TOPIC, operation, name, length)
+    if cell.effect == EFFECT_ASK:
+        return POLICY_VIOLATION
+    if cell.effect != EFFECT_ALLOW or (is_internal(name, length) and not cluster_allowed(opening, OPERATION_ALTER)):
+        return TOPIC_AUTHORIZATION_FAILED
+    return 0
 
 
 cdef bint cluster_allowed(Opening opening, int operation) except -1:
@@ -96,6 +106,13 @@ cdef int cluster_operations(Opening opening) except? -1:
     return bits
 
 
+cdef int show_cluster_operations(Opening opening, list edits) except -1:
+    cdef Mark* asked = find_top(opening, F_CLUSTER_AUTHORIZED_OPERATIONS)
+    if asked != NULL and asked.value != INT_MIN:
+        replace_number(asked, cluster_operations(opening), edits)
+    return 0
+
+
 cdef const unsigned char* text(Opening opening, Mark* mark) noexcept:
     return opening.data + opening.body + mark.at
 
@@ -121,9 +138,11 @@ cdef Mark* find_top(Opening opening, int field) noexcept:
 cdef Mark* name_of(Opening opening, int item) except NULL:
     """A version that names topics by id is not served; if one came here it must end here."""
     cdef Mark* mark = &opening.marks.items[item]
-    cdef Mark* name = find(opening, F_NAME, mark.depth + 1, item + 1, mark.until)
+    cdef Mark* name = mark if mark.kind == STRING else find(opening, F_NAME, mark.depth + 1, item + 1, mark.until)
     if name == NULL:
         name = find(opening, F_TOPIC, mark.depth + 1, item + 1, mark.until)     # as Fetch calls it
+    if name == NULL:
+        name = find(opening, F_RESOURCE_NAME, mark.depth + 1, item + 1, mark.until)
     if name == NULL or name.length < 0:
         raise WireError(f"api {opening.head.api_key} version {opening.head.api_version}: a topic without a name")
     return name
@@ -131,15 +150,16 @@ cdef Mark* name_of(Opening opening, int item) except NULL:
 
 cdef class TopicRule:
     def __init__(self, int operation, str list_name, dict partition, str name_field="name",
-                 str index_field="partition_index", str code_field="error_code"):
+                 str index_field="partition_index", str code_field="error_code", int repeats=REPEATS_FORWARDED):
         self.operation = operation
         self.list_name = list_name
         self.partition = partition
         self.name_field = name_field
         self.index_field = index_field
         self.code_field = code_field
+        self.repeats = repeats
 
-    cdef int decide(self, Opening opening, Mark* name) except -1:
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         return 0 if topic_allowed(opening, self.operation, text(opening, name), name.length) \
             else TOPIC_AUTHORIZATION_FAILED
 
@@ -149,6 +169,44 @@ cdef class TopicRule:
             answered[self.list_name] = [{**self.partition, self.index_field: index, self.code_field: code}
                                         for index in partition_indexes(opening, item)]
         return answered
+
+    cdef list gather(self, list refused):
+        return refused
+
+    cdef object identity(self, Opening opening, int item, Mark* name):
+        return span(opening, name)
+
+
+cdef class TextRule(TopicRule):
+    def __init__(self, tuple operations, dict values, int repeats, str repeated="Duplicate topic name."):
+        TopicRule.__init__(self, operations[len(operations) - 1], None, {}, repeats=repeats)
+        self.operations = operations
+        self.values = values
+        self.repeated = repeated
+
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
+        cdef int operation, code
+        for operation in self.operations:
+            code = topic_code(opening, operation, text(opening, name), name.length)
+            if code != 0:
+                return code
+        return 0
+
+    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
+        return dict(self.values, name=span(opening, name), error_code=code, error_message=self.refusal(
+            opening, RESOURCE_TOPIC, text(opening, name), name.length, code))
+
+    cdef str refusal(self, Opening opening, int resource, const unsigned char* name, Py_ssize_t length, int code):
+        """The words of the rule that refused; where no rule of this resource did, words that name nobody."""
+        cdef Cell* cell
+        cdef int operation
+        if code == INVALID_REQUEST:
+            return self.repeated
+        for operation in self.operations:
+            cell = opening.table.look_up(resource, operation, name, length, opening.now)
+            if cell.effect != EFFECT_ALLOW:
+                return opening.refusal_text(cell)
+        return "Authorization failed."
 
 
 cdef class NameRule:
@@ -219,23 +277,52 @@ cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, l
     cdef Mark* name
     cdef int i = array + 1, kept = 0, code
     cdef int until = marks.items[array].until
-    cdef Py_ssize_t before = len(refused)
+    cdef dict repeated = {} if rule.repeats == REPEATS_FORWARDED else count_repeats(opening, array, rule)
     while i < until:
         item = &marks.items[i]
         name = name_of(opening, i)
-        code = rule.decide(opening, name)
+        if repeated and rule.identity(opening, i, name) in repeated:
+            code = INVALID_REQUEST
+        else:
+            code = rule.decide(opening, i, name)
         if opening.treatment == WAIT:
             return 0
         if code == 0:
             kept += 1
         else:
-            refused.append(rule.answer_item(opening, i, name, code))
             edits.append((item.whole_at, item.whole_length, b""))
+            if code != INVALID_REQUEST or is_to_answer(opening, i, name, rule, repeated):
+                refused.append(rule.answer_item(opening, i, name, code))
         i = item.until
-    if len(refused) > before:
+    if kept < marks.items[array].value:
         edits.append((marks.items[array].whole_at, marks.items[array].whole_length,
                       build_count(kept, is_flexible(opening.head.api_key, opening.head.api_version))))
     return kept
+
+
+cdef dict count_repeats(Opening opening, int array, TopicRule rule):
+    """Identity of each item named more than once -> whether it was answered."""
+    cdef Marks marks = opening.marks
+    cdef int i = array + 1
+    cdef set seen = set()
+    cdef dict repeated = {}
+    while i < marks.items[array].until:
+        same = rule.identity(opening, i, name_of(opening, i))
+        if same in seen:
+            repeated[same] = False
+        seen.add(same)
+        i = marks.items[i].until
+    return repeated
+
+
+cdef bint is_to_answer(Opening opening, int item, Mark* name, TopicRule rule, dict repeated) except -1:
+    if rule.repeats != REPEATS_REFUSED_ONCE:
+        return True
+    same = rule.identity(opening, item, name)
+    told = repeated.get(same)
+    if told is not None:
+        repeated[same] = True
+    return not told
 
 
 cdef int refuse_names(Opening opening, Mark* array, NameRule rule, list edits, list refused) except -1:
@@ -325,6 +412,7 @@ cdef int open_gated(Opening opening, Gated way) except -1:
     if refused and way.rest_code != 0:
         refuse_rest(opening, array, way, edits, refused)
         kept = 0
+    refused = way.rule.gather(refused)
     if refused and kept == 0:
         return answer_values(opening, {way.answered: refused})
     if replica != NULL and replica.value != -1:
@@ -370,6 +458,22 @@ cdef int apply_edits(Opening opening, list edits) except -1:
     for at, length, new in edits:
         opening.splice.replace(opening.body + at, length, new)
     return opening.replace_with_splice()
+
+
+cdef int show_brokers(Opening opening, Mark* brokers, int node, list edits) except -1:
+    cdef Marks marks = opening.marks
+    cdef Mark* item
+    cdef int i = <int>(brokers - marks.items) + 1, kept = 0
+    while i < brokers.until:
+        item = &marks.items[i]
+        if rewrite_address(opening, find(opening, node, 1, i + 1, item.until),
+                           find(opening, F_HOST, 1, i + 1, item.until), find(opening, F_PORT, 1, i + 1, item.until),
+                           edits):
+            kept += 1
+        else:
+            edits.append((item.whole_at, item.whole_length, b""))
+        i = item.until
+    return append_items(opening, brokers, kept, "brokers", [], edits)
 
 
 cdef bint rewrite_address(Opening opening, Mark* node, Mark* host, Mark* port, list edits) except -1:

@@ -14,11 +14,11 @@ from libc.limits cimport INT_MIN
 from libc.string cimport memcmp
 
 from kproxy._ext.authorise cimport INVALID_REQUEST, TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_OR_PARTITION
-from kproxy._ext.authorise cimport TopicRule, append_items, apply_edits, cluster_operations, cluster_visible, find
-from kproxy._ext.authorise cimport find_top, refuse_topics, replace_number, rewrite_address, span, text
+from kproxy._ext.authorise cimport TopicRule, append_items, apply_edits, cluster_visible, find, find_top
+from kproxy._ext.authorise cimport refuse_topics, replace_number, show_brokers, show_cluster_operations, span, text
 from kproxy._ext.authorise cimport topic_operations, topic_visible
-from kproxy._ext.fields cimport F_ALLOW_AUTO_TOPIC_CREATION, F_BROKERS, F_CLUSTER_AUTHORIZED_OPERATIONS, F_HOST, F_NAME
-from kproxy._ext.fields cimport F_NODE_ID, F_PORT, F_TOPIC_AUTHORIZED_OPERATIONS, F_TOPIC_ID, F_TOPICS
+from kproxy._ext.fields cimport F_ALLOW_AUTO_TOPIC_CREATION, F_BROKERS, F_NAME, F_NODE_ID
+from kproxy._ext.fields cimport F_TOPIC_AUTHORIZED_OPERATIONS, F_TOPIC_ID, F_TOPICS
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DESCRIBE
 from kproxy._ext.request cimport build_count
@@ -137,28 +137,10 @@ cdef int ask_for_all(Opening opening, Mark* topics, list refused) except -1:
 
 cdef int open_response(Opening opening, object memo) except -1:
     cdef list edits = []
-    cdef Mark* cluster = find_top(opening, F_CLUSTER_AUTHORIZED_OPERATIONS)
-    show_brokers(opening, find_top(opening, F_BROKERS), edits)
+    show_brokers(opening, find_top(opening, F_BROKERS), F_NODE_ID, edits)
     show_topics(opening, find_top(opening, F_TOPICS), memo or (None, []), edits)
-    if cluster != NULL and cluster.value != INT_MIN:
-        replace_number(cluster, cluster_operations(opening), edits)
+    show_cluster_operations(opening, edits)
     return apply_edits(opening, edits)
-
-
-cdef int show_brokers(Opening opening, Mark* brokers, list edits) except -1:
-    cdef Marks marks = opening.marks
-    cdef Mark* item
-    cdef int i = <int>(brokers - marks.items) + 1, kept = 0
-    while i < brokers.until:
-        item = &marks.items[i]
-        if rewrite_address(opening, find(opening, F_NODE_ID, 1, i + 1, item.until),
-                           find(opening, F_HOST, 1, i + 1, item.until), find(opening, F_PORT, 1, i + 1, item.until),
-                           edits):
-            kept += 1
-        else:
-            edits.append((item.whole_at, item.whole_length, b""))
-        i = item.until
-    return append_items(opening, brokers, kept, "brokers", [], edits)
 
 
 cdef int show_topics(Opening opening, Mark* topics, tuple memo, list edits) except -1:

@@ -10,15 +10,15 @@
     23 OffsetForLeaderEpoch 2-4    CLUSTER_ACTION on the cluster or DESCRIBE on each topic, else 29 with epoch and
                                offset -1 on its partitions. replica_id becomes -1
 """
-from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST, POLICY_VIOLATION
-from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, WRITE_TRANSACTION, Gated, TopicRule, add_refused
-from kproxy._ext.authorise cimport apply_edits, cluster_granted, cluster_visible
-from kproxy._ext.authorise cimport covered_by_cluster, find, find_top, is_internal, open_gated, span, text, topic_visible
+from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST, REPEATS_REFUSED_ONCE
+from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, WRITE_TRANSACTION, Gated, TextRule, TopicRule, add_refused
+from kproxy._ext.authorise cimport apply_edits, cluster_granted, cluster_visible, covered_by_cluster, find, find_top
+from kproxy._ext.authorise cimport is_internal, open_gated, span, text, topic_code, topic_visible
 from kproxy._ext.fields cimport F_ERROR_CODE, F_NAME, F_REPLICA_ID, F_TOPICS, F_TRANSACTIONAL_ID
 from kproxy._ext.opening cimport WAIT, Opening
-from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, OPERATION_ALTER, OPERATION_CLUSTER_ACTION
-from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS
-from kproxy._ext.policy_table cimport OPERATION_IDEMPOTENT_WRITE, OPERATION_WRITE, RESOURCE_ANY_TOPIC, RESOURCE_TOPIC, Cell
+from kproxy._ext.policy_table cimport EFFECT_ASK, OPERATION_ALTER, OPERATION_CLUSTER_ACTION, OPERATION_CREATE
+from kproxy._ext.policy_table cimport OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS, OPERATION_IDEMPOTENT_WRITE
+from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_ANY_TOPIC, RESOURCE_TOPIC, Cell
 from kproxy._ext.schema cimport Mark, Marks
 
 from kproxy._ext import schema
@@ -34,7 +34,8 @@ cdef Gated OFFSETS = Gated((), topics=F_TOPICS, replica=F_REPLICA_ID, rule=Topic
 cdef Gated EPOCHS = Gated((), topics=F_TOPICS, replica=F_REPLICA_ID, rule=EpochRule(
     OPERATION_DESCRIBE, "partitions", {"leader_epoch": -1, "end_offset": -1}, name_field="topic",
     index_field="partition"))
-cdef Gated CREATE = Gated((), topics=F_TOPICS, rule=CreateRule(OPERATION_CREATE, None, {}))
+cdef Gated CREATE = Gated((), topics=F_TOPICS, rule=CreateRule((OPERATION_CREATE,), {
+    "num_partitions": -1, "replication_factor": -1, "configs": []}, REPEATS_REFUSED_ONCE))
 cdef Gated TRANSACTION = Gated((WRITE_TRANSACTION,), refusal={"producer_id": -1, "producer_epoch": -1})
 
 
@@ -58,22 +59,21 @@ cdef int open_response(Opening opening, object memo) except -1:
 cdef class EpochRule(TopicRule):
     """Followers ask this too, so who acts for the cluster need not be allowed each topic."""
 
-    cdef int decide(self, Opening opening, Mark* name) except -1:
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         if not is_internal(text(opening, name), name.length) and covered_by_cluster(
                 opening, OPERATION_CLUSTER_ACTION, RESOURCE_TOPIC, OPERATION_DESCRIBE, text(opening, name),
                 name.length):
             return 0
-        return TopicRule.decide(self, opening, name)
+        return TopicRule.decide(self, opening, item, name)
 
 
 # ---- CreateTopics
 
-cdef class CreateRule(TopicRule):
+cdef class CreateRule(TextRule):
     """CREATE on the cluster is CREATE on every topic, save where a rule of its own forbids the topic or asks for
     people."""
 
-    cdef int decide(self, Opening opening, Mark* name) except -1:
-        cdef Cell* cell
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         if is_internal(text(opening, name), name.length):
             if span(opening, name) == b"__cluster_metadata":
                 return INVALID_REQUEST
@@ -82,22 +82,12 @@ cdef class CreateRule(TopicRule):
         if covered_by_cluster(opening, OPERATION_CREATE, RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name),
                               name.length):
             return 0
-        cell = opening.decide(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length)
-        if cell.effect == EFFECT_ALLOW:
-            return 0
-        return POLICY_VIOLATION if cell.effect == EFFECT_ASK else TOPIC_AUTHORIZATION_FAILED
+        return topic_code(opening, OPERATION_CREATE, text(opening, name), name.length)
 
-    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
-        cdef Cell* cell
-        message = "Authorization failed."
-        if code == INVALID_REQUEST:
-            message = "Creation of internal topic __cluster_metadata is prohibited."
-        elif not is_internal(text(opening, name), name.length):
-            cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_CREATE, text(opening, name), name.length,
-                                         opening.now)
-            message = opening.refusal_text(cell)
-        return {"name": span(opening, name), "error_code": code, "error_message": message, "num_partitions": -1,
-                "replication_factor": -1, "configs": []}
+    cdef str refusal(self, Opening opening, int resource, const unsigned char* name, Py_ssize_t length, int code):
+        if code == INVALID_REQUEST and name[:length] == b"__cluster_metadata":
+            return "Creation of internal topic __cluster_metadata is prohibited."
+        return TextRule.refusal(self, opening, resource, name, length, code)
 
 
 cdef int hide_configs(Opening opening, list edits) except -1:

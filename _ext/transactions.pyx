@@ -27,7 +27,7 @@ cdef enum:
 cdef class AddRule(TopicRule):
     """A transaction reaches Kafka's own topics through AddOffsetsToTxn alone; nobody writes to them."""
 
-    cdef int decide(self, Opening opening, Mark* name) except -1:
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         if not opening.allowed(RESOURCE_TOPIC, OPERATION_WRITE, text(opening, name), name.length):
             return TOPIC_AUTHORIZATION_FAILED
         if is_internal(text(opening, name), name.length):

@@ -23,7 +23,15 @@ cdef enum ErrorCode:
     OPERATION_NOT_ATTEMPTED = 55
 
 
-# How the items of one topic array are checked and what a refused one is answered with.
+# What becomes of an item that a request names more than once.
+cdef enum Repeats:
+    REPEATS_FORWARDED = 0       # each is checked, and the broker says what it makes of them
+    REPEATS_REFUSED_ONCE = 1    # all are refused with 42, and one answer item tells so
+    REPEATS_REFUSED_EACH = 2    # the same with an answer item for each
+
+
+# How the items of one array are checked and what a refused one is answered with. An item is a struct that holds a name,
+# or a bare string.
 cdef class TopicRule:
     cdef int operation
     cdef str list_name          # "partitions" of the answer's item, or None where the item has no such list
@@ -31,9 +39,23 @@ cdef class TopicRule:
     cdef str name_field         # what an answer calls the topic's name, a partition's index and its error code
     cdef str index_field
     cdef str code_field
+    cdef int repeats
     # 0, or the error code. ``name`` is a mark of the topic's name.
-    cdef int decide(self, Opening opening, Mark* name) except -1
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1
     cdef dict answer_item(self, Opening opening, int item, Mark* name, int code)
+    # The answer items of all that is refused, from one for each.
+    cdef list gather(self, list refused)
+    # What makes two items the same.
+    cdef object identity(self, Opening opening, int item, Mark* name)
+
+
+# A rule of an API whose answer has room for a text: an approval that is missing is 44 and tells the request. All of
+# ``operations`` must be allowed.
+cdef class TextRule(TopicRule):
+    cdef tuple operations
+    cdef dict values            # what an answered item holds besides its name, code and text
+    cdef str repeated           # the text for an item named more than once
+    cdef str refusal(self, Opening opening, int resource, const unsigned char* name, Py_ssize_t length, int code)
 
 
 # How the names of one array of names are checked, and what a refused one is answered with.
@@ -76,6 +98,8 @@ cdef class Gated:
 cdef bint is_internal(const unsigned char* name, Py_ssize_t length) except -1
 cdef bint topic_allowed(Opening opening, int operation, const unsigned char* name, Py_ssize_t length) except -1
 cdef bint topic_visible(Opening opening, int operation, const unsigned char* name, Py_ssize_t length) except -1
+# 0 where it is allowed, 44 where an approval is missing, else 29.
+cdef int topic_code(Opening opening, int operation, const unsigned char* name, Py_ssize_t length) except -1
 cdef bint cluster_allowed(Opening opening, int operation) except -1
 cdef bint cluster_visible(Opening opening, int operation) except -1
 # True only where policy allows it outright, not where the listener merely observes.
@@ -88,16 +112,18 @@ cdef bint covered_by_cluster(Opening opening, int cluster_operation, int resourc
 cdef int topic_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1
 cdef int group_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1
 cdef int cluster_operations(Opening opening) except? -1
+# Puts them where a broker answered with those of kproxy's own account; a client that did not ask gets none.
+cdef int show_cluster_operations(Opening opening, list edits) except -1
 
 cdef const unsigned char* text(Opening opening, Mark* mark) noexcept
 cdef bytes span(Opening opening, Mark* mark)
 # The mark of a field between two marks, at a depth; NULL if there is none. An ITEM is not found, its ARRAY is.
 cdef Mark* find(Opening opening, int field, int depth, int first, int until) noexcept
 cdef Mark* find_top(Opening opening, int field) noexcept
-# The name of the topic item at mark ``item``. Raises WireError where there is none.
+# The name of the item at mark ``item``: of a topic, of a resource, or the item itself. Raises WireError where there is none.
 cdef Mark* name_of(Opening opening, int item) except NULL
 
-# Decides every item of the topic array at mark ``array``. Edits that take out the refused go to ``edits``, their answer
+# Decides every item of the array at mark ``array``. Edits that take out the refused go to ``edits``, their answer
 # items to ``refused``. Returns how many items stay. Stop on WAIT.
 cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, list refused) except -1
 # The same for an array of names.
@@ -113,7 +139,10 @@ cdef int apply_edits(Opening opening, list edits) except -1
 # which ``add_refused`` appends them. An answer with an error code for the whole request stays as it is.
 cdef int open_gated(Opening opening, Gated way) except -1
 cdef int open_names(Opening opening, Mark* array, NameRule rule, str answered) except -1
+cdef int answer_values(Opening opening, dict values) except -1
 cdef int add_refused(Opening opening, int array, str path, object memo, list edits) except -1
-# Host and port of one answered broker become this listener's. False: the node has no address here and must not be
-# shown.
+# Every host and port of the answered brokers becomes this listener's; a broker without an address here is left out.
+# ``node`` is the field of its id.
+cdef int show_brokers(Opening opening, Mark* brokers, int node, list edits) except -1
+# The same for one broker. False: the node has no address here and must not be shown.
 cdef bint rewrite_address(Opening opening, Mark* node, Mark* host, Mark* port, list edits) except -1

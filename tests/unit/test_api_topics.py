@@ -101,14 +101,17 @@ def brief(item: dict[str, Any]) -> tuple[Any, ...]:
 @pytest.mark.parametrize("version", spanning(19))
 def test_create_topics_topic_by_topic(version: int) -> None:
     desk = Desk("create topic open*")
-    values = {"topics": [new_topic("shut"), new_topic("open1"), new_topic("open1")], "timeout_ms": 9,
-              "validate_only": True}
+    names = ("shut", "open1", "open2", "twice", "shut2", "twice", "shut2")
+    values = {"topics": [new_topic(name) for name in names], "timeout_ms": 9, "validate_only": True}
     treatment, sent = desk.request(19, version, values)
     assert treatment == "replace" and (sent["timeout_ms"], sent["validate_only"]) == (9, True)
-    assert [topic["name"] for topic in sent["topics"]] == ["open1", "open1"], "duplicates are the broker's to refuse"
+    assert [topic["name"] for topic in sent["topics"]] == ["open1", "open2"]
     assert sent["topics"][0]["configs"] == [{"name": "retention.ms", "value": "5"}]
-    _, answer = desk.response(19, version, {"topics": [created("open1", error_code=42, error_message="Duplicate")]})
-    assert [brief(item) for item in answer["topics"]] == [("open1", 42, "Duplicate"), ("shut", 29, "nothing allows it")]
+    _, answer = desk.response(19, version, {"topics": [created("open1", error_code=36, error_message="There"),
+                                                   created("open2")]})
+    assert [brief(item) for item in answer["topics"]] == [
+        ("open1", 36, "There"), ("open2", 0, None), ("shut", 29, "nothing allows it"),
+        ("twice", 42, "Duplicate topic name."), ("shut2", 42, "Duplicate topic name.")], "as a broker answers"
     treatment, answer = desk.request(19, version, {"topics": [new_topic("shut")]})
     assert treatment == "answer" and brief(answer["topics"][0]) == ("shut", 29, "nothing allows it")
     assert answer["topics"][0].get("num_partitions", -1) == -1 and answer["topics"][0].get("configs", []) == []

@@ -11,7 +11,7 @@ from tests.house.checks import tree
 ORDER: tuple[tuple[str, ...], ...] = (
     ("wire",), ("fields", "facts"), ("schema",), ("frame", "chunk"), ("request",), ("compression",), ("record_batch",),
     ("mask",), ("policy_table",), ("opening",), ("authorise",),
-    ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "offsets", "versions"),
+    ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "offsets", "versions"),
     ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )
 RANK = {module: rank for rank, modules in enumerate(ORDER) for module in modules}

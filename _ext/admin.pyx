@@ -1,0 +1,189 @@
+# cython: wraparound=True
+"""The administration of topics, and DescribeCluster.
+
+    20 DeleteTopics 1-5        DESCRIBE and DELETE on each topic, else 29; version 6 could name topics by id
+    21 DeleteRecords 0-2       DELETE on each topic, else 29 with low watermark -1 on its partitions
+    32 DescribeConfigs 1-4     DESCRIBE_CONFIGS on each topic (29) and group (30). A broker's configs hold addresses and
+                               paths, so those and the other resources of the cluster are refused (31), whatever the
+                               policy says. An answer shows nothing that is not allowed at that moment
+    37 CreatePartitions 0-3    ALTER on each topic, else 29
+    44 IncrementalAlterConfigs 0-1    ALTER_CONFIGS on each topic (29) and group (30), nothing else (31)
+    60 DescribeCluster 0-2     brokers at this listener's addresses, operations from policy. Controllers are not shown:
+                               another endpoint type is refused here (114, 115)
+
+A missing approval is 44, with the request in the text where the answer has one. A policy is asked before anybody looks
+whether a topic exists, and what is refused never reaches the broker, so neither an error nor its place in the answer
+tells.
+"""
+from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, INVALID_REQUEST
+from kproxy._ext.authorise cimport REPEATS_FORWARDED, REPEATS_REFUSED_EACH, REPEATS_REFUSED_ONCE
+from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, Gated, TextRule, TopicRule, add_refused, answer_values
+from kproxy._ext.authorise cimport apply_edits, find, find_top, name_of, open_gated, show_brokers
+from kproxy._ext.authorise cimport show_cluster_operations, span, text, topic_code, topic_visible
+from kproxy._ext.fields cimport F_BROKER_ID, F_BROKERS, F_ENDPOINT_TYPE, F_ERROR_CODE, F_RESOURCE_TYPE, F_RESOURCES
+from kproxy._ext.fields cimport F_RESPONSES, F_RESULTS, F_TOPIC_NAMES, F_TOPICS
+from kproxy._ext.opening cimport Opening
+from kproxy._ext.policy_table cimport OPERATION_ALTER, OPERATION_ALTER_CONFIGS, OPERATION_DELETE, OPERATION_DESCRIBE
+from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TOPIC
+from kproxy._ext.schema cimport Mark, Marks
+
+from kproxy._ext import schema
+
+cdef enum:
+    DELETE_TOPICS = 20
+    DELETE_RECORDS = 21
+    DESCRIBE_CONFIGS = 32
+    CREATE_PARTITIONS = 37
+    INCREMENTAL_ALTER_CONFIGS = 44
+    DESCRIBE_CLUSTER = 60
+    # Kafka's types of resources that have configs.
+    CONFIGS_TOPIC = 2
+    CONFIGS_BROKER = 4
+    CONFIGS_BROKER_LOGGER = 8
+    CONFIGS_CLIENT_METRICS = 16
+    CONFIGS_GROUP = 32
+    # Endpoint types of DescribeCluster, and how a broker refuses one that is not its own.
+    ENDPOINT_BROKER = 1
+    ENDPOINT_CONTROLLER = 2
+    MISMATCHED_ENDPOINT_TYPE = 114
+    UNSUPPORTED_ENDPOINT_TYPE = 115
+    LONGEST_NAME = 249          # of a topic; the name of a refused resource is told to the audit, and this much of it
+
+#: Kafka's own words, which name nobody.
+cdef dict ENDPOINT_TEXT = {
+    MISMATCHED_ENDPOINT_TYPE: "The request was sent to an endpoint of the wrong type.",
+    UNSUPPORTED_ENDPOINT_TYPE: "Requests to this type of endpoint are not supported.",
+}
+
+
+cdef class RecordsRule(TopicRule):
+    """DeleteRecords has no room for a text; a missing approval is told by its code alone. A partition that is named
+    twice is answered once."""
+
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
+        return topic_code(opening, self.operation, text(opening, name), name.length)
+
+    cdef list gather(self, list refused):
+        cdef dict topics = {}
+        for topic in refused:
+            partitions = topics.setdefault(topic["name"], {})
+            for partition in topic["partitions"]:
+                partitions.setdefault(partition["partition_index"], partition)
+        return [{"name": name, "partitions": list(partitions.values())} for name, partitions in topics.items()]
+
+
+cdef class ResourceRule(TextRule):
+    """Configs of topics and groups, each under its own permission."""
+
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
+        cdef int kind = type_of(opening, item)
+        if kind == CONFIGS_TOPIC:
+            return TextRule.decide(self, opening, item, name)
+        if kind == CONFIGS_GROUP:
+            return 0 if opening.allowed(RESOURCE_GROUP, self.operation, text(opening, name), name.length) \
+                else GROUP_AUTHORIZATION_FAILED
+        if kind in (CONFIGS_BROKER, CONFIGS_BROKER_LOGGER, CONFIGS_CLIENT_METRICS):
+            opening.tell_refusal(RESOURCE_CLUSTER, self.operation, text(opening, name), min(name.length, LONGEST_NAME),
+                                 "configs of brokers are not served")
+            return CLUSTER_AUTHORIZATION_FAILED
+        return INVALID_REQUEST
+
+    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
+        cdef int kind = type_of(opening, item)
+        message = "Authorization failed."
+        if code == INVALID_REQUEST and kind not in (CONFIGS_TOPIC, CONFIGS_GROUP):
+            message = "Unexpected resource type."
+        elif code != CLUSTER_AUTHORIZATION_FAILED:
+            message = self.refusal(opening, RESOURCE_TOPIC if kind == CONFIGS_TOPIC else RESOURCE_GROUP,
+                                   text(opening, name), name.length, code)
+        return dict(self.values, resource_type=kind, resource_name=span(opening, name), error_code=code,
+                    error_message=message)
+
+    cdef object identity(self, Opening opening, int item, Mark* name):
+        return type_of(opening, item), span(opening, name)
+
+
+cdef int type_of(Opening opening, int item) noexcept:
+    cdef Mark* mark = &opening.marks.items[item]
+    return <int>find(opening, F_RESOURCE_TYPE, mark.depth + 1, item + 1, mark.until).value
+
+
+cdef dict WAYS = {
+    DELETE_TOPICS: Gated((), topics=F_TOPIC_NAMES, answered="responses", rule=TextRule(
+        (OPERATION_DESCRIBE, OPERATION_DELETE), {}, REPEATS_REFUSED_ONCE)),
+    DELETE_RECORDS: Gated((), topics=F_TOPICS, rule=RecordsRule(
+        OPERATION_DELETE, "partitions", {"low_watermark": -1})),
+    DESCRIBE_CONFIGS: Gated((), topics=F_RESOURCES, answered="results", rule=ResourceRule(
+        (OPERATION_DESCRIBE_CONFIGS,), {"configs": []}, REPEATS_FORWARDED)),
+    CREATE_PARTITIONS: Gated((), topics=F_TOPICS, answered="results", rule=TextRule(
+        (OPERATION_ALTER,), {}, REPEATS_REFUSED_ONCE)),
+    INCREMENTAL_ALTER_CONFIGS: Gated((), topics=F_RESOURCES, answered="responses", rule=ResourceRule(
+        (OPERATION_ALTER_CONFIGS,), {}, REPEATS_REFUSED_EACH, "Each resource must appear at most once.")),
+}
+# The answer's array by the name it is built with.
+cdef dict ANSWERED = {"responses": F_RESPONSES, "results": F_RESULTS, "topics": F_TOPICS}
+
+
+cdef int open_request(Opening opening) except -1:
+    if opening.head.api_key == DESCRIBE_CLUSTER:
+        return open_describe_cluster(opening)
+    return open_gated(opening, WAYS[opening.head.api_key])
+
+
+cdef int open_response(Opening opening, object memo) except -1:
+    cdef Gated way
+    cdef list edits = []
+    if opening.head.api_key == DESCRIBE_CLUSTER:
+        return answer_describe_cluster(opening)
+    way = WAYS[opening.head.api_key]
+    if opening.head.api_key == DESCRIBE_CONFIGS:
+        hide_results(opening, find_top(opening, F_RESULTS), way.rule, edits)
+    add_refused(opening, ANSWERED[way.answered], way.answered, memo, edits)
+    return apply_edits(opening, edits)
+
+
+cdef int hide_results(Opening opening, Mark* results, ResourceRule rule, list edits) except -1:
+    """Policy may have changed while the broker answered."""
+    cdef Marks marks = opening.marks
+    cdef Mark* name
+    cdef int i = <int>(results - marks.items) + 1, kind, code
+    while i < results.until:
+        name = name_of(opening, i)
+        kind = type_of(opening, i)
+        code = CLUSTER_AUTHORIZATION_FAILED
+        if kind == CONFIGS_TOPIC:
+            code = 0 if topic_visible(opening, rule.operation, text(opening, name), name.length) \
+                else TOPIC_AUTHORIZATION_FAILED
+        elif kind == CONFIGS_GROUP:
+            code = 0 if opening.visible(RESOURCE_GROUP, rule.operation, text(opening, name), name.length) \
+                else GROUP_AUTHORIZATION_FAILED
+        if code != 0:
+            edits.append((marks.items[i].whole_at, marks.items[i].whole_length, schema.build_item(
+                DESCRIBE_CONFIGS, opening.head.api_version, True, "results",
+                rule.answer_item(opening, i, name, code))))
+        i = marks.items[i].until
+    return 0
+
+
+# ---- DescribeCluster
+
+cdef int open_describe_cluster(Opening opening) except -1:
+    cdef Mark* endpoint = find_top(opening, F_ENDPOINT_TYPE)
+    if endpoint == NULL or endpoint.value == ENDPOINT_BROKER:
+        return 0
+    return refuse_cluster(opening, MISMATCHED_ENDPOINT_TYPE if endpoint.value == ENDPOINT_CONTROLLER
+                          else UNSUPPORTED_ENDPOINT_TYPE)
+
+
+cdef int refuse_cluster(Opening opening, int code) except -1:
+    return answer_values(opening, {"error_code": code, "error_message": ENDPOINT_TEXT.get(code)})
+
+
+cdef int answer_describe_cluster(Opening opening) except -1:
+    cdef int error = <int>find_top(opening, F_ERROR_CODE).value
+    cdef list edits = []
+    if error != 0:
+        return refuse_cluster(opening, error)
+    show_brokers(opening, find_top(opening, F_BROKERS), F_BROKER_ID, edits)
+    show_cluster_operations(opening, edits)
+    return apply_edits(opening, edits)

@@ -1,0 +1,1 @@
+"""No Python face: called through kproxy._ext.opening. See the .pxd."""
