@@ -21,6 +21,8 @@ ONLY = {name for name in os.environ.get("KPROXY_MODULES", "").split(",") if name
 LIBRARIES = {
     "compression": ["lz4"],
     "mask": ["re2", "simdjson", "lz4", "crypto"],
+    "tls": ["ssl", "crypto"],
+    "tls_context": ["ssl", "crypto"],
 }
 
 COMPILE = {

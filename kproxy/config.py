@@ -7,21 +7,21 @@ refused as not supported yet; nothing is ignored.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from kproxy import config_checks
+from kproxy.config_edges import read_cluster, read_listener
+from kproxy.config_files import Files
 from kproxy.config_values import (
     ALGORITHMS,
     NODE_ROLES,
     TOKEN_PROFILES,
     address,
-    authentication,
-    broker_range,
     membership,
     milliseconds,
     one_or_more,
-    upstream_mechanism,
     workers,
 )
 from kproxy.errors import ConfigError, Problem
@@ -29,8 +29,6 @@ from kproxy.model import settings
 from kproxy.yaml_nodes import (
     Report,
     Section,
-    Value,
-    Wrong,
     boolean,
     choice,
     dict_of,
@@ -43,26 +41,29 @@ from kproxy.yaml_nodes import (
 )
 
 
-def load_config(path: str | Path) -> settings.Config:
-    """The resolved configuration. Raises ConfigError with every problem; reads the files and variables it names."""
+def load_config(path: str | Path, *, certificates: bool = True) -> settings.Config:
+    """The resolved configuration. Raises ConfigError with every problem; reads the files and variables it names.
+    Without ``certificates`` theirs are not looked into: a running node must not be kept from a new policy by a
+    certificate that has ended meanwhile."""
     file = Path(path)
     try:
         source = file.read_bytes()
     except OSError as error:
         raise ConfigError([Problem(f"cannot be read: {error.strerror}", str(file))]) from None
-    return parse_config(source, str(file), file.resolve().parent, dict(os.environ))
+    return parse_config(source, str(file), file.resolve().parent, dict(os.environ), certificates=certificates)
 
 
-def parse_config(source: bytes, file: str, folder: Path, environment: dict[str, str]) -> settings.Config:
+def parse_config(source: bytes, file: str, folder: Path, environment: dict[str, str], *,
+                 certificates: bool = True) -> settings.Config:
     """Like load_config, for source already read. Relative paths are taken from ``folder``."""
-    config, problems = examine_config(source, file, folder, environment)
+    config, problems = examine_config(source, file, folder, environment, certificates=certificates)
     if config is None or problems:
         raise ConfigError(problems)
     return config
 
 
-def examine_config(source: bytes, file: str, folder: Path,
-                   environment: dict[str, str]) -> tuple[settings.Config | None, list[Problem]]:
+def examine_config(source: bytes, file: str, folder: Path, environment: dict[str, str], *,
+                   certificates: bool = True) -> tuple[settings.Config | None, list[Problem]]:
     """The configuration as far as it can be read, with every problem; it may be used only where there is none.
     Lets a check go on to the policy although the configuration is wrong."""
     root, report = read_document(source, file)
@@ -70,7 +71,8 @@ def examine_config(source: bytes, file: str, folder: Path,
         if not report.problems:
             report.add("the file is empty")
         return None, report.problems
-    config = _Reader(report, folder, environment).config(Section(root), file)
+    files = Files(folder, environment, time.time() if certificates else None)
+    config = _Reader(report, files).config(Section(root), file)
     config_checks.check_together(config, report, root)
     return config, sorted(report.problems, key=lambda problem: problem.line)
 
@@ -97,18 +99,17 @@ def read_policy(path: str | Path) -> dict[str, bytes]:
 class _Reader:
     """One file being read."""
 
-    def __init__(self, report: Report, folder: Path, environment: dict[str, str]) -> None:
+    def __init__(self, report: Report, files: Files) -> None:
         self.report = report
-        self.folder = folder
-        self.environment = environment
+        self.files = files
 
     def config(self, root: Section, file: str) -> settings.Config:
         defaults = settings.Limits()
-        clusters = {name: self._cluster(name, Section(value)) for name, value, _ in root.named("clusters")}
+        clusters = {name: read_cluster(name, Section(value), self.files) for name, value, _ in root.named("clusters")}
         listeners = root.named("listeners")
         node = self._node(root.section("node"))
         identity = root.section("identity")
-        keys = {name: value.convert(self._key, b"") for name, value, _ in root.named("keys")}
+        keys = {name: value.convert(self.files.key, b"") for name, value, _ in root.named("keys")}
         policy_path, mode = self._policy(root)
         admin = self._admin(root.section("admin"))
         metrics, metrics_topics = self._metrics(root.section("metrics"))
@@ -116,7 +117,7 @@ class _Reader:
             file=file,
             node=node,
             clusters=clusters,
-            listeners={name: self._listener(name, Section(value), mode) for name, value, _ in listeners},
+            listeners={name: read_listener(name, Section(value), mode, self.files) for name, value, _ in listeners},
             issuers=self._identity(identity),
             policy_path=policy_path,
             mode=mode,
@@ -130,48 +131,6 @@ class _Reader:
         root.close()
         return config
 
-    def path(self, value: Value) -> str:
-        """A path; a relative one starts at the configuration file's folder."""
-        return str(self.folder / some_text(value))
-
-    def secret(self, value: Value) -> str:
-        """Text that the file does not hold: ``{env: NAME}`` or ``{file: PATH}``, its last newline aside."""
-        found = self._secret_bytes(value)
-        try:
-            return found.decode("utf-8").removesuffix("\n").removesuffix("\r")
-        except UnicodeDecodeError:
-            raise Wrong(value, "the secret is not UTF-8 text") from None
-
-    def _key(self, value: Value) -> bytes:
-        found = self._secret_bytes(value)
-        if len(found) < 16:
-            raise Wrong(value, "the key is shorter than 16 bytes")
-        return found
-
-    def _secret_bytes(self, value: Value) -> bytes:
-        if value.kind() != "a mapping":
-            raise Wrong(value, "a secret is written as {env: NAME} or {file: PATH}, never in this file")
-        section = Section(value)
-        name = section.optional("env", some_text)
-        path = section.optional("file", self.path)
-        section.close()
-        if (name is None) == (path is None):
-            raise Wrong(value, "a secret is either {env: NAME} or {file: PATH}")
-        if name is not None:
-            if not self.environment.get(name):
-                raise Wrong(value, f"the environment variable {name} is not set")
-            return self.environment[name].encode("utf-8", "surrogateescape")
-        try:
-            with open(str(path), "rb") as opened:
-                if os.fstat(opened.fileno()).st_mode & 0o077:
-                    raise Wrong(value, f"{path} can be read by its group or by others; chmod 600 it")
-                found = opened.read(1 << 20)
-        except OSError as error:
-            raise Wrong(value, f"{path} cannot be read: {error.strerror}") from None
-        if not found.strip():
-            raise Wrong(value, f"{path} is empty")
-        return found
-
     def _node(self, section: Section | None) -> settings.Node:
         defaults = settings.Node(name=os.uname().nodename)
         if section is None:
@@ -179,82 +138,11 @@ class _Reader:
         node = settings.Node(
             name=section.take("name", some_text, defaults.name),
             workers=section.take("workers", workers, defaults.workers),
-            runtime_dir=section.take("runtime_dir", self.path, defaults.runtime_dir),
-            state_dir=section.take("state_dir", self.path, defaults.state_dir),
+            runtime_dir=section.take("runtime_dir", self.files.path, defaults.runtime_dir),
+            state_dir=section.take("state_dir", self.files.path, defaults.state_dir),
         )
         section.close()
         return node
-
-    def _cluster(self, name: str, section: Section) -> settings.Cluster:
-        section.not_yet("tls", "TLS to the brokers")
-        cluster = settings.Cluster(
-            name=name,
-            bootstrap=section.need("bootstrap", tuple_of(address), ()),
-            credentials=tuple(self._credential(value) for value in section.values("credentials")),
-        )
-        section.close()
-        return cluster
-
-    def _credential(self, value: Value) -> settings.Credential:
-        section = Section(value)
-        target = section.section("for")
-        is_written = "mechanism" in section.entries
-        mechanism: Literal["NONE", "PLAIN"] | None = section.take("mechanism", upstream_mechanism, None)
-        if mechanism is None and not is_written:
-            mechanism = "PLAIN"
-        username = section.optional("username", some_text)
-        password = section.optional("password", self.secret)
-        has_both = username is not None and password is not None
-        if mechanism == "PLAIN" and not has_both:
-            value.complain("PLAIN needs a username and a password")
-        if mechanism == "NONE" and (username is not None or password is not None):
-            value.complain("a username or password has no effect with mechanism NONE")
-        role = ""
-        if target is not None:
-            role = target.need("role", some_text, "")
-            target.close()
-        section.close()
-        return settings.Credential(mechanism or "NONE", role, username or "", password or "")
-
-    def _listener(self, name: str, section: Section, mode: settings.Mode) -> settings.Listener:
-        section.not_yet("tls", "TLS on a listener")
-        host, port = section.need("bind", address, ("127.0.0.1", 1))
-        listener = settings.Listener(
-            name=name,
-            cluster=section.need("cluster", some_text, ""),
-            host=host,
-            port=port,
-            advertise=self._advertise(section),
-            authenticate=section.need("authenticate", tuple_of(authentication), ()),
-            mode=section.take("mode", choice("enforce", "observe"), mode),
-            allow_plaintext=section.take("allow_plaintext", boolean, False),
-            allow_anonymous=section.take("allow_anonymous", boolean, False),
-        )
-        section.close()
-        return listener
-
-    def _advertise(self, listener: Section) -> settings.Advertise:
-        section = listener.section("advertise")
-        blank = settings.Advertise("", 0, 0, 1)
-        if section is None:
-            listener.value.complain("'advertise' is missing")
-            return blank
-        section.not_yet("sni", "advertising by SNI")
-        ports = section.section("ports")
-        section.close()
-        if ports is None:
-            return blank
-        first, last = ports.need("brokers", broker_range, (0, 0))
-        advertise = settings.Advertise(
-            host=ports.need("host", some_text, ""),
-            first_broker=first,
-            last_broker=last,
-            first_port=ports.need("first", integer(1, 65535), 1),
-        )
-        ports.close()
-        if advertise.first_port + last - first > 65535:
-            ports.value.complain(f"broker {last} would be at port {advertise.first_port + last - first}, past 65535")
-        return advertise
 
     def _identity(self, section: Section | None) -> dict[str, settings.Issuer]:
         if section is None:
@@ -279,8 +167,8 @@ class _Reader:
             attest=section.take("attest", dict_of(some_text), {}),
             token_profile=section.take("token_profile", choice(*TOKEN_PROFILES), plain.token_profile),
             jwks_url=section.take("jwks_url", some_text, ""),
-            jwks_file=section.take("jwks_file", self.path, ""),
-            ca=section.take("ca", self.path, ""),
+            jwks_file=section.take("jwks_file", self.files.path, ""),
+            ca=section.take("ca", self.files.path, ""),
             clock_skew=section.take("clock_skew", duration, plain.clock_skew),
             jwks_refresh=section.take("jwks_refresh", duration, plain.jwks_refresh),
             jwks_max_stale=section.take("jwks_max_stale", duration, plain.jwks_max_stale),
@@ -294,7 +182,7 @@ class _Reader:
         if section is None:
             root.value.complain("'policy' is missing")
             return "", "enforce"
-        path = section.need("path", self.path, "")
+        path = section.need("path", self.files.path, "")
         mode: settings.Mode = section.take("mode", choice("enforce", "observe"), "enforce")
         section.close()
         return path, mode
@@ -320,7 +208,7 @@ class _Reader:
     def _sink(self, section: Section) -> str:
         section.not_yet("kafka", "the Kafka audit sink")
         section.not_yet("http", "the HTTP audit sink")
-        file = section.take("file", self.path, "")
+        file = section.take("file", self.files.path, "")
         section.close()
         return file
 

@@ -72,8 +72,8 @@ def _check_listener(config: Config, listener: Listener, value: Value) -> None:
             value.complain("authenticate: [none] off loopback lets everybody in: bind to loopback or set"
                            " allow_anonymous: true")
     elif listener.authenticate:
-        if not loopback and not listener.allow_plaintext:
-            value.complain("tokens would travel in the clear: bind to loopback or set allow_plaintext: true")
+        if not loopback and listener.tls is None and not listener.allow_plaintext:
+            value.complain("tokens would travel in the clear: set tls, bind to loopback or set allow_plaintext: true")
         if not config.issuers:
             value.complain("tokens are asked for, but identity.issuers is empty: nobody could log in")
 

@@ -11,6 +11,8 @@ from kproxy.yaml_nodes import Converter, Section, Value, Wrong, choice, integer,
 #: Signatures that need no shared secret; the rest of JOSE's list is refused when it is written, not when a token comes.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 TOKEN_PROFILES: tuple[str, ...] = get_args(get_type_hints(Issuer)["token_profile"])
+#: What kproxy can show a broker with a name and a password.
+UPSTREAM_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 NODE_ROLES = ("viewer", "operator", "approver", "auditor")
 
 
@@ -58,9 +60,9 @@ def milliseconds(value: Value) -> float:
 
 def upstream_mechanism(value: Value) -> Any:
     written = text(value)
-    if written in ("SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "GSSAPI"):
+    if written in ("OAUTHBEARER", "GSSAPI"):
         raise Wrong(value, f"{written} to the brokers is not supported yet")
-    return choice("NONE", "PLAIN")(value)
+    return choice("NONE", *UPSTREAM_MECHANISMS)(value)
 
 
 def authentication(value: Value) -> str:

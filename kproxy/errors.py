@@ -64,11 +64,21 @@ class ControlUnavailable(KproxyError):
 
 
 class BrokerUnreachable(KproxyError):
-    """No connection to a broker could be opened, or it could not be learned where the broker is."""
+    """No connection to a broker could be opened, or it could not be learned where the broker is. ``cause`` is the label
+    of ``kproxy_broker_errors_total``."""
+
+    def __init__(self, text: str, cause: str = "broker_unreachable") -> None:
+        self.cause = cause
+        super().__init__(text)
 
 
 class BrokerRefusedLogin(KproxyError):
-    """The broker did not take the credentials kproxy showed it. The text is the broker's own."""
+    """The broker did not take the credentials kproxy showed it. The text is the broker's own. ``cause`` is the label of
+    ``kproxy_broker_errors_total``."""
+
+    def __init__(self, text: str, cause: str = "broker_refused_login") -> None:
+        self.cause = cause
+        super().__init__(text)
 
 
 class SpoolFull(KproxyError):
@@ -85,6 +95,13 @@ class CloseCause(StrEnum):
     BAD_LENGTH = "bad_length"
     TOO_BIG = "too_big"
     NOT_KAFKA = "not_kafka"
+    TLS_ON_PLAINTEXT = "tls_on_plaintext"
+    PLAINTEXT_ON_TLS = "plaintext_on_tls"
+    TLS_HANDSHAKE_FAILED = "tls_handshake_failed"
+    TLS_HANDSHAKE_TIMEOUT = "tls_handshake_timeout"
+    TLS_CLIENT_CERTIFICATE = "tls_client_certificate"
+    TLS_REFUSED_BY_PEER = "tls_refused_by_peer"
+    TLS_BROKEN = "tls_broken"
     MALFORMED_REQUEST = "malformed_request"
     MALFORMED_RESPONSE = "malformed_response"
     UNKNOWN_API = "unknown_api"

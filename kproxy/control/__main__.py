@@ -37,7 +37,7 @@ def main() -> int:
     file = parser.parse_args().config
     logs.configure("control")
     try:
-        config = load_config(file)
+        config = load_config(file, certificates=False)
         prepare_directories(config)
         loaded, problems = load_or_keep(config)
     except ProblemsFound as error:

@@ -63,7 +63,7 @@ def make_ready(config: Config, policy: Policy) -> Loaded:
 
 def load_node(file: str | Path) -> Loaded:
     """Everything from the files. Raises ConfigError or PolicyError."""
-    config = load_config(file)
+    config = load_config(file, certificates=False)
     return make_ready(config, load_policy(config))
 
 

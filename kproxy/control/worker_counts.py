@@ -101,10 +101,13 @@ def _without_gauges(samples: Samples) -> Samples:
 def _add(total: Samples, samples: Samples) -> None:
     for name, values in samples.items():
         sums = total.setdefault(name, {})
+        least = METRICS[name].merge == "least"
         for labels, value in values.items():
             if isinstance(value, list):
                 before = sums.get(labels, [0] * len(value))
                 sums[labels] = [one + more for one, more in zip(before, value, strict=True)]
+            elif least:
+                sums[labels] = min(sums.get(labels, value), value)
             else:
                 sums[labels] = sums.get(labels, 0) + value
 

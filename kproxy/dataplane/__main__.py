@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--worker", required=True, type=int, help="this worker's number, from 0")
     options = parser.parse_args()
     try:
-        config = load_config(options.config)
+        config = load_config(options.config, certificates=False)
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1

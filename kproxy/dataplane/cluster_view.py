@@ -12,14 +12,23 @@ from typing import Any
 
 import structlog
 
+from kproxy._ext.tls_context import TlsContext
+from kproxy.dataplane.dialing import Dialer
 from kproxy.dataplane.suspend import SingleFlight
-from kproxy.dataplane.upstream import Ranges, ServiceConnection, choose_credential, connect
+from kproxy.dataplane.upstream import Ranges, ServiceConnection, choose_credential
 from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, CloseCause, WireError
 from kproxy.model.settings import Cluster
 
 log = structlog.get_logger("kproxy.upstream")
 
 REFRESH_SECONDS = 30.0
+#: After a failure the next try comes sooner, but later each time and never with all workers at once.
+RETRY_SECONDS = 0.25
+#: A broker that did not answer is not dialled again for this long at first and at most: its clients come back at once,
+#: all of them, and again.
+PAUSE_SECONDS = (0.05, 1.0)
+#: A service connection is opened anew when this part of the lifetime that the broker gave its login has passed.
+LIFETIME_USED = 0.8
 #: A fresh view that lacks a broker is believed for this long, so that a client cannot cause a storm of refreshes.
 BELIEVED_SECONDS = 1.0
 #: A broker may be upgraded in place: its versions are asked again after this time, and whenever it was unreachable.
@@ -31,11 +40,13 @@ _FAILURES = (BrokerUnreachable, BrokerRefusedLogin, WireError)
 
 class ClusterView:
     """``clock`` gives monotonic seconds, ``random`` a number from 0 to 1, ``on_error(cluster, cause)`` counts
-    failures."""
+    failures, ``tls`` gives the context in force, None where the brokers speak plaintext."""
 
     def __init__(self, cluster: Cluster, *, timeout: float, max_bytes: int, clock: Callable[[], float],
-                 random: Callable[[], float], on_error: Callable[[str, str], None]) -> None:
+                 random: Callable[[], float], on_error: Callable[[str, str], None],
+                 tls: Callable[[], TlsContext | None] = lambda: None) -> None:
         self._cluster = cluster
+        self._dialer = Dialer(tls, timeout=timeout, clock=clock, on_error=lambda cause: on_error(cluster.name, cause))
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._clock = clock
@@ -48,6 +59,8 @@ class ClusterView:
         self._learned: list[dict[int, Address]] = []
         self._ranges: dict[int, tuple[float, Ranges]] = {}
         self._refreshed_at = -REFRESH_SECONDS
+        self._service_ends = float("inf")
+        self._pauses: dict[int | None, tuple[float, int, BrokerUnreachable]] = {}
         self._flights: SingleFlight[Any] = SingleFlight()
 
     @property
@@ -66,15 +79,19 @@ class ClusterView:
 
     async def keep_fresh(self) -> None:
         """Refreshes until cancelled, at intervals that many workers do not share."""
+        failures = 0
         while True:
+            pause = REFRESH_SECONDS
             try:
                 await self.refresh()
-            except BrokerUnreachable as error:
-                log.warning("cluster_not_reached", cluster=self._cluster.name, error=str(error))
-            except Exception:
+                failures = 0
+            except Exception as error:
                 # The view stays what it was, and the next round tries again.
-                log.exception("cluster_refresh_failed", cluster=self._cluster.name)
-            await asyncio.sleep(REFRESH_SECONDS * (0.8 + 0.4 * self._random()))
+                pause = min(pause, RETRY_SECONDS * 2.0**min(failures, 10))
+                failures += 1
+                log.warning("cluster_not_reached", cluster=self._cluster.name, error=str(error), attempt=failures,
+                            exc_info=not isinstance(error, BrokerUnreachable))
+            await asyncio.sleep(pause * (0.8 + 0.4 * self._random()))
 
     async def refresh(self) -> None:
         """Raises BrokerUnreachable when no broker could be asked; the view is then what it was."""
@@ -93,18 +110,31 @@ class ClusterView:
         return learned
 
     async def connect(self, factory: Callable[[], Any], node: int | None) -> tuple[Any, Any]:
-        """(transport, protocol) to the broker. A second try follows a refresh if that gave another address.
-        Raises BrokerUnreachable."""
+        """(transport, protocol) to the broker. A second try follows a refresh if that gave another address; after both
+        failed, the failure stands for a moment. Raises BrokerUnreachable."""
+        until, failures, problem = self._pauses.get(node, (0.0, 0, None))
+        if problem is not None and self._clock() < until:
+            raise BrokerUnreachable(str(problem), problem.cause)
+        try:
+            opened = await self._connect(factory, node)
+        except BrokerUnreachable as error:
+            pause = min(PAUSE_SECONDS[1], PAUSE_SECONDS[0] * 2.0**min(failures, 10)) * (0.5 + 0.5 * self._random())
+            self._pauses[node] = (self._clock() + pause, failures + 1, error)
+            raise
+        self._pauses.pop(node, None)
+        return opened
+
+    async def _connect(self, factory: Callable[[], Any], node: int | None) -> tuple[Any, Any]:
         address = await self._find(node)
         try:
-            return await connect(factory, *address, self._timeout)
+            return await self._dialer.connect(factory, *address)
         except BrokerUnreachable:
             self.forget(node)
             await self.refresh()
             moved = await self._find(node)
             if moved == address and node is not None:
                 raise
-            return await connect(factory, *moved, self._timeout)
+            return await self._dialer.connect(factory, *moved)
 
     def forget(self, node: int | None) -> None:
         """The broker was unreachable or closed a connection: it may come back with other versions."""
@@ -118,6 +148,7 @@ class ClusterView:
         if self._service is not None:
             self._service.close()
             self._service = None
+            self._service_ends = float("inf")
 
     async def _find(self, node: int | None) -> Address:
         if node is None:
@@ -134,18 +165,21 @@ class ClusterView:
 
     async def _learn_versions(self, node: int) -> Ranges:
         # Versions come before login, so no credential is shown here.
-        service = ServiceConnection(*await self._find(node), timeout=self._timeout, max_bytes=self._max_bytes)
+        service = ServiceConnection(self._dialer, *await self._find(node), timeout=self._timeout,
+                                    max_bytes=self._max_bytes)
         try:
             await service.open()
         except _FAILURES as error:
             self._count(error)
-            raise BrokerUnreachable(str(error)) from error
+            raise BrokerUnreachable(str(error), cause_of(error)) from error
         finally:
             service.close()
         self._ranges[node] = (self._clock(), service.ranges)
         return service.ranges
 
     async def _refresh(self) -> None:
+        if self._clock() >= self._service_ends:
+            self.close()
         if self._service is not None:
             try:
                 return self._take(self._service, await self._service.fetch_brokers())
@@ -154,18 +188,19 @@ class ClusterView:
                 self.close()
         problem: Exception = BrokerUnreachable(f"cluster {self._cluster.name} has no bootstrap address")
         for host, port in self._candidates():
-            service = ServiceConnection(host, port, timeout=self._timeout, max_bytes=self._max_bytes)
+            service = ServiceConnection(self._dialer, host, port, timeout=self._timeout, max_bytes=self._max_bytes)
             try:
                 await service.open()
                 await service.log_in(choose_credential(self._cluster.credentials, ()))
                 self._take(service, await service.fetch_brokers())
                 self._service = service
+                self._service_ends = self._clock() + LIFETIME_USED * (service.lifetime or float("inf"))
                 return None
             except _FAILURES as error:
                 self._count(error)
                 service.close()
                 problem = error
-        raise BrokerUnreachable(str(problem)) from problem
+        raise BrokerUnreachable(str(problem), cause_of(problem)) from problem
 
     def _candidates(self) -> Iterable[Address]:
         """Brokers known to be there first, then the configured list, each once."""
@@ -186,9 +221,11 @@ class ClusterView:
         self._refreshed_at = self._clock()
 
     def _count(self, error: Exception) -> None:
-        cause = CloseCause.BROKER_UNREACHABLE
-        if isinstance(error, BrokerRefusedLogin):
-            cause = CloseCause.BROKER_REFUSED_LOGIN
-        elif isinstance(error, WireError):
-            cause = CloseCause.MALFORMED_RESPONSE
-        self._on_error(self._cluster.name, cause.value)
+        self._on_error(self._cluster.name, cause_of(error))
+
+
+def cause_of(error: Exception) -> str:
+    """The label of ``kproxy_broker_errors_total``."""
+    if isinstance(error, BrokerUnreachable | BrokerRefusedLogin):
+        return error.cause
+    return CloseCause.MALFORMED_RESPONSE.value

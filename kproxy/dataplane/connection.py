@@ -15,6 +15,7 @@ import structlog
 from kproxy._ext.login import advertised
 from kproxy._ext.protocol import ClientHalf
 from kproxy.dataplane.backlog import Backlog
+from kproxy.dataplane.cluster_view import cause_of
 from kproxy.dataplane.flows import FlowBook
 from kproxy.errors import BrokerUnreachable, CloseCause, KproxyError, TokenRefused
 from kproxy.identity.sasl import oauthbearer_error_json
@@ -95,7 +96,7 @@ class Connection:
 
     def broker_refused(self, half: ClientHalf, error: Exception) -> None:
         log.error("broker_refused_login", listener=self.listener.name, cluster=self.listener.cluster, error=str(error))
-        self._runtime.count_broker_error(self.listener.cluster, "login")
+        self._runtime.count_broker_error(self.listener.cluster, cause_of(error))
         half.session.close(str(CloseCause.BROKER_REFUSED_LOGIN))
         half.resumed()
 
@@ -172,8 +173,8 @@ class Connection:
         cluster = self.listener.cluster
         if session.facts.mechanism == "none":
             self._runtime.journal.tell("connect", session, {})
-        login = self._runtime.broker_login(cluster, session.facts)
         try:
+            login = await self._runtime.broker_login(cluster, self.node, session.facts)
             transport = await self._runtime.connect_broker(lambda: self.half.attach_broker(login), cluster, self.node,
                                                            session.facts)
         except BrokerUnreachable as error:

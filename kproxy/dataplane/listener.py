@@ -21,6 +21,8 @@ log = structlog.get_logger("kproxy.listener")
 BACKLOG = 4096
 
 Accept = Callable[[Listener, "int | None"], Any]
+#: (listener's name, protocol) → the protocol the socket gets: the same, or TLS before it.
+Wrap = Callable[[str, Any], Any]
 
 
 class CannotListen(KproxyError):
@@ -59,9 +61,11 @@ def open_socket(host: str, port: int) -> socket.socket:
 class Listeners:
     """Opens and closes all sockets of a worker together."""
 
-    def __init__(self, listeners: dict[str, Listener], accept: Accept) -> None:
+    def __init__(self, listeners: dict[str, Listener], accept: Accept,
+                 wrap: Wrap = lambda _, protocol: protocol) -> None:
         self._listeners = listeners
         self._accept = accept
+        self._wrap = wrap
         self._servers: list[asyncio.Server] = []
 
     async def open(self) -> None:
@@ -77,7 +81,7 @@ class Listeners:
             raise
         loop = asyncio.get_running_loop()
         for listener, node, sock in bound:
-            factory = _factory(self._accept, listener, node)
+            factory = self._factory(listener, node)
             self._servers.append(await loop.create_server(factory, sock=sock, backlog=BACKLOG))
         for listener in self._listeners.values():
             log.info("listening", listener=listener.name, address=f"{listener.host}:{listener.port}",
@@ -89,6 +93,5 @@ class Listeners:
             server.close()
         self._servers = []
 
-
-def _factory(accept: Accept, listener: Listener, node: int | None) -> Callable[[], Any]:
-    return lambda: accept(listener, node)
+    def _factory(self, listener: Listener, node: int | None) -> Callable[[], Any]:
+        return lambda: self._wrap(listener.name, self._accept(listener, node))

@@ -73,19 +73,21 @@ class Runtime:
         """The broker closed a connection: it may come back elsewhere, and with other versions."""
         self._clusters[cluster].forget(node)
 
-    def broker_login(self, cluster: str, facts: Facts) -> BrokerLogin | None:
-        """What is spoken first on a session's broker connection; None where the cluster asks for no login."""
-        view = self._clusters[cluster]
+    async def broker_login(self, cluster: str, node: int | None, facts: Facts) -> BrokerLogin | None:
+        """What is spoken first on a session's connection to this broker; None where the cluster asks for no login.
+        Raises BrokerUnreachable."""
         credential = choose_credential(self.config.clusters[cluster].credentials, self._roles(facts))
-        return BrokerLogin(credential, view.contact_ranges) if credential is not None else None
+        if credential is None:
+            return None
+        return BrokerLogin(credential, await self._clusters[cluster].versions(node))
 
     async def connect_broker(self, factory: Callable[[], Any], cluster: str, node: int | None, facts: Facts) -> Any:
         """The transport of a new connection to the broker, its protocol made by ``factory``. ``factory`` may be called
         again when the first address does not answer. Raises BrokerUnreachable."""
         try:
             transport, _ = await self._clusters[cluster].connect(factory, node)
-        except BrokerUnreachable:
-            self.count_broker_error(cluster, "broker_unreachable")
+        except BrokerUnreachable as error:
+            self.count_broker_error(cluster, error.cause)
             raise
         return transport
 

@@ -7,6 +7,7 @@ for.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from kproxy._ext.apis import NAMES
@@ -27,6 +28,8 @@ class Stats:
         self._worker = str(worker)
         self._counts: dict[str, Counter[Labels]] = {}
         self.loop_lag = 0.0
+        self.gauges: list[Callable[[], Values]] = []
+        """Asked for more values at every look."""
 
     def add(self, name: str, labels: Labels, count: int = 1) -> None:
         if len(labels) != len(METRICS[name].labels):
@@ -46,6 +49,8 @@ class Stats:
         values: Values = {name: list(counts.items()) for name, counts in self._counts.items()}
         values["kproxy_loop_lag_seconds"] = [((self._worker,), self.loop_lag)]
         values["kproxy_close_total"] = [((cause,), count) for cause, count in connections.closes.items()]
+        for read in self.gauges:
+            values.update(read())
         values.update(_gauges(connections))
         values.update(_traffic({name: counters.read() for name, counters in connections.counters.items()}))
         return values

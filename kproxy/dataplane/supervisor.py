@@ -73,8 +73,11 @@ class Supervisor:
         self._stop.set()
 
     def reload(self) -> None:
-        """The control process reads its files again and publishes; workers learn of it from there."""
+        """The control process reads its files again and publishes; workers learn of it from there, and look at their
+        certificates themselves."""
         self.control.send(signal.SIGHUP)
+        for worker in self.workers:
+            worker.send(signal.SIGHUP)
 
     async def run(self) -> int:
         """Until ``stop`` and the drain after it. 0: clean; 1: configuration refused, or something had to be killed."""

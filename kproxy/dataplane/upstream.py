@@ -8,12 +8,16 @@ would only add bytes that nobody reads.
 from __future__ import annotations
 
 import asyncio
+import base64
+import os
 import struct
 from collections.abc import Callable
 from typing import Any
 
 from kproxy._ext import schema
+from kproxy.dataplane.dialing import Dialer
 from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
+from kproxy.identity.scram import SaltedKeys, ScramClient
 from kproxy.model.settings import Credential
 
 METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 3, 17, 18, 36
@@ -26,10 +30,20 @@ METADATA_VERSIONS = (1, 8)
 API_VERSIONS_TRIED = (3, 2, 1, 0)
 #: Kafka's own limit for a frame during SASL; the login answers of a broker are far below it.
 LOGIN_FRAME_BYTES = 524288
+#: How a TLS server begins its answer to whoever speaks plaintext.
+TLS_ALERT = b"\x15\x03"
 LONGEST_CORRELATION = 2147483639  # Java keeps the eight above for itself.
+
+#: One account's connections share what is derived from its password.
+SALTED_KEYS = SaltedKeys()
 
 Ranges = dict[int, tuple[int, int]]
 _HEAD = struct.Struct(">ihhih")
+
+
+def build_nonce() -> str:
+    """24 random bytes in base64, which has no comma (RFC 5802 section 5.1)."""
+    return base64.b64encode(os.urandom(24)).decode()
 
 
 def build_request(api_key: int, version: int, correlation: int, body: bytes) -> bytes:
@@ -74,53 +88,84 @@ def read_answer(frame: bytes, correlation: int) -> bytes:
 
 
 class BrokerLogin:
-    """SASL PLAIN towards a broker: SaslHandshake v1, then SaslAuthenticate.
+    """SASL PLAIN or SCRAM towards a broker: SaslHandshake v1, then SaslAuthenticate as often as the mechanism needs.
 
     Send ``start()``; hand every answering frame (whole, its size included) to ``receive_frame`` and send what it gives,
     until ``done``. It raises BrokerRefusedLogin or WireError, after which ``failed`` says why. ``lifetime`` is then the
-    number of seconds the broker lets the login last, 0 for ever.
+    number of seconds the broker lets the login last, 0 for ever; ``start`` begins a login anew on the same connection
+    (KIP-368). ``ranges`` are those of the broker it speaks to, ``nonce`` gives a fresh one each time.
     """
 
-    def __init__(self, credential: Credential, ranges: Ranges) -> None:
+    def __init__(self, credential: Credential, ranges: Ranges, nonce: Callable[[], str] = build_nonce) -> None:
         self._credential = credential
         self._version = min(1, ranges.get(SASL_AUTHENTICATE, (0, 0))[1])
-        self._correlation = 1
-        self._authenticating = False
+        self._nonce = nonce
+        self._correlation = 0
+        self._mechanism: _Plain | ScramClient | None = None
         self.done = False
         self.failed = ""
         self.lifetime = 0.0
 
     def start(self) -> bytes:
+        self.done = False
+        self._mechanism = None
         body = schema.build(SASL_HANDSHAKE, 1, False, {"mechanism": self._credential.mechanism})
-        return build_request(SASL_HANDSHAKE, 1, self._correlation, body)
+        return self._build(SASL_HANDSHAKE, 1, body)
 
     def receive_frame(self, frame: bytes) -> bytes | None:
         """What to send next, None when the login is done."""
         try:
             body = read_answer(bytes(frame), self._correlation)
-            if self._authenticating:
-                self._on_authenticated(schema.parse(SASL_AUTHENTICATE, self._version, True, body))
-                return None
-            return self._on_handshake(schema.parse(SASL_HANDSHAKE, 1, True, body))
+            if self._mechanism is None:
+                return self._on_handshake(schema.parse(SASL_HANDSHAKE, 1, True, body))
+            return self._on_authenticate(schema.parse(SASL_AUTHENTICATE, self._version, True, body), self._mechanism)
         except (WireError, BrokerRefusedLogin) as error:
             self.failed = str(error)
             raise
 
     def _on_handshake(self, answer: dict[str, Any]) -> bytes:
+        mechanism = self._credential.mechanism
         if answer["error_code"]:
-            offered = ", ".join(answer["mechanisms"])
-            raise BrokerRefusedLogin(f"the broker does not take {self._credential.mechanism}; it offers {offered}")
-        self._authenticating = True
-        self._correlation += 1
-        message = f"\0{self._credential.username}\0{self._credential.password}".encode()
-        body = schema.build(SASL_AUTHENTICATE, self._version, False, {"auth_bytes": message})
-        return build_request(SASL_AUTHENTICATE, self._version, self._correlation, body)
+            offered = ", ".join(answer["mechanisms"]) or "none"
+            raise BrokerRefusedLogin(f"the broker does not take {mechanism}; it offers {offered}",
+                                     "mechanism_not_offered")
+        name, password = self._credential.username, self._credential.password
+        if mechanism == "PLAIN":
+            self._mechanism = _Plain(name, password)
+        else:
+            self._mechanism = ScramClient(mechanism, name, password, self._nonce(), SALTED_KEYS)
+        return self._authenticate(self._mechanism.build_first())
 
-    def _on_authenticated(self, answer: dict[str, Any]) -> None:
+    def _on_authenticate(self, answer: dict[str, Any], mechanism: _Plain | ScramClient) -> bytes | None:
         if answer["error_code"]:
             raise BrokerRefusedLogin(answer["error_message"] or f"error {answer['error_code']}")
+        message = mechanism.receive(answer["auth_bytes"])
+        if message is not None:
+            return self._authenticate(message)
         self.lifetime = answer.get("session_lifetime_ms", 0) / 1000.0
         self.done = True
+        return None
+
+    def _authenticate(self, message: bytes) -> bytes:
+        body = schema.build(SASL_AUTHENTICATE, self._version, False, {"auth_bytes": message})
+        return self._build(SASL_AUTHENTICATE, self._version, body)
+
+    def _build(self, api_key: int, version: int, body: bytes) -> bytes:
+        self._correlation = self._correlation % LONGEST_CORRELATION + 1
+        return build_request(api_key, version, self._correlation, body)
+
+
+class _Plain:
+    """RFC 4616: one message, and whatever the broker answers without an error is its consent."""
+
+    def __init__(self, username: str, password: str) -> None:
+        self._message = f"\0{username}\0{password}".encode()
+
+    def build_first(self) -> bytes:
+        return self._message
+
+    def receive(self, _message: bytes) -> None:
+        return None
 
 
 def choose_credential(credentials: tuple[Credential, ...], roles: tuple[str, ...]) -> Credential | None:
@@ -131,35 +176,16 @@ def choose_credential(credentials: tuple[Credential, ...], roles: tuple[str, ...
     return None
 
 
-async def connect(factory: Callable[[], Any], host: str, port: int, timeout: float) -> tuple[Any, Any]:
-    """(transport, protocol) to the first address of ``host`` that answers. One dead address among several may not use
-    up the time of all: each has its share of ``timeout`` seconds. Raises BrokerUnreachable."""
-    loop = asyncio.get_running_loop()
-    try:
-        async with asyncio.timeout(timeout):
-            found = await loop.getaddrinfo(host, port, type=1)  # SOCK_STREAM
-    except (OSError, TimeoutError) as error:
-        raise BrokerUnreachable(f"{host} is not a known name: {error}") from None
-    addresses = list(dict.fromkeys(str(entry[4][0]) for entry in found))
-    problem = "no address"
-    for address in addresses:
-        try:
-            async with asyncio.timeout(timeout / len(addresses)):
-                return await loop.create_connection(factory, address, port)
-        except TimeoutError:
-            problem = f"no answer within {timeout / len(addresses):g} s"
-        except OSError as error:
-            problem = error.strerror or str(error)
-    raise BrokerUnreachable(f"{host}:{port}: {problem}")
-
-
 class ServiceConnection:
-    """kproxy's own connection to one broker: one question at a time, no client's data. Any error ends it."""
+    """kproxy's own connection to one broker: one question at a time, no client's data. Any error ends it. ``lifetime``
+    is how many seconds the broker lets its login last, 0 for ever."""
 
-    def __init__(self, host: str, port: int, *, timeout: float, max_bytes: int) -> None:
+    def __init__(self, dialer: Dialer, host: str, port: int, *, timeout: float, max_bytes: int) -> None:
         self.host = host
         self.port = port
         self.ranges: Ranges = {}
+        self.lifetime = 0.0
+        self._dialer = dialer
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._reader: asyncio.StreamReader | None = None
@@ -195,6 +221,7 @@ class ServiceConnection:
         message: bytes | None = login.start()
         while message is not None:
             message = login.receive_frame(await self._exchange(message, LOGIN_FRAME_BYTES))
+        self.lifetime = login.lifetime
 
     async def fetch_brokers(self) -> dict[int, tuple[str, int]]:
         """Node id → (host, port) as this broker tells kproxy. Raises BrokerUnreachable or WireError."""
@@ -219,9 +246,8 @@ class ServiceConnection:
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=1 << 16, loop=loop)
-        self._transport, _ = await connect(lambda: asyncio.StreamReaderProtocol(reader, loop=loop), self.host,
-        self.port,
-                                           self._timeout)
+        self._transport, _ = await self._dialer.connect(lambda: asyncio.StreamReaderProtocol(reader, loop=loop),
+                                                        self.host, self.port)
         self._reader = reader
 
     async def _ask_versions(self, version: int) -> Ranges | None:
@@ -247,7 +273,11 @@ class ServiceConnection:
         self._transport.write(request)
         try:
             async with asyncio.timeout(self._timeout):
-                size = int.from_bytes(await self._reader.readexactly(4), "big", signed=True)
+                head = await self._reader.readexactly(4)
+                size = int.from_bytes(head, "big", signed=True)
+                if head[:2] == TLS_ALERT:
+                    raise BrokerUnreachable(f"{self.host}:{self.port}: the broker speaks TLS at this port; see the"
+                                            " cluster's tls", "broker_speaks_tls")
                 if not 0 <= size <= max_bytes:
                     raise WireError(f"the broker announced a frame of {size} bytes")
                 return size.to_bytes(4, "big") + await self._reader.readexactly(size)

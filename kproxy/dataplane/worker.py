@@ -14,6 +14,7 @@ import secrets
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from kproxy.dataplane.runtime import Runtime
 from kproxy.dataplane.spool import Spool
 from kproxy.dataplane.stats import Stats
 from kproxy.dataplane.suspend import ApprovalDesk
+from kproxy.dataplane.tls import Certificates
 from kproxy.errors import CloseCause, ControlUnavailable, KproxyError
 from kproxy.model import messages
 from kproxy.model.settings import Config
@@ -78,19 +80,25 @@ class Worker:
                                 in_force=self._policy_of, on_event=self._stats.on_event)
         self._link = ControlLink(runtime_dir / "control.sock", messages.Hello(number, os.getpid()), self._receive,
                                  self._on_connected)
+        self._certificates = Certificates(config, now=time.time)
+        self._stats.gauges.append(self._certificates.read_gauges)
         self._clusters = {
             name: ClusterView(cluster, timeout=BROKER_SECONDS, max_bytes=config.limits.socket_request_max_bytes,
-                              clock=time.monotonic, random=random.random, on_error=self._count_broker_error)
+                              clock=time.monotonic, random=random.random, on_error=self._count_broker_error,
+                              tls=partial(self._certificates.cluster, name))
             for name, cluster in config.clusters.items()}
         self._connections = Connections(self._build_runtime(), Ledger(self._spool), self._epoch, loop=loop)
         self._spool.end_turn = self._connections.end_turn
-        self._listeners = Listeners(config.listeners, self._connections.accept)
+        self._listeners = Listeners(config.listeners, self._connections.accept, self._certificates.wrap)
 
     async def run(self) -> int:
         """Serves until SIGTERM, then drains. 0 once everything is closed and the spool has its END."""
         self._loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         self._loop.add_signal_handler(signal.SIGINT, self._stop.set)
-        self._start(self._link.run(), *(view.keep_fresh() for view in self._clusters.values()), self._measure_lag())
+        # A hang-up asks the node to reload: the policy is the control process's work, certificates are ours.
+        self._loop.add_signal_handler(signal.SIGHUP, self._certificates.look_now)
+        self._start(self._link.run(), *(view.keep_fresh() for view in self._clusters.values()), self._measure_lag(),
+                    self._certificates.watch())
         first = asyncio.ensure_future(self._first_snapshot())
         await self._first(first, asyncio.ensure_future(self._stop.wait()))
         if first.done() and not self._stop.is_set():
@@ -269,7 +277,7 @@ def _tell_failure(task: asyncio.Task[Any]) -> None:
 def run(config: Config, number: int) -> int:
     """The worker's process. Returns its exit code."""
     logs.configure(f"worker-{number}")
-    # A hang-up asks the node to reload, which is the control process's work.
+    # Until the worker listens to it.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def serve() -> int:

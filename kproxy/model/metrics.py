@@ -27,6 +27,8 @@ class Metric(msgspec.Struct, frozen=True):
     labels: tuple[str, ...]
     help: str
     source: Source = "worker"
+    merge: Literal["sum", "least"] = "sum"
+    """What several workers' values of a gauge make together."""
     buckets: tuple[float, ...] = ()
 
 
@@ -64,8 +66,9 @@ _TABLE = (
     Metric("kproxy_close_total", "counter", ("cause",), "Client connections closed, by cause."),
     Metric("kproxy_loop_lag_seconds", "gauge", ("worker",), "How late the worker's event loop last ran a timer."),
     Metric("kproxy_certificate_expiry_timestamp_seconds", "gauge", ("use",),
-           "When a certificate in use ends, in Unix seconds.",
-           "both"),
+           "When a certificate in use ends, in Unix seconds.", merge="least"),
+    Metric("kproxy_certificate_reload_successful", "gauge", ("use",),
+           "1 when the certificate in the files is the one in use, 0 when it was refused.", merge="least"),
 )
 
 #: By name, in the order they are shown.

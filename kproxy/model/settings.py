@@ -7,6 +7,8 @@ from typing import Literal
 import msgspec
 
 Mode = Literal["enforce", "observe"]
+ClientAuth = Literal["none", "requested", "required"]
+UpstreamMechanism = Literal["NONE", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
 
 class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -19,16 +21,27 @@ class Node(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Credential(msgspec.Struct, frozen=True):
     """What kproxy shows the broker. ``role`` empty: for everybody. The first that fits wins."""
 
-    mechanism: Literal["NONE", "PLAIN"] = "NONE"
+    mechanism: UpstreamMechanism = "NONE"
     role: str = ""
     username: str = ""
     password: str = ""
 
 
+class BrokerTls(msgspec.Struct, frozen=True):
+    """Paths of PEM files. ``ca`` empty: the system's authorities. Brokers that ask are shown ``cert``."""
+
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+
+
 class Cluster(msgspec.Struct, frozen=True):
+    """``tls`` None: the brokers are spoken to in plaintext."""
+
     name: str
     bootstrap: tuple[tuple[str, int], ...]
     credentials: tuple[Credential, ...] = ()
+    tls: BrokerTls | None = None
 
 
 class Advertise(msgspec.Struct, frozen=True):
@@ -40,7 +53,18 @@ class Advertise(msgspec.Struct, frozen=True):
     first_port: int
 
 
+class ListenerTls(msgspec.Struct, frozen=True):
+    """Paths of PEM files; ``cert`` may hold a chain, its own certificate first."""
+
+    cert: str
+    key: str
+    client_ca: str = ""
+    client_auth: ClientAuth = "none"
+
+
 class Listener(msgspec.Struct, frozen=True):
+    """``tls`` None: clients speak plaintext."""
+
     name: str
     cluster: str
     host: str
@@ -50,6 +74,7 @@ class Listener(msgspec.Struct, frozen=True):
     mode: Mode = "enforce"
     allow_plaintext: bool = False
     allow_anonymous: bool = False
+    tls: ListenerTls | None = None
 
 
 class Issuer(msgspec.Struct, frozen=True):

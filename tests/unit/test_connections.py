@@ -84,7 +84,7 @@ class World:
         await self.gates["versions"].wait()
         return RANGES
 
-    def broker_login(self, cluster, facts):
+    async def broker_login(self, cluster, node, facts):
         return None
 
     async def connect_broker(self, factory, cluster, node, facts):

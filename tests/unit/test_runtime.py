@@ -95,7 +95,11 @@ class World:
         logins = Logins({ISS: issuer()}, self.file, link, self.journal, now=lambda: self.now, longest_session=200.0,
                         error_id=lambda: "e-1", on_checked=lambda *labels: self.stats.add(
                             "kproxy_token_checks_total", labels))
-        view = SimpleNamespace(contact_ranges={36: (0, 2)})
+
+        async def versions(node: int | None) -> dict[int, tuple[int, int]]:
+            return {36: (0, 2 if node == 1 else 0)}
+
+        view = SimpleNamespace(versions=versions)
         self.runtime = Runtime(self.config, 2, file=self.file, journal=self.journal, logins=logins,
                                approvals=ApprovalDesk(link), clusters={"prod": view}, stats=self.stats,
                                now=lambda: self.now)
@@ -337,9 +341,10 @@ async def test_no_file_yet_is_no_error_and_a_lost_one_is(tmp_path):
 
 async def test_credentials_follow_the_roles(tmp_path):
     async with world(tmp_path) as one:
-        login = one.runtime.broker_login("prod", facts())
-        assert login._credential.username == "svc-w"
-        assert one.runtime.broker_login("prod", facts("corp:x"))._credential.username == "svc"
+        login = await one.runtime.broker_login("prod", 1, facts())
+        assert (login._credential.username, login._version) == ("svc-w", 1)
+        assert (await one.runtime.broker_login("prod", 2, facts()))._version == 0, "each broker's own versions"
+        assert (await one.runtime.broker_login("prod", 1, facts("corp:x")))._credential.username == "svc"
 
 
 async def test_an_event_names_itself_and_the_policy(tmp_path):

@@ -12,8 +12,9 @@ import pytest
 
 from kproxy._ext import schema
 from kproxy.dataplane import upstream
-from kproxy.dataplane.cluster_view import BELIEVED_SECONDS, VERSIONS_SECONDS, ClusterView
-from kproxy.dataplane.upstream import BrokerLogin, ServiceConnection, build_request, choose_credential, connect
+from kproxy.dataplane.cluster_view import BELIEVED_SECONDS, PAUSE_SECONDS, VERSIONS_SECONDS, ClusterView
+from kproxy.dataplane.dialing import SUSPECT_SECONDS, Dialer
+from kproxy.dataplane.upstream import BrokerLogin, ServiceConnection, build_request, choose_credential
 from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
 from kproxy.model.settings import Cluster, Credential
 from tests.support.ports import free_ports
@@ -94,8 +95,12 @@ def test_the_first_credential_that_fits_wins():
 # -- one connection ----------------------------------------------------------------------------------------------------
 
 
+def plaintext(timeout: float = 5.0, clock=lambda: 1000.0) -> Dialer:
+    return Dialer(lambda: None, timeout=timeout, clock=clock, on_error=lambda _: None)
+
+
 def service(broker: ScriptedBroker, timeout: float = 5.0, max_bytes: int = 1 << 20) -> ServiceConnection:
-    return ServiceConnection("127.0.0.1", broker.port, timeout=timeout, max_bytes=max_bytes)
+    return ServiceConnection(plaintext(timeout), "127.0.0.1", broker.port, timeout=timeout, max_bytes=max_bytes)
 
 
 @pytest.mark.parametrize(("newest", "above", "tried", "connections"), [
@@ -178,22 +183,34 @@ async def test_every_address_of_a_name_is_tried(monkeypatch):
 
         monkeypatch.setattr(loop, "getaddrinfo", resolve)
         monkeypatch.setattr(loop, "create_connection", create)
-        transport, _ = await connect(asyncio.Protocol, "kafka.test", broker.port, 5.0)
-        assert tried == ["127.0.0.9", "127.0.0.1"]
-        transport.abort()
+        clock = Clock()
+        dialer = plaintext(clock=clock)
+        for tries in (["127.0.0.9", "127.0.0.1"], ["127.0.0.1"], ["127.0.0.9", "127.0.0.1"]):
+            tried.clear()
+            transport, _ = await dialer.connect(asyncio.Protocol, "kafka.test", broker.port)
+            transport.abort()
+            assert tried == tries
+            if tries == ["127.0.0.1"]:
+                clock.seconds += SUSPECT_SECONDS
 
 
 async def test_the_embedded_brokers_malformed_versions_are_asked_again_lower():
     """librdkafka's mock cluster writes an ApiVersions v3 answer that cannot be read."""
     embedded = confluent_kafka.Producer({"test.mock.num.brokers": 2, "bootstrap.servers": ""})
     brokers = {node: (broker.host, broker.port) for node, broker in embedded.list_topics(timeout=10).brokers.items()}
-    one = ServiceConnection(*brokers[1], timeout=5.0, max_bytes=1 << 20)
+    one = ServiceConnection(plaintext(), *brokers[1], timeout=5.0, max_bytes=1 << 20)
     await one.open()
     assert await one.fetch_brokers() == brokers
     # Its other flexible answers are no better, so none is asked for: Produce, Fetch, Metadata, OffsetCommit, JoinGroup.
     assert [one.ranges[key][1] for key in (0, 1, 3, 8, 11)] == [8, 11, 8, 7, 5]
     assert one.ranges[24] == (0, 1)
     one.close()
+
+
+async def test_a_name_that_nobody_knows_is_called_so():
+    with pytest.raises(BrokerUnreachable, match=r"no-such-broker\.invalid is not a known name") as caught:
+        await plaintext().connect(asyncio.Protocol, "no-such-broker.invalid", 9092)
+    assert caught.value.cause == "name_not_found"
 
 
 # -- the view of a cluster ---------------------------------------------------------------------------------------------
@@ -284,6 +301,36 @@ async def test_an_unknown_broker_causes_one_refresh_and_no_storm():
         clock.seconds += BELIEVED_SECONDS
         transport, _ = await view.connect(asyncio.Protocol, 7)
         transport.abort()
+
+
+async def test_a_dead_broker_is_not_dialled_by_every_client_and_found_when_it_is_back():
+    async with ScriptedBroker(node=1) as contact, viewing([at(contact)]) as (view, clock, _):
+        (port,) = free_ports(1)
+        contact.brokers = {1: at(contact), 2: ("127.0.0.1", port)}
+        await view.refresh()
+        asked = len(contact.asked)
+        for _ in range(50):
+            with pytest.raises(BrokerUnreachable, match=rf"127\.0\.0\.1:{port}: "):
+                await view.connect(asyncio.Protocol, 2)
+        assert len(contact.asked) == asked + 1, "one dial and one refresh"
+        async with ScriptedBroker(node=2) as back:
+            contact.brokers[2] = at(back)
+            clock.seconds += PAUSE_SECONDS[1]
+            transport, _ = await view.connect(asyncio.Protocol, 2)
+            assert transport.get_extra_info("peername") == at(back)
+            transport.abort()
+
+
+async def test_the_service_connection_is_opened_anew_before_its_login_ends():
+    async with (ScriptedBroker(users={"svc": "pw-1"}, lifetime_ms=10_000) as broker,
+                viewing([at(broker)], [PLAIN]) as (view, clock, errors)):
+        await view.refresh()
+        clock.seconds += 7.9
+        await view.refresh()
+        assert broker.connections == 1
+        clock.seconds += 0.2
+        await view.refresh()
+        assert broker.connections == 2 and errors == []
 
 
 async def test_a_broker_that_moved_is_found_again():

@@ -122,7 +122,7 @@ def _keys_read(path: Path) -> set[str]:
 
 def check_config_keys(root: Path) -> list[str]:
     """Every key of kproxy.yaml is in docs/configuration.md, every key of a policy file in docs/policy.md."""
-    sources = {"docs/configuration.md": [root / "kproxy/config.py"],
+    sources = {"docs/configuration.md": sorted((root / "kproxy").glob("config*.py")),
                "docs/policy.md": sorted((root / "kproxy/policy").glob("*.py"))}
     problems = []
     for document, readers in sources.items():

@@ -1,0 +1,110 @@
+"""The two edges of a node as kproxy.yaml has them: clusters towards the brokers, listeners towards the clients."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from kproxy.config_files import Files
+from kproxy.config_values import UPSTREAM_MECHANISMS, address, authentication, broker_range, upstream_mechanism
+from kproxy.model import settings
+from kproxy.yaml_nodes import Section, Value, boolean, choice, integer, some_text, tuple_of
+
+
+def read_cluster(name: str, section: Section, files: Files) -> settings.Cluster:
+    tls = section.section("tls")
+    cluster = settings.Cluster(
+        name=name,
+        bootstrap=section.need("bootstrap", tuple_of(address), ()),
+        credentials=tuple(_credential(value, files) for value in section.values("credentials")),
+        tls=_broker_tls(tls, files) if tls is not None else None,
+    )
+    section.close()
+    return cluster
+
+
+def _broker_tls(section: Section, files: Files) -> settings.BrokerTls:
+    cert, key = files.certificate(section, needed=False)
+    tls = settings.BrokerTls(ca=files.authorities(section, "ca"), cert=cert, key=key)
+    section.close()
+    return tls
+
+
+def _credential(value: Value, files: Files) -> settings.Credential:
+    section = Section(value)
+    target = section.section("for")
+    is_written = "mechanism" in section.entries
+    mechanism: settings.UpstreamMechanism | None = section.take("mechanism", upstream_mechanism, None)
+    if mechanism is None and not is_written:
+        mechanism = "PLAIN"
+    username = section.optional("username", some_text)
+    password = section.optional("password", files.secret)
+    has_both = username is not None and password is not None
+    if mechanism in UPSTREAM_MECHANISMS and not has_both:
+        value.complain(f"{mechanism} needs a username and a password")
+    if mechanism == "NONE" and (username is not None or password is not None):
+        value.complain("a username or password has no effect with mechanism NONE")
+    for what, written in (("username", username), ("password", password)):
+        if written is not None and any(unicodedata.category(one) == "Cc" for one in written):
+            # RFC 4013 prohibits them, and a NUL would end a name in PLAIN.
+            value.complain(f"the {what} holds a control character")
+    role = ""
+    if target is not None:
+        role = target.need("role", some_text, "")
+        target.close()
+    section.close()
+    return settings.Credential(mechanism or "NONE", role, username or "", password or "")
+
+
+def read_listener(name: str, section: Section, mode: settings.Mode, files: Files) -> settings.Listener:
+    host, port = section.need("bind", address, ("127.0.0.1", 1))
+    tls = section.section("tls")
+    listener = settings.Listener(
+        name=name,
+        cluster=section.need("cluster", some_text, ""),
+        host=host,
+        port=port,
+        advertise=_advertise(section),
+        authenticate=section.need("authenticate", tuple_of(authentication), ()),
+        mode=section.take("mode", choice("enforce", "observe"), mode),
+        allow_plaintext=section.take("allow_plaintext", boolean, False),
+        allow_anonymous=section.take("allow_anonymous", boolean, False),
+        tls=_listener_tls(tls, files) if tls is not None else None,
+    )
+    section.close()
+    return listener
+
+
+def _listener_tls(section: Section, files: Files) -> settings.ListenerTls:
+    cert, key = files.certificate(section, needed=True)
+    client_ca = files.authorities(section, "client_ca")
+    client_auth: settings.ClientAuth = section.take("client_auth", choice("none", "requested", "required"), "none")
+    if client_auth != "none" and not client_ca:
+        section.value.complain(f"client_auth: {client_auth} needs a client_ca to hold certificates against")
+    if client_auth == "none" and client_ca:
+        section.value.complain("client_ca has no effect with client_auth: none; set requested or required")
+    section.close()
+    return settings.ListenerTls(cert, key, client_ca, client_auth)
+
+
+def _advertise(listener: Section) -> settings.Advertise:
+    section = listener.section("advertise")
+    blank = settings.Advertise("", 0, 0, 1)
+    if section is None:
+        listener.value.complain("'advertise' is missing")
+        return blank
+    section.not_yet("sni", "advertising by SNI")
+    ports = section.section("ports")
+    section.close()
+    if ports is None:
+        return blank
+    first, last = ports.need("brokers", broker_range, (0, 0))
+    advertise = settings.Advertise(
+        host=ports.need("host", some_text, ""),
+        first_broker=first,
+        last_broker=last,
+        first_port=ports.need("first", integer(1, 65535), 1),
+    )
+    ports.close()
+    if advertise.first_port + last - first > 65535:
+        ports.value.complain(f"broker {last} would be at port {advertise.first_port + last - first}, past 65535")
+    return advertise

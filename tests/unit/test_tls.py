@@ -1,0 +1,373 @@
+"""The TLS link between two protocols that never touch a socket: Python's own TLS is the other side."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kproxy._ext.tls import TlsLink
+from kproxy._ext.tls_context import TlsContext
+from tests.support.certificates import Authority
+
+OURS, OTHERS = Authority("ours"), Authority("others")
+SERVER, CLIENT = OURS.issue("server", ("kafka.test", "10.1.2.3")), OURS.issue("client ü", ())
+
+
+class Loop:
+    """Timers that a test fires itself."""
+
+    def __init__(self) -> None:
+        self.soon: list[Callable[[], None]] = []
+        self.timers: list[tuple[float, Callable[[], None]]] = []
+        self.cancelled = 0
+
+    def call_soon(self, call: Callable[[], None]) -> None:
+        self.soon.append(call)
+
+    def call_later(self, seconds: float, call: Callable[[], None]) -> Loop:
+        self.timers.append((seconds, call))
+        return self
+
+    def cancel(self) -> None:
+        self.cancelled += 1
+
+
+class Wire:
+    """A transport that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.sent = bytearray()
+        self.writes = 0
+        self.closed = self.paused = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+        self.writes += 1
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def close(self) -> None:
+        self.closed = True
+
+    abort = close
+
+    def pause_reading(self) -> None:
+        self.paused = True
+
+    def resume_reading(self) -> None:
+        self.paused = False
+
+
+class Inner:
+    """A protocol with a small buffer, so that what arrives needs it several times."""
+
+    def __init__(self, room: int = 1000) -> None:
+        self.buffer = bytearray(room)
+        self.got = bytearray()
+        self.transport: TlsLink | None = None
+        self.events: list[str] = []
+        self.on_data: Callable[[], None] = lambda: None
+
+    def connection_made(self, transport: TlsLink) -> None:
+        self.transport = transport
+        self.events.append("made")
+
+    def get_buffer(self, _: int) -> bytearray:
+        return self.buffer
+
+    def buffer_updated(self, count: int) -> None:
+        self.got += self.buffer[:count]
+        self.on_data()
+
+    def eof_received(self) -> bool:
+        self.events.append("eof")
+        return False
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self.events.append("lost")
+
+
+class Ends:
+    """Our link against Python's ``ssl``; ``settle`` carries bytes to and fro until both are silent."""
+
+    def __init__(self, context: TlsContext, other: ssl.SSLContext, *, host: str = "", piece: int = 1 << 20,
+                 room: int = 1000) -> None:
+        self.inner, self.wire, self.loop = Inner(room), Wire(), Loop()
+        self.failures: list[tuple[str, str]] = []
+        self.readies = 0
+        self.link = TlsLink(context, self.inner, self.loop, 5.0, lambda *why: self.failures.append(why),
+                            self._on_ready, host)
+        self.piece = piece
+        self.into, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.other = other.wrap_bio(self.into, self.out, server_side=not context.server,
+                                    server_hostname="kafka.test" if context.server else None)
+        self.error: ssl.SSLError | None = None
+        self.link.connection_made(self.wire)
+
+    def _on_ready(self) -> None:
+        self.readies += 1
+
+    def give(self, data: bytes) -> None:
+        """Bytes from the wire to our side, in pieces."""
+        for at in range(0, len(data), self.piece):
+            piece = data[at : at + self.piece]
+            for start in range(0, len(piece), 100_000):
+                part = piece[start : start + 100_000]
+                self.link.get_buffer(-1)[: len(part)] = part
+                self.link.buffer_updated(len(part))
+
+    def settle(self) -> Ends:
+        shaking = True
+        while True:
+            if shaking and self.error is None:
+                try:
+                    self.other.do_handshake()
+                    shaking = False
+                except ssl.SSLWantReadError:
+                    pass
+                except ssl.SSLError as error:
+                    self.error = error
+            moved = self.out.pending or self.wire.sent
+            if not moved:
+                return self
+            self.give(self.out.read())
+            self.into.write(bytes(self.wire.sent))
+            self.wire.sent.clear()
+
+    def read_other(self) -> bytes:
+        found = b""
+        while True:
+            try:
+                piece = self.other.read(1 << 20)
+            except ssl.SSLWantReadError:
+                return found
+            if not piece:
+                return found
+            found += piece
+
+
+def server(client_auth: str = "none", authority: Authority = OURS) -> TlsContext:
+    return TlsContext(True, certificates=SERVER[0], key=SERVER[1],
+                      authorities=authority.pem if client_auth != "none" else b"", client_auth=client_auth)
+
+
+def python_client(tmp_path: Path, *, certificate: tuple[bytes, bytes] | None = None,
+                  version: ssl.TLSVersion | None = None, trusts: Authority = OURS) -> ssl.SSLContext:
+    context = ssl.create_default_context(cadata=trusts.pem.decode())
+    if version is not None:
+        context.minimum_version = context.maximum_version = version
+    if certificate is not None:
+        pair = tmp_path / "pair.pem"
+        pair.write_bytes(certificate[0] + certificate[1])
+        context.load_cert_chain(pair)
+    return context
+
+
+def python_server(tmp_path: Path, pair: tuple[bytes, bytes] = SERVER) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    file = tmp_path / "server.pem"
+    file.write_bytes(pair[0] + pair[1])
+    context.load_cert_chain(file)
+    return context
+
+
+BOTH = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize("piece", [1, 7, 1 << 20])
+def test_bytes_arrive_whole_however_they_are_cut(tmp_path: Path, version: ssl.TLSVersion, piece: int) -> None:
+    ends = Ends(server(), python_client(tmp_path, version=version), piece=piece).settle()
+    assert (ends.link.state, ends.failures, ends.inner.events) == (1, [], ["made"])
+    assert ends.link.get_extra_info("tls_version") == {BOTH[0]: "TLSv1.2", BOTH[1]: "TLSv1.3"}[version]
+    sent = bytes(range(256)) * (20 if piece < 100 else 2000)
+    ends.other.write(sent)
+    ends.settle()
+    assert ends.inner.got == sent
+    ends.link.writelines([sent[:5], memoryview(sent)[5:40], b"", sent[40:]])
+    ends.settle()
+    assert ends.read_other() == sent
+    assert ends.loop.cancelled == 1, "the handshake's timer is over"
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])
+def test_older_versions_are_refused(tmp_path: Path, version: ssl.TLSVersion) -> None:
+    context = python_client(tmp_path, version=version)
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    ends = Ends(server(), context).settle()
+    assert [cause for cause, _ in ends.failures] == ["tls_handshake_failed"]
+    assert ends.inner.got == b""
+
+
+def test_small_parts_share_a_record_and_one_write(tmp_path: Path) -> None:
+    ends = Ends(server(), python_client(tmp_path)).settle()
+    before = ends.wire.writes
+    ends.link.writelines([b"x" * 100] * 100)
+    assert ends.wire.writes == before + 1
+    assert len(ends.wire.sent) == 10_000 + 22
+    ends.settle()
+    ends.link.writelines([b"y" * 10, b"z" * 40_000])
+    assert len(ends.wire.sent) == 40_010 + 3 * 22
+
+
+@pytest.mark.parametrize(("client_auth", "certificate", "cause", "peer"), [
+    ("none", None, "", None),
+    ("none", CLIENT, "", None),
+    ("requested", None, "", None),
+    ("requested", CLIENT, "", "CN=client ü"),
+    ("requested", OTHERS.issue("stranger", ()), "tls_client_certificate", None),
+    ("requested", OURS.issue("late", (), days=-1), "tls_client_certificate", None),
+    ("required", None, "tls_client_certificate", None),
+    ("required", CLIENT, "", "CN=client ü"),
+    ("required", OTHERS.issue("stranger", ()), "tls_client_certificate", None),
+], ids=lambda value: "" if isinstance(value, tuple) else str(value))
+@pytest.mark.parametrize("version", BOTH)
+def test_client_certificates(tmp_path: Path, client_auth: str, certificate: tuple[bytes, bytes] | None, cause: str,
+                             peer: str | None, version: ssl.TLSVersion) -> None:
+    ends = Ends(server(client_auth), python_client(tmp_path, certificate=certificate, version=version)).settle()
+    assert [why for why, _ in ends.failures] == ([cause] if cause else [])
+    assert ends.link.peer == peer
+    if not cause:
+        ends.other.write(b"hello")
+        ends.settle()
+    assert ends.inner.got == (b"" if cause else b"hello")
+
+
+@pytest.mark.parametrize("first", [b"\0\0\0\x10\0\x12\0\x03", b"GET / HTTP/1.1\r\n\r\n"])
+def test_plaintext_is_called_so(tmp_path: Path, first: bytes) -> None:
+    ends = Ends(server(), python_client(tmp_path))
+    ends.give(first)
+    assert ends.failures == [("plaintext_on_tls", "what came is no TLS")]
+    assert ends.inner.got == b"" and not ends.wire.sent
+
+
+def test_a_handshake_that_stalls_ends_by_its_deadline(tmp_path: Path) -> None:
+    ends = Ends(server(), python_client(tmp_path))
+    ends.give(b"\x16\x03\x01")
+    ((seconds, late),) = ends.loop.timers
+    assert seconds == 5.0 and ends.failures == []
+    late()
+    assert ends.failures == [("tls_handshake_timeout", "the handshake took longer than 5 s")]
+    ends.give(b"\x02\x00")
+    late()
+    assert len(ends.failures) == 1
+
+
+def test_a_client_that_leaves_during_the_handshake(tmp_path: Path) -> None:
+    ends = Ends(server(), python_client(tmp_path))
+    assert ends.link.eof_received() is False
+    assert [cause for cause, _ in ends.failures] == ["tls_handshake_failed"]
+    ends.link.connection_lost(None)
+    assert ends.inner.events == ["made", "lost"] and len(ends.failures) == 1
+
+
+def test_a_harmed_record_ends_the_connection_and_reaches_nobody(tmp_path: Path) -> None:
+    ends = Ends(server(), python_client(tmp_path)).settle()
+    ends.other.write(b"secret")
+    harmed = bytearray(ends.out.read())
+    harmed[-1] ^= 1
+    ends.give(bytes(harmed))
+    assert [cause for cause, _ in ends.failures] == ["tls_broken"] and ends.inner.got == b""
+    ends.link.write(b"more")
+    assert ends.link.state == 2
+
+
+def test_reading_pauses_between_two_bytes_and_goes_on(tmp_path: Path) -> None:
+    ends = Ends(server(), python_client(tmp_path), room=10).settle()
+    ends.inner.on_data = lambda: ends.link.pause_reading()
+    ends.other.write(b"0123456789abcdefghij")
+    ends.other.write(b"klm")
+    ends.settle()
+    assert ends.inner.got == b"0123456789" and ends.wire.paused
+    for expected in (b"0123456789abcdefghij", b"0123456789abcdefghijklm"):
+        ends.link.resume_reading()
+        assert not ends.wire.paused
+        (go_on,) = ends.loop.soon
+        ends.loop.soon.clear()
+        go_on()
+        assert ends.inner.got == expected
+    ends.other.write(b"!")
+    ends.settle()
+    assert ends.inner.got.endswith(b"klm"), "still paused"
+
+
+def test_a_farewell_is_sent_and_taken(tmp_path: Path) -> None:
+    ends = Ends(server(), python_client(tmp_path)).settle()
+    ends.link.close()
+    ends.link.close()
+    assert ends.wire.closed
+    ends.settle()
+    assert ends.other.read(10) == b"", "the end was told, not just cut"
+    other = Ends(server(), python_client(tmp_path)).settle()
+    with pytest.raises(ssl.SSLWantReadError):
+        other.other.unwrap()
+    other.settle()
+    assert other.inner.events == ["made", "eof"] and other.wire.closed and other.failures == []
+
+
+def test_tls_1_2_has_forward_secrecy_and_no_compression(tmp_path: Path) -> None:
+    ends = Ends(server(), python_client(tmp_path, version=ssl.TLSVersion.TLSv1_2)).settle()
+    assert ends.other.compression() is None
+    assert ends.other.cipher()[0].startswith("ECDHE-")
+
+
+# -- towards a broker --------------------------------------------------------------------------------------------------
+
+
+def reaching(tmp_path: Path, host: str = "kafka.test", pair: tuple[bytes, bytes] = SERVER,
+             authority: Authority = OURS) -> Ends:
+    return Ends(TlsContext(False, authorities=authority.pem), python_server(tmp_path, pair), host=host).settle()
+
+
+@pytest.mark.parametrize("host", ["kafka.test", "10.1.2.3"])
+def test_a_broker_is_reached_and_only_then_told_of(tmp_path: Path, host: str) -> None:
+    ends = Ends(TlsContext(False, authorities=OURS.pem), python_server(tmp_path), host=host)
+    names = []
+    ends.other.context.sni_callback = lambda _object, name, _context: names.append(name)
+    ends.link.write(b"early")
+    assert ends.inner.events == []
+    ends.settle()
+    assert (ends.inner.events, ends.readies, ends.failures) == (["made"], 1, [])
+    assert ends.read_other() == b"early"
+    assert names == (["kafka.test"] if host == "kafka.test" else [None])
+    ends.other.write(b"answer")
+    ends.settle()
+    assert ends.inner.got == b"answer"
+
+
+@pytest.mark.parametrize(("more", "cause", "words"), [
+    ({"authority": OTHERS}, "tls_untrusted", "unable to get local issuer certificate"),
+    ({"host": "kafka.example.com"}, "tls_hostname_mismatch", "hostname mismatch"),
+    ({"host": "10.1.2.4"}, "tls_hostname_mismatch", "IP address mismatch"),
+    ({"pair": OURS.issue("late", ("kafka.test",), days=-1)}, "tls_certificate_ended", "certificate has expired"),
+    ({"pair": OURS.issue("kafka.test", ())}, "tls_hostname_mismatch", "hostname mismatch"),
+    ({"pair": OURS.issue("part", ("ka*.test",))}, "tls_hostname_mismatch", "hostname mismatch"),
+])
+def test_a_broker_that_is_not_the_one_that_was_meant(tmp_path: Path, more: dict, cause: str, words: str) -> None:
+    ends = reaching(tmp_path, **more)
+    assert [why for why, _ in ends.failures] == [cause] and words in ends.failures[0][1]
+    assert ends.inner.events == [] and ends.readies == 0 and ends.wire.closed
+
+
+def test_a_broker_that_speaks_no_tls(tmp_path: Path) -> None:
+    ends = Ends(TlsContext(False, authorities=OURS.pem), python_server(tmp_path), host="kafka.test")
+    ends.give(b"\0\0\0\x0e\0\0")
+    assert ends.failures == [("plaintext_on_tls", "what came is no TLS")]
+
+
+def test_what_a_context_does_not_take() -> None:
+    with pytest.raises(ValueError, match="key cannot be read"):
+        TlsContext(True, certificates=SERVER[0], key=b"none")
+    with pytest.raises(ValueError, match="no certificate in the file"):
+        TlsContext(True, certificates=b"none", key=SERVER[1])
+    with pytest.raises(ValueError, match="key values mismatch"):
+        TlsContext(True, certificates=SERVER[0], key=CLIENT[1])
+    with pytest.raises(ValueError, match="key cannot be read"):
+        TlsContext(True, certificates=SERVER[0], key=OURS.issue(password=b"pw")[1])
+    with pytest.raises(ValueError, match="must know whom"):
+        TlsLink(TlsContext(False), Inner(), Loop(), 1.0, lambda *_: None)
