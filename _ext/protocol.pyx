@@ -6,7 +6,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from kproxy._ext.chunk cimport take_chunk
 from kproxy._ext.frame cimport BAD_LENGTH, FRAME, NEED_DATA, TOO_BIG, scan_frame
-from kproxy._ext.session cimport CLOSED, ENDING, OPEN, STOP, TAKEN
+from kproxy._ext.session cimport CLOSED, ENDING, LOGIN, OPEN, STOP, TAKEN
 
 from kproxy.errors import CloseCause
 
@@ -15,6 +15,7 @@ cdef enum:
     LEAST_ROOM = 16384          # below this a read would come in crumbs
     BEFORE_LOGIN = 524288       # Kafka's own limit for frames of the SASL phase
     HIGH_WATER = 1048576
+    TLS_HANDSHAKE = 0x16        # the first byte of a TLS client; as a size it is above every limit before login
 
 
 cdef inline double read_clock() noexcept:
@@ -216,7 +217,10 @@ cdef class ClientHalf(Half):
                 self.wanted = size
                 return
             if status != FRAME:
-                session.close(CloseCause.TOO_BIG if status == TOO_BIG else CloseCause.BAD_LENGTH)
+                if session.state == LOGIN and self.chunk.data[self.chunk.start] == TLS_HANDSHAKE:
+                    session.close(CloseCause.TLS_ON_PLAINTEXT)
+                else:
+                    session.close(CloseCause.TOO_BIG if status == TOO_BIG else CloseCause.BAD_LENGTH)
                 return
             try:
                 taken = session.client_frame(self.chunk, self.chunk.start, size, now)

@@ -256,9 +256,6 @@ cdef class TlsLink:
         else:
             self.feed(<const unsigned char*>PyBytes_AS_STRING(left), len(left))
 
-    def is_reading(self):
-        return not self.paused
-
     def is_closing(self):
         return self.closing or self.transport.is_closing()
 
@@ -281,13 +278,6 @@ cdef class TlsLink:
         self.deadline = None
         if self.state == HANDSHAKE:
             self.fail(CloseCause.TLS_HANDSHAKE_TIMEOUT, f"the handshake took longer than {self.seconds:g} s")
-
-    def set_protocol(self, protocol):
-        self.inner = protocol
-        self.buffered = hasattr(protocol, "get_buffer")
-
-    def get_protocol(self):
-        return self.inner
 
     def get_extra_info(self, name, default=None):
         if name == "tls_version":
@@ -472,6 +462,8 @@ cdef class TlsLink:
         cdef int reason = ERR_GET_REASON(ERR_peek_error())
         cdef long verified = SSL_get_verify_result(self.ssl)
         cdef str detail = last_error() or "the connection broke"
+        if reason > SSL_AD_REASON_OFFSET:
+            return CloseCause.TLS_REFUSED_BY_PEER, detail       # An alert; in TLS 1.3 it may come after our handshake.
         if self.state == OPEN:
             return CloseCause.TLS_BROKEN, detail
         if reason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE:
@@ -485,8 +477,6 @@ cdef class TlsLink:
             if verified in (X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID):
                 return "tls_certificate_ended", detail
             return "tls_untrusted", detail
-        if reason > SSL_AD_REASON_OFFSET:
-            return CloseCause.TLS_REFUSED_BY_PEER, detail
         return CloseCause.TLS_HANDSHAKE_FAILED, detail
 
     def read_peer(self):

@@ -150,7 +150,11 @@ class Connection:
             return
         session.resume_login(facts, self._now())
         self._connections.expires(session.number, facts.expires_at)
-        self._runtime.journal.tell("connect", session, {"details": {"software": session.client_software}})
+        details = {"software": session.client_software}
+        subject = getattr(self.half.transport, "peer", None)
+        if subject:
+            details["certificate"] = subject
+        self._runtime.journal.tell("connect", session, {"details": details})
 
     def _renew(self, facts: Facts) -> None:
         """A re-authentication. What was moved until now was moved under the old facts, and is told under them."""

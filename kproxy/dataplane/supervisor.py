@@ -73,11 +73,8 @@ class Supervisor:
         self._stop.set()
 
     def reload(self) -> None:
-        """The control process reads its files again and publishes; workers learn of it from there, and look at their
-        certificates themselves."""
+        """The control process reads its files again and publishes; workers learn of it from there."""
         self.control.send(signal.SIGHUP)
-        for worker in self.workers:
-            worker.send(signal.SIGHUP)
 
     async def run(self) -> int:
         """Until ``stop`` and the drain after it. 0: clean; 1: configuration refused, or something had to be killed."""

@@ -145,7 +145,7 @@ class Certificates:
         return TlsLink(secured.context, half, asyncio.get_running_loop(), self._handshake_seconds, on_failed)
 
     def look_now(self) -> None:
-        """Somebody asked for it: SIGHUP."""
+        """Somebody asked for it."""
         self._asked.set()
 
     async def watch(self) -> None:

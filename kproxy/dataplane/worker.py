@@ -95,8 +95,6 @@ class Worker:
         """Serves until SIGTERM, then drains. 0 once everything is closed and the spool has its END."""
         self._loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         self._loop.add_signal_handler(signal.SIGINT, self._stop.set)
-        # A hang-up asks the node to reload: the policy is the control process's work, certificates are ours.
-        self._loop.add_signal_handler(signal.SIGHUP, self._certificates.look_now)
         self._start(self._link.run(), *(view.keep_fresh() for view in self._clusters.values()), self._measure_lag(),
                     self._certificates.watch())
         first = asyncio.ensure_future(self._first_snapshot())
@@ -200,6 +198,8 @@ class Worker:
     async def _receive(self, message: Any) -> messages.Message | None:
         """Answers the control process."""
         if isinstance(message, messages.Published):
+            # Every reload publishes, so certificates are looked at when an operator asks for one.
+            self._certificates.look_now()
             await self._take_snapshot()
             return None
         if isinstance(message, messages.StatsAsked):
@@ -277,7 +277,7 @@ def _tell_failure(task: asyncio.Task[Any]) -> None:
 def run(config: Config, number: int) -> int:
     """The worker's process. Returns its exit code."""
     logs.configure(f"worker-{number}")
-    # Until the worker listens to it.
+    # A hang-up asks the node to reload, which is the control process's work.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def serve() -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -90,7 +91,11 @@ def _settings(login: Login) -> dict[str, Any]:
     }
     if login.mechanism == "NONE":
         return settings
-    settings |= {"security_protocol": "SASL_PLAINTEXT", "sasl_mechanism": login.mechanism}
+    settings |= {"security_protocol": login.protocol, "sasl_mechanism": login.mechanism}
+    if login.ca:
+        context = ssl.create_default_context(cafile=login.ca)
+        context.minimum_version = context.maximum_version = ssl.TLSVersion[f"TLSv{login.tls_version.replace('.', '_')}"]
+        settings["ssl_context"] = context
     if login.mechanism == "PLAIN":
         return settings | {"sasl_plain_username": login.username, "sasl_plain_password": login.token}
     return settings | {"sasl_oauth_token_provider": _Token(login)}

@@ -50,7 +50,10 @@ def _settings(login: Login, errors: _Errors) -> dict[str, Any]:
     }
     if login.mechanism == "NONE":
         return settings
-    settings |= {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": login.mechanism}
+    settings |= {"security.protocol": login.protocol, "sasl.mechanism": login.mechanism}
+    if login.ca:
+        # librdkafka has no setting for the version; a list of TLS 1.2 suites does not keep it from 1.3.
+        settings |= {"ssl.ca.location": login.ca, "ssl.endpoint.identification.algorithm": "https"}
     if login.mechanism == "PLAIN":
         return settings | {"sasl.username": login.username, "sasl.password": login.token}
 

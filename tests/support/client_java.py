@@ -51,7 +51,10 @@ class _Handle:
     def _security(self, login: Login) -> dict[str, Any]:
         if login.mechanism == "NONE":
             return {}
-        common = {"security.protocol": "SASL_PLAINTEXT", "sasl.mechanism": login.mechanism}
+        common = {"security.protocol": login.protocol, "sasl.mechanism": login.mechanism}
+        if login.ca:
+            common |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": login.ca,
+                       "ssl.enabled.protocols": f"TLSv{login.tls_version}", "ssl.protocol": f"TLSv{login.tls_version}"}
         if login.mechanism == "PLAIN":
             return {**common, "sasl.jaas.config":
                     f'{_PLAIN_MODULE} required username="{login.username}" password="{login.token}";'}

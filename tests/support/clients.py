@@ -26,13 +26,20 @@ Self = TypeVar("Self", bound="Opened")
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """Where to go and as whom. ``mechanism`` NONE: PLAINTEXT. With PLAIN the token is the password."""
+    """Where to go and as whom. ``mechanism`` NONE: PLAINTEXT. With PLAIN the token is the password. ``ca``: the file of
+    the authority that vouches for the server, which is spoken to in TLS then, in ``tls_version`` (1.2 or 1.3)."""
 
     bootstrap: str
     mechanism: str = "NONE"
     token: str = ""
     username: str = "token"
     extensions: dict[str, str] = field(default_factory=dict)
+    ca: str = ""
+    tls_version: str = "1.3"
+
+    @property
+    def protocol(self) -> str:
+        return "SASL_SSL" if self.ca else "SASL_PLAINTEXT"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Its ways in are listeners of their own, each with its own advertised address, because a client follows the address that
 Metadata names: ``direct`` (PLAINTEXT), ``sasl`` (SASL_PLAINTEXT with PLAIN) and whatever ``taps`` names: a PLAINTEXT
-listener whose advertised port is left free for a relay that forwards to it.
+listener whose advertised port is left free for a relay that forwards to it. With ``secure`` there are also ``tls``
+(SASL_SSL with PLAIN and SCRAM, logins that last eight seconds) and ``mtls`` (SSL that asks for a certificate).
 
 By hand: ``python -m tests.support.kafka_broker [--auto-create] [--tap NAME]``.
 """
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import children
@@ -27,21 +29,34 @@ from tests.support.ports import accepts, free_ports, wait_for
 CLUSTER_ID = "kproxyRigClusterAAAAAA"
 #: The account kproxy shows the broker on the ``sasl`` way.
 USERNAME, PASSWORD = "kproxy", "kproxy-upstream"
+SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
+ITERATIONS = 4096
+#: How long a login on the ``tls`` way lasts (connections.max.reauth.ms).
+LOGIN_SECONDS = 8
 START_SECONDS = 60
 #: Tests want a quick start; a bench wants the optimising compiler.
 QUICK = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 THOROUGH = ("-Xms1g", "-Xmx1g", "-XX:+UseG1GC")
 
 
+@dataclass(frozen=True, slots=True)
+class Secure:
+    """PEM files: the broker's key with its certificate, and whom it trusts."""
+
+    pair: Path
+    authorities: Path
+
+
 class KafkaBroker:
     """One broker. ``start`` after ``kill`` keeps its data: the folder goes away only with ``close``."""
 
     def __init__(self, *, auto_create: bool = False, taps: Sequence[str] = (), jvm: Sequence[str] = QUICK,
-                 settings: dict[str, str] | None = None) -> None:
+                 settings: dict[str, str] | None = None, secure: Secure | None = None) -> None:
+        self._secure = secure
         self.folder = Path(tempfile.mkdtemp(prefix="kproxy-kafka-"))
         self.log = self.folder / "kafka.log"
         self.jvm = list(jvm)
-        names = ["direct", "sasl", *taps]
+        names = ["direct", "sasl", *(["tls", "mtls"] if secure else []), *taps]
         ports = free_ports(1 + len(names) + len(taps))
         self._controller = ports.pop()
         self._bound = dict(zip(names, ports, strict=False))
@@ -70,7 +85,9 @@ class KafkaBroker:
         """Formats the storage if it is new, starts Kafka and waits until every listener answers."""
         data = self.folder / "data"
         if not data.exists():
-            self._run_to_end("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties))
+            accounts = [f"{kind}=[name={USERNAME},password={PASSWORD},iterations={ITERATIONS}]" for kind in SCRAM]
+            self._run_to_end("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties),
+                             *(word for one in accounts if self._secure for word in ("--add-scram", one)))
         seen = self.log.stat().st_size if self.log.exists() else 0
         command = [java_program(), *self.jvm, "-cp", class_path(), "kafka.Kafka", str(self._properties)]
         self._child = children.start(command, self.log, cwd=self.folder)
@@ -128,7 +145,8 @@ class KafkaBroker:
         def listed(ports: dict[str, int]) -> list[str]:
             return [f"{name.upper()}://127.0.0.1:{port}" for name, port in ports.items()]
 
-        protocols = {name.upper(): "SASL_PLAINTEXT" if name == "sasl" else "PLAINTEXT" for name in self._bound}
+        kinds = {"sasl": "SASL_PLAINTEXT", "tls": "SASL_SSL", "mtls": "SSL"}
+        protocols = {name.upper(): kinds.get(name, "PLAINTEXT") for name in self._bound}
         protocols["CONTROLLER"] = "PLAINTEXT"
         module = "org.apache.kafka.common.security.plain.PlainLoginModule"
         lines = {
@@ -155,11 +173,30 @@ class KafkaBroker:
             "share.coordinator.state.topic.num.partitions": "1",
             "group.initial.rebalance.delay.ms": "0",
             "log.flush.interval.messages": "9223372036854775807",
+            **(_secure_lines(self._secure, module) if self._secure else {}),
             **settings,
         }
         path = self.folder / "server.properties"
         path.write_text("".join(f"{name}={value}\n" for name, value in lines.items()))
         return path
+
+
+def _secure_lines(secure: Secure, plain: str) -> dict[str, str]:
+    lines = {
+        "listener.name.tls.sasl.enabled.mechanisms": ",".join(("PLAIN", *SCRAM)),
+        "listener.name.tls.plain.sasl.jaas.config": f'{plain} required user_{USERNAME}="{PASSWORD}";',
+        "listener.name.tls.connections.max.reauth.ms": str(LOGIN_SECONDS * 1000),
+        "listener.name.mtls.ssl.client.auth": "required",
+    }
+    for kind in SCRAM:
+        lines[f"listener.name.tls.{kind.lower()}.sasl.jaas.config"] = (
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;")
+    for way in ("tls", "mtls"):
+        lines |= {f"listener.name.{way}.ssl.keystore.type": "PEM",
+                  f"listener.name.{way}.ssl.keystore.location": str(secure.pair),
+                  f"listener.name.{way}.ssl.truststore.type": "PEM",
+                  f"listener.name.{way}.ssl.truststore.location": str(secure.authorities)}
+    return lines
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -27,11 +27,14 @@ BROKERS = (1, 2)
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Brokers behind kproxy, and the account it shows them (none: PLAINTEXT without SASL)."""
+    """Brokers behind kproxy, and the account it shows them (none: PLAINTEXT without SASL). ``tls`` goes into the
+    configuration as it is."""
 
     bootstrap: tuple[str, int]
     username: str = ""
     password: str = ""
+    mechanism: str = "PLAIN"
+    tls: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Listener:
     advertise_host: str = "127.0.0.1"
     mode: str = "enforce"
     authenticate: tuple[str, ...] = ("OAUTHBEARER", "PLAIN")
+    tls: Mapping[str, str] | None = None
 
 
 class KproxyNode:
@@ -60,7 +64,8 @@ class KproxyNode:
         self._clock_skew = clock_skew
         self._admin, self._metrics = free_ports(2)
         span = BROKERS[1] - BROKERS[0] + 1
-        self.ports = {name: free_port_run(1 + span) for name in listeners}
+        first = free_port_run((1 + span) * len(listeners))
+        self.ports = {name: first + number * (1 + span) for number, name in enumerate(listeners)}
         self._listeners = dict(listeners)
         self._child: subprocess.Popen[bytes] | None = None
         self.config = self.folder / "kproxy.yaml"
@@ -197,14 +202,17 @@ class KproxyNode:
         credential: dict[str, Any] = {"mechanism": "NONE"}
         if cluster.username:
             secret = self._write_secret(f"{name}.password", cluster.password.encode())
-            credential = {"mechanism": "PLAIN", "username": cluster.username, "password": {"file": str(secret)}}
-        return {"bootstrap": [f"{host}:{port}"], "credentials": [credential]}
+            credential = {"mechanism": cluster.mechanism, "username": cluster.username,
+                          "password": {"file": str(secret)}}
+        tls = {"tls": dict(cluster.tls)} if cluster.tls is not None else {}
+        return {"bootstrap": [f"{host}:{port}"], "credentials": [credential], **tls}
 
     def _listener(self, name: str, listener: Listener) -> dict[str, Any]:
         first = self.ports[name]
         ports = {"host": listener.advertise_host, "brokers": f"{BROKERS[0]}-{BROKERS[1]}", "first": first + 1}
         return {"cluster": listener.cluster, "bind": f"127.0.0.1:{first}", "advertise": {"ports": ports},
-                "authenticate": list(listener.authenticate), "mode": listener.mode}
+                "authenticate": list(listener.authenticate), "mode": listener.mode,
+                **({"tls": dict(listener.tls)} if listener.tls is not None else {})}
 
 
 def _request(method: str, port: int, path: str, token: str = "", body: Any = None) -> tuple[int, str]:

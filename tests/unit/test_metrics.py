@@ -37,6 +37,7 @@ CONTRACT = {
     "kproxy_close_total": ("counter", ("cause",)),
     "kproxy_loop_lag_seconds": ("gauge", ("worker",)),
     "kproxy_certificate_expiry_timestamp_seconds": ("gauge", ("use",)),
+    "kproxy_certificate_reload_successful": ("gauge", ("use",)),
 }
 GUARD = "kproxy_guard_hits_total"
 

@@ -9,6 +9,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import AsyncMock
 
 import msgspec
 import pytest
@@ -95,11 +96,7 @@ class World:
         logins = Logins({ISS: issuer()}, self.file, link, self.journal, now=lambda: self.now, longest_session=200.0,
                         error_id=lambda: "e-1", on_checked=lambda *labels: self.stats.add(
                             "kproxy_token_checks_total", labels))
-
-        async def versions(node: int | None) -> dict[int, tuple[int, int]]:
-            return {36: (0, 2 if node == 1 else 0)}
-
-        view = SimpleNamespace(versions=versions)
+        view = SimpleNamespace(versions=AsyncMock(side_effect=lambda node: {36: (0, 2 if node == 1 else 0)}))
         self.runtime = Runtime(self.config, 2, file=self.file, journal=self.journal, logins=logins,
                                approvals=ApprovalDesk(link), clusters={"prod": view}, stats=self.stats,
                                now=lambda: self.now)
