@@ -260,7 +260,7 @@ def test_a_turn_takes_no_more_than_the_queue_may_hold():
         (b"\x00\x00\x00\x00", "bad_length"),
         (b"\xff\xff\xff\xff", "bad_length"),
         (b"\x7f\xff\xff\xff", "too_big"),
-        (b"\x16\x03\x01\x02\x00\x01", "too_big"),
+        (b"\x16\x03\x01\x02\x00\x01", "tls_on_plaintext"),
         (b"GET / HTTP/1.1\r\n\r\n", "too_big"),
         (b"\x00\x00\x00\x04abcd", "not_kafka"),
     ],
