@@ -13,15 +13,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Properties;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.ConsumerGroupDescription;
+import org.apache.kafka.clients.admin.DescribeConsumerGroupsOptions;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
@@ -98,6 +102,17 @@ public final class Driver {
                 return describeTopic(admins.get(handle), command);
             case "describe_cluster":
                 return describeCluster(admins.get(handle));
+            case "transaction":
+                return transaction(producers.get(handle), command);
+            case "list_groups":
+                return listGroups(admins.get(handle));
+            case "describe_group":
+                return describeGroup(admins.get(handle), command.path("group").asText());
+            case "delete_group":
+                admins.get(handle).deleteConsumerGroups(List.of(command.path("group").asText())).all().get();
+                return Map.of();
+            case "delete_offset":
+                return deleteOffset(admins.get(handle), command);
             case "metrics":
                 return metrics(producers.get(handle));
             case "close":
@@ -143,6 +158,49 @@ public final class Driver {
             }
         }
         return Map.of("results", results);
+    }
+
+    /** One step of a transaction. "offsets" commits a position of partition 0 for the group of another handle's consumer. */
+    private Map<String, Object> transaction(KafkaProducer<byte[], byte[]> producer, JsonNode command) {
+        switch (command.path("step").asText()) {
+            case "init":
+                producer.initTransactions();
+                break;
+            case "begin":
+                producer.beginTransaction();
+                break;
+            case "offsets":
+                producer.sendOffsetsToTransaction(
+                    Map.of(new TopicPartition(command.path("topic").asText(), 0), new OffsetAndMetadata(command.path("offset").asLong())),
+                    consumers.get(command.path("consumer").asText()).groupMetadata());
+                break;
+            case "commit":
+                producer.commitTransaction();
+                break;
+            default:
+                producer.abortTransaction();
+        }
+        return Map.of();
+    }
+
+    private static Map<String, Object> listGroups(Admin admin) throws Exception {
+        List<String> names = new ArrayList<>();
+        admin.listGroups().all().get().forEach(group -> names.add(group.groupId()));
+        return Map.of("groups", names);
+    }
+
+    private static Map<String, Object> describeGroup(Admin admin, String name) throws Exception {
+        ConsumerGroupDescription found = admin.describeConsumerGroups(List.of(name),
+            new DescribeConsumerGroupsOptions().includeAuthorizedOperations(true)).all().get().get(name);
+        List<String> operations = new ArrayList<>();
+        found.authorizedOperations().forEach(one -> operations.add(one.name().toLowerCase()));
+        return Map.of("state", found.groupState().toString(), "members", found.members().size(), "operations", operations);
+    }
+
+    private static Map<String, Object> deleteOffset(Admin admin, JsonNode command) throws Exception {
+        admin.deleteConsumerGroupOffsets(command.path("group").asText(),
+            Set.of(new TopicPartition(command.path("topic").asText(), 0))).all().get();
+        return Map.of();
     }
 
     private static Map<String, Object> assign(KafkaConsumer<byte[], byte[]> consumer, JsonNode command) {

@@ -225,10 +225,10 @@ class AiokafkaClient(KafkaClient):
             "compression_type": None if codec == "none" else codec, "acks": "all" if acks == "all" else int(acks),
             "enable_idempotence": idempotent, "linger_ms": 20})
 
-    def consumer(self, login: Login, group: str | None = None) -> Consumer:
+    def consumer(self, login: Login, group: str | None = None, *, isolation: str = "read_uncommitted") -> Consumer:
         return _AiokafkaConsumer(_settings(login) | {
             "group_id": group, "check_crcs": True, "auto_offset_reset": "earliest", "enable_auto_commit": False,
-            "fetch_max_wait_ms": 100})
+            "fetch_max_wait_ms": 100, "isolation_level": isolation})
 
     def admin(self, login: Login) -> Admin:
         return _AiokafkaAdmin(_settings(login))

@@ -142,11 +142,12 @@ class JavaClient(KafkaClient):
             "compression.type": codec, "acks": acks, "enable.idempotence": str(idempotent).lower(), "linger.ms": 20,
             "delivery.timeout.ms": 12000, "max.block.ms": 12000}))
 
-    def consumer(self, login: Login, group: str | None = None, *, heartbeat_ms: int = 3000) -> _JavaConsumer:
+    def consumer(self, login: Login, group: str | None = None, *, isolation: str = "read_uncommitted",
+                 heartbeat_ms: int = 3000) -> _JavaConsumer:
         return _JavaConsumer(_Handle(self._java, "consumer", login, {
             **({"group.id": group} if group else {}), "check.crcs": "true", "auto.offset.reset": "earliest",
             "enable.auto.commit": "false", "fetch.max.wait.ms": 100, "allow.auto.create.topics": "false",
-            "heartbeat.interval.ms": heartbeat_ms}))
+            "heartbeat.interval.ms": heartbeat_ms, "isolation.level": isolation}))
 
     def admin(self, login: Login) -> Admin:
         return _JavaAdmin(_Handle(self._java, "admin", login, {}))

@@ -32,6 +32,8 @@ roles:
       - {operations: [read, write], topics: ["open.*", "pii.*", "cards.*", "prompts.*", "scores.*"]}
       - {operations: [create], topics: ["open.*"]}
       - {operations: [read], groups: ["g.*"]}
+      - {operations: [delete], groups: ["g.mine.*"]}
+      - {operations: [write], transactional_ids: ["tx.*"]}
   privacy-officer:
     members: {groups: [privacy]}
     allow:
