@@ -1,4 +1,4 @@
-"""kproxy as it is meant to run: tokens, default-deny policy by topic, audit before each answer, metrics. One worker."""
+"""A node before the blackhole, on the proxy's core, one worker; variants.py says which."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from bench.rig import BenchFailed, Rig, Running, pinned
+from bench.rig import HERE, BenchFailed, Rig, Running, pinned
 from kproxy.demo.issuer import DevelopmentIssuer, IssuerServer, SigningKey
 from tests.support.kproxy_node import Cluster, KproxyNode, Listener
 
-ABOUT = "kproxy, one worker: token login, default-deny policy, audit, metrics"
 #: A run takes longer than a short-lived token should; the load logs in once per connection and keeps it.
 TOKEN_SECONDS = 3600
+TOKENS = ("OAUTHBEARER", "PLAIN")
 POLICY = """\
 topics:
   - {match: "bench-*", labels: {class: internal}}
@@ -32,16 +32,9 @@ forbid:
 
 
 @contextmanager
-def start(rig: Rig) -> Iterator[Running]:
-    with kproxy(rig, "kproxy") as running:
-        yield running
-
-
-@contextmanager
 def kproxy(rig: Rig, name: str, *, policy: str = POLICY, mode: str = "enforce",
-           more: Mapping[str, Any] | None = None) -> Iterator[Running]:
-    """A node on the proxy's core before the blackhole, and a token for the load. ``more`` goes into its configuration.
-    """
+           login: bool = True, program: str = "kproxy", more: Mapping[str, Any] | None = None) -> Iterator[Running]:
+    """The node, and a token for the load. ``more`` goes into its configuration; ``program`` is the module it runs."""
     with IssuerServer() as server:
         server.issuer = DevelopmentIssuer(server.url, [SigningKey.create("ES256")])
         token = rig.folder / f"{name}.token"
@@ -49,13 +42,15 @@ def kproxy(rig: Rig, name: str, *, policy: str = POLICY, mode: str = "enforce",
         token.write_text(server.issuer.issue("bench", "kproxy", claims, lifetime=TOKEN_SECONDS))
         node = KproxyNode(
             clusters={"blackhole": Cluster(("127.0.0.1", rig.direct))},
-            listeners={"bench": Listener("blackhole", mode=mode)},
-            issuer=server.url, policy=policy, prefix=pinned(rig.proxy_core, []), more=more)
+            listeners={"bench": Listener("blackhole", mode=mode, authenticate=TOKENS if login else ("none",))},
+            issuer=server.url, policy=policy, more=more, program=program,
+            prefix=[*pinned(rig.proxy_core, []), "env", f"PYTHONPATH={HERE.parent}"])
         try:
             node.start()
             workers = node.workers()
             if len(workers) != 1:
                 raise BenchFailed(f"kproxy runs {len(workers)} workers, not one: {node.log_tail()}")
-            yield Running(node.bootstrap("bench"), workers, [node.supervisor, node.control()], token_file=token)
+            yield Running(node.bootstrap("bench"), workers, [node.supervisor, node.control()], token_file=token,
+                          sasl="PLAIN" if login else "")
         finally:
             node.close()

@@ -131,8 +131,9 @@ def claim(config: Config) -> int:
     return fd
 
 
-def run(config: Config) -> int:
-    """``kproxy run``: blocks until the node has stopped and returns the exit code."""
+def run(config: Config, *, dataplane: str = "kproxy.dataplane") -> int:
+    """``kproxy run``: blocks until the node has stopped and returns the exit code. ``dataplane`` is the module that is
+    run as a worker."""
     logs.configure("supervisor")
     prepare_directories(config)
     lock = claim(config)
@@ -142,7 +143,7 @@ def run(config: Config) -> int:
     try:
         return asyncio.run(_supervise(
             [*python, "kproxy.control", *supervised],
-            [[*python, "kproxy.dataplane", *supervised, "--worker", str(number)]
+            [[*python, dataplane, *supervised, "--worker", str(number)]
              for number in range(count)],
             config.limits.drain_timeout))
     finally:

@@ -50,17 +50,18 @@ class Listener:
 
 class KproxyNode:
     """``issuer`` is the URL of a token issuer (alias ``dev``). ``more`` is merged into the configuration's top level.
-    ``prefix`` goes before the command line (``taskset -c 1``)."""
+    ``prefix`` goes before the command line (``taskset -c 1``); ``program`` is the module that is run."""
 
     def __init__(self, *, clusters: Mapping[str, Cluster], listeners: Mapping[str, Listener], issuer: str, policy: str,
                  workers: int = 1, more: Mapping[str, Any] | None = None, prefix: Sequence[str] = (),
-                 clock_skew: str = "30s") -> None:
+                 program: str = "kproxy", clock_skew: str = "30s") -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="kproxy-node-"))
         self.log = self.folder / "kproxy.log"
         self.policy = self.folder / "policy" / "policy.yaml"
         self.policy.parent.mkdir()
         self.policy.write_text(policy)
         self._prefix = list(prefix)
+        self._program = program
         self._clock_skew = clock_skew
         self._admin, self._metrics = free_ports(2)
         span = BROKERS[1] - BROKERS[0] + 1
@@ -83,7 +84,7 @@ class KproxyNode:
         return [((host, port), ("127.0.0.1", port)) for port in range(first, first + 2 + BROKERS[1] - BROKERS[0])]
 
     def start(self) -> KproxyNode:
-        command = [*self._prefix, sys.executable, "-m", "kproxy", "run", "--config", str(self.config)]
+        command = [*self._prefix, sys.executable, "-m", self._program, "run", "--config", str(self.config)]
         self._child = children.start(command, self.log, cwd=self.folder)
         wait_for("kproxy to be ready", self._is_ready, START_SECONDS)
         return self
@@ -120,7 +121,7 @@ class KproxyNode:
         found = {}
         for pid in children.children_of(self.supervisor):
             words = children.command_line(pid)
-            if "kproxy.dataplane" in words:
+            if "--worker" in words:
                 found[int(words[words.index("--worker") + 1])] = pid
         return [found[number] for number in sorted(found)]
 

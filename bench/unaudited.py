@@ -1,0 +1,39 @@
+"""A node whose workers keep no audit, for the rungs below the one that has it. Only the ladder starts it:
+
+    python -m bench.unaudited run --config F
+
+The decisions, the notes and the metrics are made as ever; nothing is written and nothing waits for a disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from kproxy.config import load_config
+from kproxy.dataplane import supervisor, worker
+from kproxy.dataplane.spool import Spool
+
+
+class NoSpool(Spool):
+    """Takes everything and keeps nothing."""
+
+    def append(self, kind: int, payload: bytes) -> None:
+        return
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.unaudited", description=__doc__)
+    parser.add_argument("verb", nargs="?", choices=["run"])
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--worker", type=int, default=0)
+    options = parser.parse_args()
+    config = load_config(options.config)
+    if options.verb == "run":
+        return supervisor.run(config, dataplane="bench.unaudited")
+    worker.Spool = NoSpool  # type: ignore[misc]
+    return worker.run(config, options.worker)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
