@@ -9,12 +9,16 @@ import gc
 import random
 import struct
 import time
+from contextlib import suppress
 
+import msgspec
 import pytest
 
 from kproxy._ext import chunk, playbook, schema
 from kproxy._ext.request import request_head
-from kproxy.model.access import ApprovalWanted
+from kproxy._ext.session import Session
+from kproxy.errors import WireError
+from kproxy.model.access import ApprovalWanted, Principal
 from kproxy.model.spool import OUTCOME
 from tests.support.frames import batch, read_request, read_response, request, split
 from tests.support.playbook import BROKER, FACTS, NOW, Rules, Stage, fetch, opened, produce, produced
@@ -220,6 +224,9 @@ def test_an_idle_session_holds_no_read_buffer():
 # -- a hammer ----------------------------------------------------------------------------------------------------------
 
 SECONDS = 8.0
+ENDING = msgspec.structs.replace(FACTS, expires_at=NOW + 1000)
+#: A re-authentication as a client pipelines it; the mutated frames around it find its places.
+AGAIN = request(17, 1, 8, {"mechanism": "PLAIN"}) + request(36, 1, 9, {"auth_bytes": b"y"})
 
 
 def seeds() -> list[bytes]:
@@ -276,11 +283,14 @@ def names_of(value: object) -> set[str]:
 
 def read_sent(frame: bytes) -> tuple[int, dict]:
     """(api key, body) of a forwarded frame, whose header may hold tags. librdkafka's list of all topics is read without
-    the three bytes it has too many."""
+    the bytes it has too many, three at most."""
     api, version, _, _, at = request_head(frame[4:])
     body = frame[4 + at :]
     if api == 3 and version >= 9 and body[:1] == b"\0":
-        body = body[: 5 if version < 11 else 4]
+        for spare in (0, 1, 2):
+            with suppress(WireError):
+                return api, schema.parse(api, version, False, body[: len(body) - spare])
+        body = body[:-3]
     return api, schema.parse(api, version, False, body)
 
 
@@ -303,11 +313,27 @@ def open_at_last(rng: random.Random, stage: Stage) -> bool:
     if session.waiting is None:
         stage.client(request(36, 1, 2, {"auth_bytes": b"x"}))
     if session.waiting is not None and session.waiting[0] == "token":
-        session.resume_login(FACTS, NOW)
+        session.resume_login(ENDING, NOW)
     if session.waiting is not None and session.waiting[0] == "broker":
         session.resume_broker(BROKER, NOW)
     playbook.take_actions(session)
     return session.phase == "open"
+
+
+def judge(rng: random.Random, session: Session, now: float) -> None:
+    """One of the verdicts a token can have."""
+    facts = msgspec.structs.replace(ENDING, expires_at=now + 1000)
+    other = msgspec.structs.replace(facts, principal=Principal("corp:eve", "corp", "eve"))
+    verdict = rng.randrange(6)
+    if verdict < 3:
+        session.resume_login(facts, now)
+        assert (session.facts, session.phase) == (facts, "open")
+    elif verdict == 3:
+        held = session.facts
+        session.resume_login(other, now)
+        assert session.facts is held and session.phase in ("ending", "closed")
+    else:
+        session.refuse_login("no", b"{}" if verdict == 4 else None, now)
 
 
 def play(rng: random.Random, seeds_: list[bytes]) -> tuple[int, int]:
@@ -324,10 +350,15 @@ def play(rng: random.Random, seeds_: list[bytes]) -> tuple[int, int]:
     answers = 0
     while session.phase != "closed" and taken < 60:
         taken += 1
-        for side, what in stage.client(mutate(rng, rng.choice(seeds_), seeds_)):
+        was = session.phase
+        frame = AGAIN if rng.random() < 0.1 else mutate(rng, rng.choice(seeds_), seeds_)
+        for side, what in stage.client(frame, NOW + taken):
             if side == "broker":
+                assert was == "open", "nobody is served between a handshake and its verdict"
                 answers += check_sent(what)
                 forwarded += 1
+            elif side == "wait" and what[0] == "token":
+                judge(rng, session, NOW + taken)
             elif side == "wait":
                 session.resume_approval({wanted: ("R-1", "pending") for wanted in what[1]})
         local = session.slots.count - answers
