@@ -10,9 +10,6 @@ it is thrown away together with the connection. Bytes the kernel has taken are g
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import struct
-import termios
 from typing import Any, Final
 
 from kproxy._ext.protocol import ClientHalf
@@ -40,10 +37,8 @@ class Backlog:
         self._shown.add((topic, _key(plan)))
 
     def is_empty(self) -> bool:
-        """Nothing is queued in this process. Inside TLS that is known only while the kernel's queue, which fills first,
-        is empty."""
-        half = self._half
-        return not half.queued() and (not self._is_tls() or not self._kernel_bytes())
+        """Nothing is queued in this process."""
+        return not self._half.queued()
 
     def forget(self) -> None:
         """Nothing is queued and every decision was forgotten as well."""
@@ -75,21 +70,12 @@ class Backlog:
         for _ in range(round(DRAIN_SECONDS / STEP_SECONDS)):
             if half.session.cause is not None:
                 return True
-            if self.is_empty() or (not self._is_tls() and half.sent - half.queued() >= mark):
+            # Inside TLS the queue is a little longer than what was sent, which errs on the side of waiting.
+            if self.is_empty() or half.sent - half.queued() >= mark:
                 self._shown.difference_update(ended)
                 return True
             await asyncio.sleep(STEP_SECONDS)
         return False
-
-    def _is_tls(self) -> bool:
-        return self._half.transport is not None and self._half.transport.get_extra_info("ssl_object") is not None
-
-    def _kernel_bytes(self) -> int:
-        """Bytes that the kernel has taken and the client has not acknowledged."""
-        found = self._half.transport.get_extra_info("socket")
-        if found is None or found.fileno() < 0:
-            return 0
-        return int(struct.unpack("i", fcntl.ioctl(found.fileno(), termios.TIOCOUTQ, b"\0\0\0\0"))[0])
 
 
 def _key(plan: Any) -> Any:

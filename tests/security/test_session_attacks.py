@@ -352,6 +352,7 @@ def play(rng: random.Random, seeds_: list[bytes]) -> tuple[int, int]:
         taken += 1
         was = session.phase
         frame = AGAIN if rng.random() < 0.1 else mutate(rng, rng.choice(seeds_), seeds_)
+        taken += frame is AGAIN     # two frames
         for side, what in stage.client(frame, NOW + taken):
             if side == "broker":
                 assert was == "open", "nobody is served between a handshake and its verdict"

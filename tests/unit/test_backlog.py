@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,13 +23,9 @@ def native(hidden: str | None) -> Any:
 class Half:
     """A client's half whose transport holds ``waiting`` bytes of the ``sent`` ones."""
 
-    def __init__(self, waiting: int = 0, sent: int = 0, tls: bool = False) -> None:
+    def __init__(self, waiting: int = 0, sent: int = 0) -> None:
         self.waiting, self.sent = waiting, sent
         self.session = SimpleNamespace(cause=None)
-        self.socket: socket.socket | None = None
-        about = {"ssl_object": object() if tls else None}
-        self.transport = SimpleNamespace(
-            get_extra_info=lambda name: self.socket if name == "socket" else about.get(name))
 
     def queued(self) -> int:
         return self.waiting
@@ -104,18 +99,3 @@ def test_bytes_that_stay_do():
     backlog = Backlog(Half(waiting=100, sent=1000))
     backlog.note("t", None)
     assert asyncio.run(backlog.drain([("t", None)])) is False
-
-
-def test_inside_tls_only_an_empty_kernel_queue_tells_that_nothing_is_left():
-    half = Half(waiting=0, sent=1000, tls=True)
-    near, far = socket.socketpair()
-    with near, far:
-        half.socket = near
-        backlog = Backlog(half)
-        assert backlog.is_empty()
-        near.send(b"x" * 100)
-        assert not backlog.is_empty()
-        assert asyncio.run(backlog.drain([])) is False
-        far.recv(100)
-        assert backlog.is_empty()
-        assert asyncio.run(backlog.drain([])) is True
