@@ -21,10 +21,11 @@ class Load:
     rate: float = 0.0
     secrets: bool = False
     """Whether records hold an e-mail address and a card number for a mask to find."""
+    codec: str = "none"
 
     def arguments(self) -> list[str]:
         given = ["--api", self.api, "--size", str(self.size), "--connections", str(self.connections),
-                 "--in-flight", str(self.in_flight), "--rate", str(self.rate)]
+                 "--in-flight", str(self.in_flight), "--rate", str(self.rate), "--codec", self.codec]
         return [*given, "--secrets"] if self.secrets else given
 
 
@@ -40,6 +41,8 @@ LOADS = {
         Load("latency-1k", "produce", KIB, 8, 1, rate=2000.0),
         Load("login", "connect", 0, 1, 1),
         Load("produce-64k-secrets", "produce", 64 * KIB, 8, 4, secrets=True),
+        Load("produce-64k-lz4", "produce", 64 * KIB, 8, 4, secrets=True, codec="lz4"),
+        Load("produce-64k-zstd", "produce", 64 * KIB, 8, 4, secrets=True, codec="zstd"),
     )
 }
 #: What runs when nothing is chosen.

@@ -1,7 +1,7 @@
 // A load generator that speaks Kafka: logs in, learns the leaders, then produces or fetches on C connections.
 //
 //   load --target HOST:PORT [--sasl PLAIN|OAUTHBEARER --user NAME --token-file FILE]
-//        --api produce|fetch|idle|connect [--size BYTES] [--value-bytes BYTES] [--secrets] [--acks -1|0|1]
+//        --api produce|fetch|idle|connect [--size BYTES] [--value-bytes BYTES] [--secrets] [--codec none|lz4|zstd] [--acks -1|0|1]
 //        --connections C --in-flight K --seconds S --warmup S [--rate PER_SECOND] [--topics N] [--partitions N]
 //        [--cpu-of PID]…
 //
@@ -13,6 +13,9 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
+#include <lz4frame.h>
+#include <zstd.h>
+
 #include "wire.hpp"
 
 struct Options {
@@ -21,6 +24,7 @@ struct Options {
     size_t size = 200, value_bytes = 1024;
     double seconds = 4, warmup = 1, rate = 0;
     bool secrets = false;
+    Codec codec;
     std::vector<int> cpu_of;
 } options;
 
@@ -200,8 +204,30 @@ void find_leader() {
     close(fd);
 }
 
+std::string compress_lz4(const std::string& records) {
+    LZ4F_preferences_t how{};           // independent blocks, which Kafka's reader asks for
+    how.frameInfo.blockMode = LZ4F_blockIndependent;
+    std::string out(LZ4F_compressFrameBound(records.size(), &how), 0);
+    out.resize(LZ4F_compressFrame(&out[0], out.size(), records.data(), records.size(), &how));
+    return out;
+}
+
+std::string compress_zstd(const std::string& records) {
+    std::string out(ZSTD_compressBound(records.size()), 0);
+    out.resize(ZSTD_compress(&out[0], out.size(), records.data(), records.size(), 3));
+    return out;
+}
+
+Codec find_codec(const std::string& name) {
+    if (name == "lz4") return {3, compress_lz4};
+    if (name == "zstd") return {4, compress_zstd};
+    if (name != "none") die("no codec called " + name);
+    return {};
+}
+
 void build_templates() {
-    std::string batch = options.api == "produce" ? record_batch(options.size, options.value_bytes, options.secrets) : "";
+    std::string batch = options.api == "produce"
+        ? record_batch(options.size, options.value_bytes, options.secrets, options.codec) : "";
     options.size = options.api == "produce" ? batch.size() : options.size;
     for (int i = 0; i < options.topics * options.partitions; i++) {
         Template t{"bench-" + std::to_string(i % options.topics), i / options.topics, ""};
@@ -461,6 +487,7 @@ void parse_options(int argc, char** argv) {
         else if (name == "--size") options.size = (size_t)number();
         else if (name == "--value-bytes") options.value_bytes = (size_t)number();
         else if (name == "--secrets") options.secrets = true;
+        else if (name == "--codec") options.codec = find_codec(value());
         else if (name == "--acks") options.acks = (int)number();
         else if (name == "--connections") options.connections = (int)number();
         else if (name == "--in-flight") options.in_flight = (int)number();
