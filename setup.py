@@ -19,8 +19,8 @@ ONLY = {name for name in os.environ.get("KPROXY_MODULES", "").split(",") if name
 
 #: The C and C++ libraries a module calls; a module not named here needs none.
 LIBRARIES = {
-    "compression": ["lz4"],
-    "mask": ["re2", "simdjson", "lz4", "crypto"],
+    "compression": ["z", "snappy", "lz4", "zstd"],
+    "mask": ["re2", "simdjson", "z", "snappy", "lz4", "zstd", "crypto"],
     "tls": ["ssl", "crypto"],
     "tls_context": ["ssl", "crypto"],
 }

@@ -1,4 +1,4 @@
-"""Codecs of record batches: the Python face of what the native rewriter calls (_ext/cpp/lz4_frames.hpp)."""
+"""Codecs of record batches: the Python face of what the native rewriter calls (_ext/cpp/codecs.hpp)."""
 from cpython.bytes cimport PyBytes_FromStringAndSize
 
 from kproxy.errors import WireError
@@ -10,34 +10,43 @@ cdef extern from "buffer.hpp" namespace "kproxy":
         size_t size()
 
 
-cdef extern from "lz4_frames.hpp" namespace "kproxy":
+cdef extern from "codecs.hpp" namespace "kproxy":
     int CODEC_OK
     int CODEC_TOO_BIG
-    cdef cppclass Lz4Reader:
-        Lz4Reader() except +
-        int read(const char* data, size_t length, size_t most, Buffer* out) except +
-    int _compress "kproxy::lz4_compress"(const char* data, size_t length, Buffer* out) except +
+    cdef cppclass Codecs:
+        int read(int codec, const char* data, size_t length, size_t most, Buffer* out) except +
+        int write(int codec, const char* data, size_t length, Buffer* out) except +
 
 
-def lz4_decompress(data not None, Py_ssize_t most):
-    """The plain bytes of one LZ4 frame.
+#: Names in the order of the numbers in a batch's attributes; the first is no codec.
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
-    Raises WireError when it is broken, followed by anything, or larger than ``most``."""
+cdef enum:
+    MOST = 1 << 30          # that a call may ask for
+
+cdef Codecs codecs          # the contexts, kept from call to call as each worker keeps its own
+
+
+def decompress(str codec not None, data not None, Py_ssize_t most):
+    """The plain bytes of ``data``, which must be whole to its last byte.
+
+    Raises WireError when it is not, or when it holds more than ``most`` bytes (a GiB at most)."""
     cdef bytes held = bytes(data)
-    cdef Lz4Reader reader
     cdef Buffer out
-    cdef int status = reader.read(held, len(held), max(most, 0), &out)
+    cdef int status = codecs.read(CODECS.index(codec), held, len(held), min(max(most, 0), MOST), &out)
     if status == CODEC_TOO_BIG:
-        raise WireError(f"the frame holds more than {most} bytes")
+        raise WireError(f"{codec}: more than {most} bytes")
     if status != CODEC_OK:
-        raise WireError("the bytes are not one LZ4 frame")
+        raise WireError(f"{codec}: the bytes are broken")
     return PyBytes_FromStringAndSize(out.data(), out.size())
 
 
-def lz4_compress(data not None):
-    """One LZ4 frame of independent 64 KiB blocks, which is all that Kafka's Java reader takes."""
+def compress(str codec not None, data not None):
+    """``data`` in the form that Kafka's Java reader takes: lz4 with independent blocks, snappy in Java's framing.
+
+    Raises WireError for a codec that is none."""
     cdef bytes held = bytes(data)
     cdef Buffer out
-    if _compress(held, len(held), &out) != CODEC_OK:
-        raise WireError("lz4 could not compress")
+    if codecs.write(CODECS.index(codec), held, len(held), &out) != CODEC_OK:
+        raise WireError(f"{codec}: nothing could be written")
     return PyBytes_FromStringAndSize(out.data(), out.size())

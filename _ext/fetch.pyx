@@ -19,6 +19,7 @@ from kproxy._ext import schema
 
 cdef enum:
     API = 1
+    FIRST_WITH_ZSTD = 10        # KIP-110
     TOPIC_AUTHORIZATION_FAILED = 29
     FETCH_SESSION_ID_NOT_FOUND = 70
     READ = 3                    # kproxy.model.spool
@@ -156,7 +157,7 @@ cdef int open_records(Opening opening, Cell* cell, Mark* name, Mark* partition, 
     cdef int outcome
     if cell.plan != NULL:
         plan = <Plan>cell.plan
-        outcome = plan.transform_span(data, records.length)
+        outcome = plan.transform_span(data, records.length, opening.head.api_version >= FIRST_WITH_ZSTD)
         if outcome == PLAN_REFUSED:
             opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules)))
             edits.append((partition.whole_at, partition.whole_length,

@@ -14,6 +14,7 @@ from kproxy.errors import PolicyError, Problem
 cdef extern from *:
     """
     namespace kproxy {
+    inline void count_frame(size_t length) { Scratch::of_thread().frame.begin(length); }
     inline void list_paths(RecordRewriter& rewriter, std::vector<std::string>* paths, std::vector<uint64_t>* emitted,
                            std::vector<uint64_t>* masked) {
         rewriter.paths.take([&](const std::string& path, uint64_t shown, uint64_t hidden) {
@@ -24,6 +25,7 @@ cdef extern from *:
     }
     }
     """
+    void count_frame "kproxy::count_frame"(size_t length) noexcept
     void list_paths "kproxy::list_paths"(RecordRewriter& rewriter, vector[string]* paths,
                                          vector[uint64_t]* emitted, vector[uint64_t]* masked)
 
@@ -40,8 +42,8 @@ cdef class Program:
     """A RecordPlan with its patterns compiled. Dear to make; share it."""
 
 
-def compile_plan(plan, keys):
-    """Raises PolicyError for an entity that is not in the catalogue, a key that is not configured, or an action that a
+def compile_plan(plan, keys, limits=None):
+    """``limits``: settings.Limits, its defaults if None. Raises PolicyError for an entity that is not in the catalogue, a key that is not configured, or an action that a
     record's key may not have (only ``hmac`` and ``block`` leave equal keys equal)."""
     cdef Program program = Program.__new__(Program)
     names = {}
@@ -57,6 +59,10 @@ def compile_plan(plan, keys):
     for name in names:
         text = messages.get(name) or f"kproxy: rule {name} does not allow this record"
         program.rules.rule_messages.push_back(text.encode())
+    if limits is not None:
+        program.rules.limits.most_bytes = limits.records_max_bytes
+        program.rules.limits.any_ratio = limits.records_any_ratio_bytes
+        program.rules.limits.most_ratio = limits.records_max_ratio
     program.rules.observe = plan.observe
     program.rules.count_fields = plan.count_fields
     program.rules.refuse_unknown = plan.on_unknown == "refuse"
@@ -119,6 +125,10 @@ cdef Action build_action(action, keys, str rule) except *:
     return made
 
 
+cdef void begin_frame(Py_ssize_t length) noexcept:
+    count_frame(length)
+
+
 cdef class Plan:
     """One session's use of a program, for one topic and one direction. Not for two threads at once."""
 
@@ -126,9 +136,9 @@ cdef class Plan:
         self.program = program
         self.rewriter.reset(new RecordRewriter(program.rules, len(program.rule_names)))
 
-    cdef int transform_span(self, const unsigned char* data, Py_ssize_t length) except -1:
+    cdef int transform_span(self, const unsigned char* data, Py_ssize_t length, bint zstd) except -1:
         cdef RecordRewriter* rewriter = self.rewriter.get()
-        cdef int outcome = rewriter.transform(<const char*>data, length)
+        cdef int outcome = rewriter.transform(<const char*>data, length, zstd)
         if outcome == PLAN_REPLACED:
             self.out = PyBytes_FromStringAndSize(rewriter.out().data(), rewriter.out().size())
         elif outcome == PLAN_REFUSED:
@@ -136,10 +146,12 @@ cdef class Plan:
         rewriter.done()
         return outcome
 
-    def transform(self, record_set):
-        """The records of one partition. ``status`` is ``same``, ``replaced`` (see ``data``) or ``refused``."""
+    def transform(self, record_set, bint zstd=True):
+        """The records of one partition, as if they were a frame's only ones. ``status`` is ``same``, ``replaced`` (see
+        ``data``) or ``refused``. ``zstd``: whether the version of the API may carry it."""
         cdef bytes held = bytes(record_set)
-        cdef int outcome = self.transform_span(<const unsigned char*><const char*>held, len(held))
+        begin_frame(len(held))
+        cdef int outcome = self.transform_span(<const unsigned char*><const char*>held, len(held), zstd)
         records = self.rewriter.get().records
         if outcome == PLAN_REFUSED:
             return Transformed("refused", None, self.error_code, self.message, self.record_errors, records)

@@ -2,6 +2,7 @@
 from libc.stdlib cimport free, realloc
 
 from kproxy._ext.chunk cimport Chunk, build_span
+from kproxy._ext.mask cimport begin_frame
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
 from kproxy._ext.schema cimport TRAILING, is_flexible, response_header_version, walk_body
 from kproxy._ext.wire cimport store_i32
@@ -82,6 +83,7 @@ cdef class Opening:
         self.length = length
         self.acks = -1
         self.now = now
+        begin_frame(length)
         self.treatment = FORWARD
         self.segments = None
         self.answer = None

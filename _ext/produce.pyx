@@ -23,6 +23,7 @@ from kproxy.errors import CloseCause
 
 cdef enum:
     API = 0
+    FIRST_WITH_ZSTD = 7         # KIP-110
     FIRST_WITH_TEXT = 8         # record_errors and error_message exist from here on (KIP-467)
     TOPIC_AUTHORIZATION_FAILED = 29
     POLICY_VIOLATION = 44
@@ -246,7 +247,7 @@ cdef object refuse_or_edit(Opening opening, Cell* cell, Mark* name, Mark* record
     if cell.plan == NULL or records.length < 0:
         return None
     plan = <Plan>cell.plan
-    outcome = plan.transform_span(body + records.at, records.length)
+    outcome = plan.transform_span(body + records.at, records.length, opening.head.api_version >= FIRST_WITH_ZSTD)
     if outcome == PLAN_REFUSED:
         opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules)))
         return span(opening, name), index, plan.error_code, plan.message, list(plan.record_errors)

@@ -22,6 +22,7 @@ from kproxy.config_values import (
     membership,
     milliseconds,
     one_or_more,
+    size_up_to,
     workers,
 )
 from kproxy.errors import ConfigError, Problem
@@ -254,6 +255,10 @@ class _Reader:
             drain_timeout=section.take("drain.timeout.ms", milliseconds, plain.drain_timeout),
             queued_bytes_per_connection=section.take("queued.bytes.per.connection", size,
                                                      plain.queued_bytes_per_connection),
+            records_max_bytes=section.take("records.max.bytes", size_up_to(1 << 30), plain.records_max_bytes),
+            records_max_ratio=section.take("records.max.ratio", integer(1, 1 << 20), plain.records_max_ratio),
+            records_any_ratio_bytes=section.take("records.any.ratio.bytes", size_up_to(1 << 30),
+                                                 plain.records_any_ratio_bytes),
         )
         section.close()
         return limits

@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args, get_type_hints
 
 from kproxy.model.settings import Issuer
-from kproxy.yaml_nodes import Converter, Section, Value, Wrong, choice, integer, some_text, text, tuple_of
+from kproxy.yaml_nodes import Converter, Section, Value, Wrong, choice, integer, size, some_text, text, tuple_of
 
 #: Signatures that need no shared secret; the rest of JOSE's list is refused when it is written, not when a token comes.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -56,6 +56,18 @@ def workers(value: Value) -> Any:
 
 def milliseconds(value: Value) -> float:
     return integer(1, 2**31 - 1)(value) / 1000
+
+
+def size_up_to(most: int) -> Converter[int]:
+    """Bytes, at least one."""
+
+    def convert(value: Value) -> int:
+        found = size(value)
+        if not 1 <= found <= most:
+            raise Wrong(value, f"{found} bytes are not between 1 and {most}")
+        return found
+
+    return convert
 
 
 def upstream_mechanism(value: Value) -> Any:

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "codecs.hpp"
 #include "edits.hpp"
 #include "json_paths.hpp"
 #include "json_tokens.hpp"
@@ -26,7 +27,8 @@ struct Scratch {
     simdjson::ondemand::parser parser;
     Buffer padded;
     Edits edits;
-    Lz4Reader lz4;
+    Codecs codecs;
+    FrameUse frame;
     Buffer plain, changed, out;
 
     static Scratch& of_thread() {

@@ -14,7 +14,6 @@ constexpr size_t CRC_FROM = 21;
 constexpr size_t SMALLEST_RECORD = 7;
 constexpr int32_t SMALLEST_OLD = 14;    // what follows the length of a message of magic 0
 constexpr int CONTROL_BIT = 0x20;
-constexpr int LZ4 = 3;
 
 inline uint32_t get32(const char* at) {
     const unsigned char* p = reinterpret_cast<const unsigned char*>(at);

@@ -13,8 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "codecs.hpp"
 #include "crc32c.hpp"
-#include "lz4_frames.hpp"
 #include "json_fields.hpp"
 #include "record_cursor.hpp"
 
@@ -24,13 +24,6 @@ enum Outcome : int { SAME = 0, REPLACED = 1, REFUSED = 2 };
 enum ErrorCode : int { CORRUPT_MESSAGE = 2, MESSAGE_TOO_LARGE = 10, UNSUPPORTED_FOR_MESSAGE_FORMAT = 43,
                        POLICY_VIOLATION = 44, UNSUPPORTED_COMPRESSION_TYPE = 76, INVALID_RECORD = 87 };
 
-struct Limits {
-    size_t most_bytes = 128u << 20;     // of one batch, decompressed; and of one partition's records, rewritten
-    size_t any_ratio = 4u << 20;        // up to here a batch may be compressed as well as it likes
-    size_t most_ratio = 100;            // beyond: decompressed over compressed. JSON records reach 5 to 30
-    size_t most_record_errors = 100;
-};
-
 class RecordRewriter {
   public:
     RecordRewriter(Rules rules, size_t rule_count) : rules_(std::move(rules)), parts_(rules_, paths, pending_) {
@@ -39,8 +32,8 @@ class RecordRewriter {
     }
 
     // One partition's records. After REPLACED `out()` has the new ones, until the next call on this thread; after REFUSED
-    // see error_code, message, record_errors.
-    int transform(const char* data, size_t length) {
+    // see error_code, message, record_errors. `zstd`: whether the version of the API may carry it.
+    int transform(const char* data, size_t length, bool zstd) {
         message.clear();
         record_errors.clear();
         blocked_rules.clear();
@@ -51,6 +44,7 @@ class RecordRewriter {
         out_->clear();
         data_ = data;
         length_ = length;
+        zstd_ = zstd;
         copied_ = 0;
         int outcome = walk_batches();
         if (outcome == REFUSED && !rules_.enforced()) {
@@ -77,7 +71,6 @@ class RecordRewriter {
     size_t records = 0;                         // walked by the last call
     PathTree paths;
     Counts counts;
-    Limits limits;
 
   private:
     int refuse(int code, const char* text) {
@@ -130,7 +123,8 @@ class RecordRewriter {
     int one_batch(size_t at, size_t size) {
         const char* batch = data_ + at;
         if (batch[16] == 0 || batch[16] == 1)
-            return refuse(UNSUPPORTED_FOR_MESSAGE_FORMAT, "kproxy: records in the message format before magic 2 cannot be inspected");
+            return refuse(rules_.produce ? INVALID_RECORD : UNSUPPORTED_FOR_MESSAGE_FORMAT,
+                          "kproxy: records in the message format before magic 2 cannot be inspected");
         if (batch[16] != 2 || size < BATCH_HEAD) return refuse_malformed("kproxy: a record batch is malformed");
         int attributes = static_cast<unsigned char>(batch[22]);
         int32_t count = static_cast<int32_t>(get32(batch + 57));
@@ -146,10 +140,10 @@ class RecordRewriter {
         size_t length = size - BATCH_HEAD;
         spare_ = length_ - at - size;
         int codec = attributes & 7;
-        if (codec != 0 && !decompress(codec, &body, &length)) return REFUSED;
+        if (codec != NONE && !decompress(codec, &body, &length)) return REFUSED;
         // A record has at least seven bytes; a count beyond that is no reason to begin.
         if (count < 0 || static_cast<size_t>(count) > length / SMALLEST_RECORD) return refuse_records();
-        return codec ? rebuild_packed(at, size, body, length, count) : rebuild(at, size, body, length, count);
+        return codec == NONE ? rebuild(at, size, body, length, count) : rebuild_packed(at, size, codec, body, length, count);
     }
 
     // What a broker asks of a produced batch, so that nothing is inspected which it would read differently or refuse.
@@ -162,22 +156,32 @@ class RecordRewriter {
     }
 
     bool decompress(int codec, const char** body, size_t* length) {
-        if (codec != LZ4) {
-            // Clients raise 44 from a fetch with its text; what they make of 76 there differs.
-            refuse(rules_.produce ? UNSUPPORTED_COMPRESSION_TYPE : POLICY_VIOLATION,
-                   "kproxy: this topic has record rules, and its records may be uncompressed or lz4 only");
-            return false;
-        }
-        size_t most = std::min(limits.most_bytes, std::max(limits.any_ratio, *length * limits.most_ratio));
+        if (!is_readable(codec, *body, *length)) return false;
         Buffer& plain = scratch_->plain;
-        CodecStatus status = scratch_->lz4.read(*body, *length, most, &plain);
-        if (status == CODEC_TOO_BIG) refuse_malformed("kproxy: a compressed batch is larger than is allowed when decompressed");
-        else if (status != CODEC_OK) refuse(CORRUPT_MESSAGE, "kproxy: a compressed batch cannot be decompressed");
+        size_t most = std::min(rules_.limits.of_batch(*length), scratch_->frame.left(rules_.limits));
+        CodecStatus status = scratch_->codecs.read(codec, *body, *length, most, &plain);
+        scratch_->frame.spent += plain.size();
+        if (status == CODEC_TOO_BIG)
+            refuse(rules_.produce ? INVALID_RECORD : POLICY_VIOLATION,
+                   "kproxy: a compressed batch is larger than is allowed when decompressed");
+        else if (status != CODEC_OK) refuse_malformed("kproxy: a compressed batch cannot be decompressed");
         plain.room(simdjson::SIMDJSON_PADDING);
         *body = plain.data();
         *length = plain.size();
         spare_ = simdjson::SIMDJSON_PADDING;
         return status == CODEC_OK;
+    }
+
+    // Whether Kafka allows the codec here, and the form of it.
+    bool is_readable(int codec, const char* body, size_t length) {
+        if (codec > ZSTD)
+            refuse(rules_.produce ? UNSUPPORTED_COMPRESSION_TYPE : CORRUPT_MESSAGE, "kproxy: a batch names a codec that Kafka does not have");
+        else if (codec == ZSTD && !zstd_)
+            refuse(UNSUPPORTED_COMPRESSION_TYPE, "kproxy: zstd needs Produce 7 or Fetch 10");
+        else if (codec == LZ4 && rules_.produce && !is_lz4_for_java(body, length))
+            refuse_malformed("kproxy: Kafka takes LZ4 frames of independent blocks only");
+        else return true;
+        return false;
     }
 
     int rebuild(size_t at, size_t size, const char* body, size_t length, int32_t count) {
@@ -190,7 +194,7 @@ class RecordRewriter {
         return outcome == REPLACED ? finish(from, at + size) : outcome;
     }
 
-    int rebuild_packed(size_t at, size_t size, const char* body, size_t length, int32_t count) {
+    int rebuild_packed(size_t at, size_t size, int codec, const char* body, size_t length, int32_t count) {
         Buffer& changed = scratch_->changed;
         changed.clear();
         int outcome = walk_records(body, length, count, &changed, [] {});
@@ -198,7 +202,7 @@ class RecordRewriter {
         settle(at);
         size_t from = out_->size();
         out_->append(data_ + at, BATCH_HEAD);
-        if (lz4_compress(changed.data(), changed.size(), out_) != CODEC_OK)
+        if (scratch_->codecs.write(codec, changed.data(), changed.size(), out_) != CODEC_OK)
             return refuse(CORRUPT_MESSAGE, "kproxy: a changed batch could not be compressed");
         return finish(from, at + size);
     }
@@ -239,7 +243,7 @@ class RecordRewriter {
             put_varint(to, size + scratch_->edits.growth());
             scratch_->edits.apply(record, to);
             copied = cursor.at;
-            if (to->size() > limits.most_bytes) return refuse(MESSAGE_TOO_LARGE, "kproxy: the records are too large once values are hidden");
+            if (to->size() > rules_.limits.most_bytes) return refuse(MESSAGE_TOO_LARGE, "kproxy: the records are too large once values are hidden");
         }
         if (cursor.at != cursor.end) return refuse_records();
         if (!changed || !record_errors.empty()) return SAME;
@@ -291,7 +295,7 @@ class RecordRewriter {
     }
 
     void note_blocked(int index, const Verdict& verdict) {
-        if (rules_.observe || record_errors.size() >= limits.most_record_errors) return;
+        if (rules_.observe || record_errors.size() >= rules_.limits.most_record_errors) return;
         std::string text = verdict.message;
         if (text.empty() && verdict.blocked_by >= 0) text = rules_.rule_messages[static_cast<size_t>(verdict.blocked_by)];
         if (text.empty()) text = "kproxy: the value is not JSON, and this topic's fields are protected";
@@ -307,6 +311,7 @@ class RecordRewriter {
     const char* data_ = nullptr;        // SAFETY: the caller's record set, alive until transform() returns
     size_t length_ = 0;
     size_t copied_ = 0;                 // bytes of it that `out` has, as they were or replaced
+    bool zstd_ = true;
     size_t spare_ = 0;                  // readable bytes behind the records being walked
 };
 

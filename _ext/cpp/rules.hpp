@@ -8,6 +8,7 @@
 
 #include "actions.hpp"
 #include "detect.hpp"
+#include "limits.hpp"
 
 namespace kproxy {
 
@@ -21,6 +22,8 @@ struct Rules {
     bool refuse_unknown = true;
     bool produce = false;
     bool in_values = true, in_headers = true, in_keys = false;      // where detectors look; fields are always of values
+
+    Limits limits;
 
     // Without rules in force nothing is refused: what cannot be read is only not counted.
     bool enforced() const { return !observe && (!fields.empty() || !detects.empty()); }

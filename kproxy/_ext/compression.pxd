@@ -1,1 +1,1 @@
-"""Codecs of record batches. Only lz4 is opened so far; the native rewriter calls it from C++, this is its Python face."""
+"""Codecs of record batches; the native rewriter calls them from C++, this is their Python face."""

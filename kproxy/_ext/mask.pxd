@@ -43,6 +43,10 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
     cdef cppclass Detectors:
         Detectors(const vector[int]& entities) except +
         void find(const string& text, vector[Found]* found, bool look_first) except +
+    cdef cppclass Limits:
+        size_t most_bytes
+        size_t any_ratio
+        size_t most_ratio
     cdef cppclass Rules:
         vector[FieldRule] fields
         vector[DetectRule] detects
@@ -55,6 +59,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         bool in_values
         bool in_headers
         bool in_keys
+        Limits limits
     cdef cppclass Counts:
         vector[uint64_t] rules
         uint64_t* entities
@@ -67,7 +72,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         size_t size()
     cdef cppclass RecordRewriter:
         RecordRewriter(Rules rules, size_t rule_count) except +
-        int transform(const char* data, size_t length) except +
+        int transform(const char* data, size_t length, bool zstd) except +
         const Buffer& out()
         void done()
         int error_code
@@ -92,7 +97,12 @@ cdef class Plan:
     cdef readonly str message
     cdef readonly list record_errors    # [(index, message)]
     cdef readonly dict record_rules     # {rule: records it refused}
-    cdef int transform_span(self, const unsigned char* data, Py_ssize_t length) except -1
+    # ``zstd``: whether the version of the API may carry it (Produce 7, Fetch 10).
+    cdef int transform_span(self, const unsigned char* data, Py_ssize_t length, bint zstd) except -1
+
+
+# A frame of ``length`` bytes begins: what is decompressed from here on is held against it.
+cdef void begin_frame(Py_ssize_t length) noexcept
 
 
 cdef class Finder:

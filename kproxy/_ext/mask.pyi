@@ -4,6 +4,7 @@ from collections.abc import Buffer, Mapping
 from typing import Any, NamedTuple
 
 from kproxy.model.record_plan import RecordPlan
+from kproxy.model.settings import Limits
 
 ENTITIES: tuple[str, ...]
 
@@ -27,10 +28,10 @@ class Plan:
     record_errors: list[tuple[int, str]]
     record_rules: dict[str, int]
     def __init__(self, program: Program) -> None: ...
-    def transform(self, record_set: Buffer) -> Transformed: ...
+    def transform(self, record_set: Buffer, zstd: bool = True) -> Transformed: ...
     def take_counts(self) -> dict[str, Any]: ...
 
-def compile_plan(plan: RecordPlan, keys: Mapping[str, bytes]) -> Program: ...
+def compile_plan(plan: RecordPlan, keys: Mapping[str, bytes], limits: Limits | None = None) -> Program: ...
 
 class Finder:
     entities: tuple[str, ...]

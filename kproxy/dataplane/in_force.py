@@ -18,7 +18,7 @@ from kproxy.errors import KproxyError
 from kproxy.model.access import Access, Facts, Resource, Verdict
 from kproxy.model.approval import Grant
 from kproxy.model.record_plan import RecordPlan
-from kproxy.model.settings import Mode
+from kproxy.model.settings import Limits, Mode
 from kproxy.model.snapshot import IssuerKeys, Snapshot
 
 log = structlog.get_logger("kproxy.worker")
@@ -40,7 +40,7 @@ class Decider(Protocol):
 class Records(Protocol):
     """What is taken of kproxy._ext.mask: a program is dear and shared, a plan is cheap and belongs to one cell."""
 
-    def compile_plan(self, plan: RecordPlan, keys: Mapping[str, bytes]) -> Any: ...
+    def compile_plan(self, plan: RecordPlan, keys: Mapping[str, bytes], limits: Limits) -> Any: ...
 
     def Plan(self, program: Any) -> Any: ...
 
@@ -48,11 +48,13 @@ class Records(Protocol):
 class InForce:
     """One snapshot, ready to decide by."""
 
-    def __init__(self, snapshot: Snapshot, decider: Decider, records: Records, keys: Mapping[str, bytes]) -> None:
+    def __init__(self, snapshot: Snapshot, decider: Decider, records: Records, keys: Mapping[str, bytes],
+                 limits: Limits) -> None:
         self.snapshot = snapshot
         self.decider = decider
         self.issuer_keys: dict[str, IssuerKeys] = {keys.issuer: keys for keys in snapshot.issuer_keys}
         self._records = records
+        self._limits = limits
         self._masking_keys = {**keys, **snapshot.masking_keys}
         self._programs: dict[RecordPlan, Any] = {}
         grants: dict[str, list[Grant]] = {}
@@ -69,7 +71,7 @@ class InForce:
             return verdict, None
         program = self._programs.get(plan)
         if program is None:
-            program = self._programs[plan] = self._records.compile_plan(plan, self._masking_keys)
+            program = self._programs[plan] = self._records.compile_plan(plan, self._masking_keys, self._limits)
         return verdict, self._records.Plan(program)
 
     def mode_of(self, listener: str) -> Mode:

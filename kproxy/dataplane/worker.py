@@ -163,7 +163,7 @@ class Worker:
     # -- snapshots and the control process -----------------------------------------------------------------------------
 
     def _build(self, snapshot: Snapshot) -> InForce:
-        return InForce(snapshot, compile_policy(snapshot.policy), mask, self._config.keys)
+        return InForce(snapshot, compile_policy(snapshot.policy), mask, self._config.keys, self._config.limits)
 
     def _on_changed(self, in_force: InForce) -> None:
         # Sessions compare this with their own number at every frame and empty their tables where it differs.

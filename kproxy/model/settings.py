@@ -118,6 +118,12 @@ class Limits(msgspec.Struct, frozen=True):
     login_timeout: float = 30.0
     drain_timeout: float = 30.0
     queued_bytes_per_connection: int = 16 * 1024 * 1024
+    records_max_bytes: int = 128 * 1024 * 1024
+    """Of one batch, decompressed, and of one partition's records, rewritten: a little more than a request may have."""
+    records_max_ratio: int = 100
+    """Decompressed over compressed. JSON records reach 5 to 30, zeros 1,000 with gzip and any number with zstd."""
+    records_any_ratio_bytes: int = 4 * 1024 * 1024
+    """Decompressed; up to here a batch may have any ratio, because equal records are small. A frame has 8 times that."""
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -6,7 +6,8 @@ import struct
 from dataclasses import dataclass, field
 
 import crc32c
-import lz4.frame
+
+from tests.support import codecs
 
 _HEAD = struct.Struct(">qiibIhiqqqhii")
 
@@ -52,9 +53,7 @@ def write_batch(
     producer_epoch: int = -1,
     base_sequence: int = -1,
 ) -> bytes:
-    body = b"".join(_write_record(record, at) for at, record in enumerate(records))
-    if codec == 3:
-        body = lz4.frame.compress(body, block_linked=False)
+    body = codecs.pack(codec, b"".join(_write_record(record, at) for at, record in enumerate(records)))
     last = len(records) - 1 if last_offset_delta is None else last_offset_delta
     after_crc = (
         struct.pack(
@@ -71,6 +70,16 @@ def write_batch(
         + body
     )
     return struct.pack(">qiibI", base_offset, len(after_crc) + 9, leader_epoch, 2, crc32c.crc32c(after_crc)) + after_crc
+
+
+def repacked(batch: bytes, body: bytes, codec: int | None = None) -> bytes:
+    """The batch with other bytes where its records are, and perhaps another codec; length and checksum fit."""
+    changed = bytearray(batch[:61] + body)
+    if codec is not None:
+        changed[22] = changed[22] & ~7 | codec
+    struct.pack_into(">i", changed, 8, len(changed) - 12)
+    struct.pack_into(">I", changed, 17, crc32c.crc32c(bytes(changed[21:])))
+    return bytes(changed)
 
 
 def _write_record(record: Record, at: int) -> bytes:
@@ -96,9 +105,7 @@ def read_batches(data: bytes) -> list[Batch]:
         whole = data[at : at + 12 + length]
         assert len(whole) == 12 + length and magic == 2
         assert crc == crc32c.crc32c(whole[21:])
-        body = whole[61:]
-        if attributes & 7 == 3:
-            body = lz4.frame.decompress(body)
+        body = codecs.unpack(attributes & 7, whole[61:])
         records = []
         reader = _Reader(body)
         for _ in range(count):

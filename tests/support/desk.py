@@ -17,16 +17,17 @@ CORRELATION = 77
 
 class Desk:
     """A client under a policy of plain lines, ``"read topic orders.*"``. Lines in ``forbid`` are explicit refusals,
-    those in ``ask`` wait for an approval. The listener has addresses for brokers 1 to 3: proxy:9001 to proxy:9003."""
+    those in ``ask`` wait for an approval. ``plan`` is what is done to the
+    records of every topic allowed. The listener has addresses for brokers 1 to 3: proxy:9001 to proxy:9003."""
 
     def __init__(self, *allow: str, forbid: tuple[str, ...] = (), ask: tuple[str, ...] = (),
-                 observe: bool = False) -> None:
-        self.allow = list(allow)
+                 observe: bool = False, plan: Any = None) -> None:
+        self.allow, self.plan = list(allow), plan
         self.forbid, self.ask, self.observe = forbid, ask, observe
         self.addresses = Addresses("proxy", 1, 3, 9001)
         self.opened = Opened(self.decide, self.addresses)
 
-    def decide(self, resource: str, operation: str, name: str, now: float) -> tuple[Verdict, None]:
+    def decide(self, resource: str, operation: str, name: str, now: float) -> tuple[Verdict, Any]:
         def covers(lines: list[str] | tuple[str, ...]) -> bool:
             for line in lines:
                 wanted, kind, pattern = line.split(" ")
@@ -44,7 +45,7 @@ class Desk:
             verdict = Verdict("allow", "an-allow")
         if self.observe and verdict.effect != "allow":
             verdict = Verdict("allow", verdict.rule, verdict.reason, would=verdict.effect)
-        return verdict, None
+        return verdict, self.plan if verdict.effect == "allow" and resource == "topic" else None
 
     def request(self, api: int, version: int, values: dict[str, Any]) -> tuple[str, Any]:
         """("forward" | "replace", the request the broker gets) or ("answer", the answer the client gets), as values."""

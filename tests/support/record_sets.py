@@ -96,7 +96,7 @@ def random_record(chance: random.Random, at: int, harmed: bool) -> Record:
 
 def random_batch(chance: random.Random, harmed: bool) -> bytes:
     records = [random_record(chance, at, harmed) for at in range(chance.randint(1, 5))]
-    return write_batch(records, codec=chance.choice([0, 3]), base_offset=chance.randrange(1 << 40),
+    return write_batch(records, codec=chance.randrange(5), base_offset=chance.randrange(1 << 40),
                        attributes=chance.choice([0, 0, 8, 16]), producer_id=7, producer_epoch=1, base_sequence=3)
 
 

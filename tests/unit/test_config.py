@@ -51,7 +51,8 @@ admin: {bind: 127.0.0.1:9464, authenticate: [oidc],
         roles: {viewer: {groups: [sre, "o\\"ps"]}, approver: '"ml" in principal.groups'}}
 metrics: {bind: 0.0.0.0:9465, topics: [orders]}
 limits: {connections.max.idle.ms: 1500, socket.request.max.bytes: 2048, connections.max.reauth.ms: 60000,
-         max.connections: 5, login.timeout.ms: 1000, drain.timeout.ms: 2000, queued.bytes.per.connection: 64KiB}
+         max.connections: 5, login.timeout.ms: 1000, drain.timeout.ms: 2000, queued.bytes.per.connection: 64KiB,
+         records.max.bytes: 32MiB, records.max.ratio: 50, records.any.ratio.bytes: 1MiB}
 """
 
 MINIMAL = """
@@ -104,7 +105,7 @@ def test_everything_that_is_supported_is_read(folder: Path) -> None:
                     "approver": '"ml" in principal.groups'},
         metrics=("0.0.0.0", 9465),
         metrics_topics=("orders",),
-        limits=Limits(1.5, 2048, 60.0, 5, 1.0, 2.0, 64 << 10),
+        limits=Limits(1.5, 2048, 60.0, 5, 1.0, 2.0, 64 << 10, 32 << 20, 50, 1 << 20),
     )
 
 

@@ -20,7 +20,7 @@ HMAC = Action("hmac", key="k1")
 DOCUMENT = b'{"a":"secret","b":"ann@example.com"}'
 
 
-def zstd_batch() -> bytes:
+def wrongly_named_codec() -> bytes:
     data = bytearray(write_batch([Record(value=DOCUMENT)]))
     struct.pack_into(">h", data, 21, 4)
     struct.pack_into(">I", data, 17, crc32c.crc32c(bytes(data[21:])))
@@ -35,7 +35,7 @@ def broken_batch() -> bytes:
 
 OLD = struct.pack(">qiIbb", 0, 14, 0, 1, 0) + b"\0" * 8
 UNREADABLE = {
-    "zstd": zstd_batch(),
+    "not zstd": wrongly_named_codec(),
     "checksum": broken_batch(),
     "magic 1": OLD,
     "tail": write_batch([Record(value=DOCUMENT)])[:70],

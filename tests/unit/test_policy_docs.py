@@ -67,6 +67,9 @@ def test_limits_are_those_of_the_struct() -> None:
         "login.timeout.ms": Limits().login_timeout * 1000,
         "drain.timeout.ms": Limits().drain_timeout * 1000,
         "queued.bytes.per.connection": Limits().queued_bytes_per_connection,
+        "records.max.bytes": Limits().records_max_bytes,
+        "records.max.ratio": Limits().records_max_ratio,
+        "records.any.ratio.bytes": Limits().records_any_ratio_bytes,
     }
     assert {key: meaning(default, 1) for key, default in written.items()} == expected
     assert len(expected) == len(Limits.__struct_fields__)

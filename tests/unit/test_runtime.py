@@ -64,7 +64,8 @@ class Programs:
     def __init__(self) -> None:
         self.compiled: list = []
 
-    def compile_plan(self, plan, keys):
+    def compile_plan(self, plan, keys, limits):
+        assert limits.records_max_ratio == 100
         self.compiled.append(plan)
         return plan
 
@@ -102,7 +103,7 @@ class World:
                                now=lambda: self.now)
 
     def build(self, snapshot: Snapshot) -> InForce:
-        return InForce(snapshot, policy.compile(snapshot.policy), self.programs, self.config.keys)
+        return InForce(snapshot, policy.compile(snapshot.policy), self.programs, self.config.keys, self.config.limits)
 
     def publish(self, epoch: int, source: str = POLICY, keys=None, grants=(), modes=None) -> None:
         loaded = policy.load({"policy.yaml": source.encode()})
@@ -263,7 +264,7 @@ async def test_a_program_is_compiled_once_and_a_plan_made_for_each_cell(tmp_path
 
 async def test_a_plan_that_cannot_be_compiled_refuses(tmp_path):
     async with world(tmp_path) as one:
-        one.programs.compile_plan = lambda plan, keys: (_ for _ in ()).throw(ValueError("unknown entity"))
+        one.programs.compile_plan = lambda *about: (_ for _ in ()).throw(ValueError("unknown entity"))
         with pytest.raises(ValueError, match="unknown entity"):
             one.runtime.decider_for(facts(groups=("readers",)))("topic", "read", "orders", NOW)
 
