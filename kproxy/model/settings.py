@@ -123,7 +123,7 @@ class Limits(msgspec.Struct, frozen=True):
     records_max_ratio: int = 100
     """Decompressed over compressed. JSON records reach 5 to 30, zeros 1,000 with gzip and any number with zstd."""
     records_any_ratio_bytes: int = 4 * 1024 * 1024
-    """Decompressed; up to here a batch may have any ratio, because equal records are small. A frame has 8 times that."""
+    """Decompressed; up to here a batch may have any ratio, because equal records are small. A frame has 8 times it."""
 
 
 class Config(msgspec.Struct, frozen=True):
