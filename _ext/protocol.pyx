@@ -6,7 +6,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from kproxy._ext.chunk cimport take_chunk
 from kproxy._ext.frame cimport BAD_LENGTH, FRAME, NEED_DATA, TOO_BIG, scan_frame
-from kproxy._ext.session cimport CLOSED, ENDING, LOGIN, OPEN, STOP, TAKEN
+from kproxy._ext.session cimport CLOSED, ENDING, LOGIN, OPEN, OURS, REAUTHENTICATING, STOP, TAKEN
 
 from kproxy.errors import CloseCause
 
@@ -144,6 +144,9 @@ cdef class BrokerHalf(Half):
                 except Exception as error:
                     client.fail(error)
                     break
+                if taken == OURS:
+                    self.take_renewal(size, now)
+                    continue
                 if taken != TAKEN:
                     break
                 client.session.counters.bytes_out += size
@@ -163,8 +166,28 @@ cdef class BrokerHalf(Half):
         if answer:
             self.transport.write(answer)
         if self.login.done:
+            self.renewal = self.login
             self.login = None
             self.client.shell.broker_ready(self.client)
+
+    cdef int take_renewal(self, Py_ssize_t size, double now) except -1:
+        """One answer of a login that is spoken anew. What the client sent meanwhile goes on behind the last."""
+        cdef ClientHalf client = self.client
+        frame = self.chunk.data[self.chunk.start:self.chunk.start + size]
+        self.chunk.start += size
+        if client.session.state >= ENDING:
+            return 0
+        try:
+            answer = self.renewal.receive_frame(frame)
+        except Exception as error:
+            client.shell.broker_refused(client, error)
+            return 0
+        if answer is not None:
+            return client.session.ask_broker(answer, now)
+        self.renewing = False
+        client.shell.broker_renewed(client)
+        client.turn.loop.call_soon(client.resumed_broker)
+        return 0
 
     def pause_writing(self):
         self.full = True
@@ -236,7 +259,8 @@ cdef class ClientHalf(Half):
     cdef bint stalled(self) noexcept:
         """True while either end has as much queued as it may: nothing more is taken from the client."""
         cdef Session session = self.session
-        return (self.full or (self.broker is not None and self.broker.full) or session.state >= ENDING
+        return (self.full or (self.broker is not None and (self.broker.full or self.broker.renewing))
+                or session.state >= ENDING
                 or session.to_broker.queued + session.to_client.queued + session.slots.waiting > self.most_queued)
 
     cdef Py_ssize_t limit_of_answers(self) noexcept:
@@ -333,6 +357,23 @@ cdef class ClientHalf(Half):
         """The protocol for the connection to the broker; ``login`` is spoken on it before the session's frames."""
         self.broker = BrokerHalf(self, login)
         return self.broker
+
+    def broker_lifetime(self):
+        """Seconds that the broker lets its last login last, 0 for ever."""
+        return self.broker.renewal.lifetime if self.broker is not None and self.broker.renewal is not None else 0.0
+
+    def renew_broker(self):
+        """Logs in to the broker anew on the live connection; requests under way keep their places."""
+        if self.session.state not in (OPEN, REAUTHENTICATING) or self.broker is None or self.broker.renewing \
+                or self.broker.transport is None or self.broker.renewal is None:
+            return
+        self.broker.renewing = True
+        self.session.ask_broker(self.broker.renewal.start(), read_clock())
+        self.after_events()
+
+    def resumed_broker(self):
+        """The broker is logged in to anew: go on with the frames that waited."""
+        self.go_on()
 
     def resumed(self):
         """After any resume_* or refuse_* of the session: go on with the frames that waited."""

@@ -5,7 +5,7 @@ from kproxy._ext.authentication cimport GREETING, SETTLED, VERIFYING, PROVEN
 from kproxy._ext.ledger cimport ALLOWED, ASKED, DENIED, LOCAL, WOULD_DENY
 from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, REPLACE, WAIT, NoteRow
 from kproxy._ext.request cimport HEAD_BAD, UNKNOWN_API, walk_request_head, walk_response_head
-from kproxy._ext.slots cimport Intent, Slot, Slots, find_intent
+from kproxy._ext.slots cimport OWN, Intent, Slot, Slots, find_intent
 
 from kproxy.errors import CloseCause
 
@@ -300,6 +300,10 @@ cdef class Session:
         if self.slots.count == 0:
             return self.close(CloseCause.UNEXPECTED_RESPONSE) or STOP
         slot = self.slots.head()
+        if slot.api_key == OWN:
+            self.slots.pop()
+            self.release_answers(now)
+            return OURS
         opening.begin(chunk, at + 4, size - 4, now)
         opening.head.api_key = slot.api_key
         opening.head.api_version = slot.api_version
@@ -330,6 +334,11 @@ cdef class Session:
         self.slots.pop()
         self.release_answers(now)
         return TAKEN
+
+    cdef int ask_broker(self, bytes frame, double now) except -1:
+        """A request of kproxy's own, in its turn: the broker answers it after all that stands before it."""
+        self.slots.push_own(now)
+        return self.to_broker.add(frame)
 
     cdef int open_response(self, Slot* slot) except -1:
         return apis.open_response(self.opening, <object>slot.memo if slot.memo != NULL else None)

@@ -60,7 +60,7 @@ cdef class Slots:
         slot.kept += size
         self.waiting += size
 
-    cdef Slot* push(self, Opening opening, double now) except NULL:
+    cdef Slot* add(self, double now) except NULL:
         cdef Slot* grown
         cdef Slot* slot
         cdef int i
@@ -76,13 +76,21 @@ cdef class Slots:
             self.room *= 2
         slot = &self.ring[(self.first + self.count) & (self.room - 1)]
         memset(slot, 0, sizeof(Slot))
-        slot.api_key = opening.head.api_key
-        slot.api_version = opening.head.api_version
-        slot.correlation = opening.head.correlation
         slot.started = now
         self.count += 1
         self.keep(slot, sizeof(Slot))
         return slot
+
+    cdef Slot* push(self, Opening opening, double now) except NULL:
+        cdef Slot* slot = self.add(now)
+        slot.api_key = opening.head.api_key
+        slot.api_version = opening.head.api_version
+        slot.correlation = opening.head.correlation
+        return slot
+
+    cdef int push_own(self, double now) except -1:
+        self.add(now).api_key = OWN
+        return 0
 
     cdef int push_reply(self, Opening opening, bytes frame, double now) except -1:
         cdef Slot* slot = self.push(opening, now)

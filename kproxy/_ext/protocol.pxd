@@ -35,7 +35,10 @@ cdef class Half:
 cdef class BrokerHalf(Half):
     cdef ClientHalf client
     cdef object login           # what speaks first on the connection; None once the session's frames flow
+    cdef object renewal         # the same, when the broker wants to hear it again on the live connection (KIP-368)
+    cdef bint renewing          # it is speaking: no frame of the client's may come between
     cdef take_login(self, Py_ssize_t size)
+    cdef int take_renewal(self, Py_ssize_t size, double now) except -1
 
 
 cdef class ClientHalf(Half):

@@ -35,6 +35,7 @@ cdef enum Taken:
     TAKEN = 0
     HELD = 1            # offer the same frame again after resume
     STOP = 2            # the session is closed
+    OURS = 3            # a broker's answer to a request of kproxy's own
 
 
 # A number all sessions of a worker compare with their own at every frame; publishing a snapshot raises it.
@@ -80,6 +81,7 @@ cdef class Session:
     cdef int forward_opened(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
     # broker's side
     cdef int broker_frame(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
+    cdef int ask_broker(self, bytes frame, double now) except -1
     cdef int open_response(self, Slot* slot) except -1
     cdef int settle(self, Slot* slot, double now) except -1
     # answers in order

@@ -6,6 +6,9 @@ from libc.stdint cimport int16_t, int32_t, uint64_t
 from kproxy._ext.opening cimport NoteRow, Opening
 
 
+cdef enum:
+    OWN = -1                # api_key of a request that kproxy asked for itself: nobody else gets the answer
+
 # One produce partition between its request and its answer.
 cdef struct Intent:
     uint64_t topic          # hash of the name: the answer names it again
@@ -36,7 +39,9 @@ cdef class Slots:
     cdef readonly Py_ssize_t waiting        # bytes kept for answers that are still to come, local ones included
     cdef Slot* head(self) noexcept
     cdef void keep(self, Slot* slot, Py_ssize_t size) noexcept
+    cdef Slot* add(self, double now) except NULL
     cdef Slot* push(self, Opening opening, double now) except NULL
+    cdef int push_own(self, double now) except -1
     cdef int push_reply(self, Opening opening, bytes frame, double now) except -1
     cdef int remember(self, Slot* slot, Opening opening) except -1
     cdef void pop(self) noexcept

@@ -7,6 +7,7 @@ A session that must wait hands over a ticket; the answer goes back through one o
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -30,6 +31,9 @@ log = structlog.get_logger("kproxy.connection")
 CHALLENGED = ("OAUTHBEARER",)
 #: What is still queued for a client has this long to leave after its session ended.
 CLOSING_SECONDS = 10.0
+#: Parts of the lifetime of its login after which a broker is logged in to anew, less the second that a sweep may be
+#: late.
+RENEWED_AT = (0.7, 0.8)
 
 
 class Connection:
@@ -46,6 +50,7 @@ class Connection:
         self._runtime = runtime
         self._decide: Any = None
         self._closed_at: float | None = None
+        self._renew_broker_at = math.inf
         self._flows = FlowBook(runtime.journal, runtime.count_masked)
 
     def take_half(self, half: ClientHalf) -> None:
@@ -92,7 +97,19 @@ class Connection:
 
     def broker_ready(self, half: ClientHalf) -> None:
         """The broker's connection is logged in."""
+        self._plan_renewal()
         self._connections.start(self._answered(half.session.waiting, self._open_session()))
+
+    def broker_renewed(self, half: ClientHalf) -> None:
+        """The broker's connection is logged in anew."""
+        self._plan_renewal()
+
+    def _plan_renewal(self) -> None:
+        """A broker that limits its logins closes on the first request after the end, so kproxy is earlier, by different
+        amounts for different connections, and whether or not the client has anything to say."""
+        lifetime = self.half.broker_lifetime()
+        used = RENEWED_AT[0] + (RENEWED_AT[1] - RENEWED_AT[0]) * (self.half.session.number % 16) / 15
+        self._renew_broker_at = self._now() + max(lifetime * used - 1.0, lifetime / 2) if lifetime else math.inf
 
     def broker_refused(self, half: ClientHalf, error: Exception) -> None:
         log.error("broker_refused_login", listener=self.listener.name, cluster=self.listener.cluster, error=str(error))
@@ -227,6 +244,9 @@ class Connection:
         if self.backlog.too_long or not self.backlog.is_empty():
             # A rule may rest on the time of day, which changes without anybody's telling.
             self.review(now)
+        if now >= self._renew_broker_at:
+            self._renew_broker_at = math.inf
+            self.half.renew_broker()
         if now >= session.facts.expires_at:
             self.expire(now)
         elif now - self.half.heard_at > limits.connections_max_idle and session.slots.count == 0:

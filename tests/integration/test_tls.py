@@ -1,5 +1,5 @@
-"""TLS on both sides before a real Kafka: real clients, certificates that change, and brokers that are not what they
-should be."""
+"""TLS on both sides before a real Kafka: real clients, certificates that change, brokers that are not what they should
+be, and logins of four seconds that kproxy renews without its clients' knowing."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from kproxy.demo.issuer import DevelopmentIssuer, IssuerServer, SigningKey
 from tests.support.certificates import Authority, write_pair
 from tests.support.clients import CLIENT_NAMES, Login, Record, open_client
 from tests.support.java import JavaDriver
-from tests.support.kafka_broker import PASSWORD, USERNAME, KafkaBroker, Secure
+from tests.support.kafka_broker import LOGIN_SECONDS, PASSWORD, USERNAME, KafkaBroker, Secure
 from tests.support.kproxy_node import Cluster, KproxyNode, Listener
 from tests.support.ports import wait_for
-from tests.support.raw_client import METADATA, RawClient, metadata
+from tests.support.raw_client import METADATA, PRODUCE, RawClient, metadata, produce
 
 pytestmark = pytest.mark.integration
 
@@ -133,6 +133,30 @@ def test_only_kproxys_addresses_are_told(world: World, version: ssl.TLSVersion) 
         answer = client.ask(METADATA, 9, metadata(None))
     first = world.node.ports["sha512"] + 1
     assert [(one["host"], one["port"]) for one in answer["brokers"]] == [("127.0.0.1", first)]
+
+
+def test_a_broker_login_of_four_seconds_is_renewed_under_the_client(world: World) -> None:
+    """Two and a half lifetimes of a connection, with requests on the way all the time and a connection that says
+    nothing until its broker login would long have ended."""
+    errors = world.node.metric("kproxy_broker_errors_total", cluster="sha512")
+    closed = {cause: world.closes(cause) for cause in ("broker_closed", "broker_refused_login")}
+    with world.raw("sha512") as busy, world.raw("sha512") as idle:
+        topic = "open.renewed"
+        with open_client("confluent", None).admin(Login(world.kafka.bootstrap())) as admin:
+            admin.create_topic(topic)
+        begun, count = time.monotonic(), 0
+        while time.monotonic() - begun < 2.5 * LOGIN_SECONDS:
+            busy.send(b"".join(busy.frame(PRODUCE, 9, produce((topic, [b"x"]))) for _ in range(5)))
+            for _ in range(5):
+                correlation, body = busy.receive_answer(PRODUCE, 9)
+                count += 1
+                assert correlation == count + 2, "the answers are those asked for, in their order"
+                partition = body["responses"][0]["partition_responses"][0]
+                assert (partition["error_code"], partition["base_offset"]) == (0, count - 1)
+        assert idle.ask(METADATA, 9, metadata([topic]))["topics"][0]["error_code"] == 0
+    assert count > 300
+    assert {cause: world.closes(cause) for cause in closed} == closed
+    assert world.node.metric("kproxy_broker_errors_total", cluster="sha512") == errors
 
 
 @pytest.mark.parametrize(("listener", "cause", "words"), [

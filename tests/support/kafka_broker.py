@@ -3,7 +3,7 @@
 Its ways in are listeners of their own, each with its own advertised address, because a client follows the address that
 Metadata names: ``direct`` (PLAINTEXT), ``sasl`` (SASL_PLAINTEXT with PLAIN) and whatever ``taps`` names: a PLAINTEXT
 listener whose advertised port is left free for a relay that forwards to it. With ``secure`` there are also ``tls``
-(SASL_SSL with PLAIN and SCRAM, logins that last eight seconds) and ``mtls`` (SSL that asks for a certificate).
+(SASL_SSL with PLAIN and SCRAM, logins that last four seconds) and ``mtls`` (SSL that asks for a certificate).
 
 By hand: ``python -m tests.support.kafka_broker [--auto-create] [--tap NAME]``.
 """
@@ -32,7 +32,7 @@ USERNAME, PASSWORD = "kproxy", "kproxy-upstream"
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 ITERATIONS = 4096
 #: How long a login on the ``tls`` way lasts (connections.max.reauth.ms).
-LOGIN_SECONDS = 8
+LOGIN_SECONDS = 4
 START_SECONDS = 60
 #: Tests want a quick start; a bench wants the optimising compiler.
 QUICK = ("-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")

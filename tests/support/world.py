@@ -12,6 +12,7 @@ import uvloop
 from kproxy._ext.ledger import Ledger
 from kproxy._ext.session import Epoch
 from kproxy.dataplane.connections import Connections
+from kproxy.dataplane.upstream import BrokerLogin
 from kproxy.model.access import Facts, Principal, Verdict
 from kproxy.model.settings import Advertise, Audit, Limits, Listener
 from tests.support.async_client import RawClient
@@ -59,6 +60,7 @@ class World:
         self.refuse: Exception | None = None
         self.transports: list = []
         self.forgotten: list = []
+        self.login: BrokerLogin | None = None
         self.clock = lambda: 1_800_000_000.0
 
     def tell(self, kind: str, session, fields: dict) -> None:
@@ -85,7 +87,7 @@ class World:
         return RANGES
 
     async def broker_login(self, cluster, node, facts):
-        return None
+        return self.login
 
     async def connect_broker(self, factory, cluster, node, facts):
         self.asked.append("broker")
