@@ -36,6 +36,8 @@ class Running:
     """Processes of the same product off the data path (kproxy's supervisor and control process)."""
     sasl: str = "PLAIN"
     token_file: Path | None = None
+    load_options: list[str] = field(default_factory=list)
+    """What the load must be told to reach this rung at all."""
 
 
 def cores() -> tuple[int, int]:
@@ -100,7 +102,8 @@ class Rig:
         assert self._blackhole is not None
         token = running.token_file or self._token
         command = [str(BINARIES / "load"), "--target", running.bootstrap, "--sasl", running.sasl,
-                   "--token-file", str(token), "--seconds", str(seconds), "--warmup", str(warmup), *load.arguments()]
+                   "--token-file", str(token), "--seconds", str(seconds), "--warmup", str(warmup), *load.arguments(),
+                   *running.load_options]
         for pid in (*running.proxy, *running.beside, self._blackhole.pid):
             command += ["--cpu-of", str(pid)]
         done = subprocess.run(pinned(self.load_core, command), capture_output=True, text=True, timeout=seconds * 4 + 60)

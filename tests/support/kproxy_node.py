@@ -83,9 +83,11 @@ class KproxyNode:
         first = self.ports[listener]
         return [((host, port), ("127.0.0.1", port)) for port in range(first, first + 2 + BROKERS[1] - BROKERS[0])]
 
+    def command(self) -> list[str]:
+        return [*self._prefix, sys.executable, "-m", self._program, "run", "--config", str(self.config)]
+
     def start(self) -> KproxyNode:
-        command = [*self._prefix, sys.executable, "-m", self._program, "run", "--config", str(self.config)]
-        self._child = children.start(command, self.log, cwd=self.folder)
+        self._child = children.start(self.command(), self.log, cwd=self.folder)
         wait_for("kproxy to be ready", self._is_ready, START_SECONDS)
         return self
 
