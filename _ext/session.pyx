@@ -216,7 +216,7 @@ cdef class Session:
         cdef Slot* slot
         cdef int i
         if opening.treatment == CLOSE:
-            return self.close(opening.cause) or STOP
+            return self.finish(opening.cause) or STOP
         if opening.treatment == ANSWER:
             self.answer(opening.answer, now)
             return TAKEN
@@ -233,7 +233,7 @@ cdef class Session:
             for segment in opening.segments:
                 self.to_broker.add(segment)
         if opening.cause is not None:
-            return self.close(opening.cause) or STOP
+            return self.finish(opening.cause) or STOP
         return TAKEN
 
     cdef int tell(self) except -1:

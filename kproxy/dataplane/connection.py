@@ -19,7 +19,7 @@ from kproxy.dataplane.backlog import Backlog
 from kproxy.dataplane.cluster_view import cause_of
 from kproxy.dataplane.flows import FlowBook
 from kproxy.errors import BrokerUnreachable, CloseCause, KproxyError, TokenRefused
-from kproxy.identity.sasl import oauthbearer_error_json
+from kproxy.identity.sasl import client_message, oauthbearer_error_json
 from kproxy.model.access import Client, Facts
 from kproxy.model.messages import SessionView
 from kproxy.model.settings import Listener
@@ -158,7 +158,7 @@ class Connection:
             if self._is_gone():
                 return
             challenge = oauthbearer_error_json(error.error_id) if mechanism in CHALLENGED else None
-            session.refuse_login(client_message(error), challenge, self._now())
+            session.refuse_login(client_message(error.error_id), challenge, self._now())
             return
         if self._is_gone():
             return
@@ -297,9 +297,3 @@ class Connection:
             declared=dict(facts.declared) if facts else {}, connected_at=self.half.connected_at,
             expires_at=facts.expires_at if facts else 0.0, requests=session.requests,
             broker="" if self.node is None else str(self.node))
-
-
-def client_message(error: TokenRefused) -> str:
-    """What a refused client may know: that it was refused, and the id under which the operator finds out why."""
-    error_id = getattr(error, "error_id", "")
-    return f"Authentication failed (error id {error_id})" if error_id else "Authentication failed"

@@ -138,5 +138,5 @@ def oauthbearer_error_json(error_id: str = "", scope: str = "", openid_configura
 
 
 def client_message(error_id: str) -> str:
-    """All a refused client is told. The reason is in the operator's log and audit under the same id."""
-    return f"Authentication failed. Ask the operator for error {error_id}."
+    """All a refused client is told: that it was, and the id under which the operator finds the reason."""
+    return f"Authentication failed (error id {error_id})" if error_id else "Authentication failed"

@@ -163,7 +163,7 @@ def watch_sessions(stage: Stage, seen: dict[str, dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("seconds", [pytest.param(22, id="short"),
-                                     pytest.param(150, id="long", marks=pytest.mark.slow)])
+                                     pytest.param(150, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 def test_nobody_is_disconnected_who_can_prove_himself_anew(own: Stage, seconds: int) -> None:
     pairs = [kind(own, f"{name}-{mechanism.lower()}", own.make_topic("open."), mechanism)
              for name, kind in (("confluent", ConfluentPair), ("java", JavaPair))

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from kproxy._ext import playbook
-from tests.support.frames import read_response, request, split
-from tests.support.playbook import BROKER, FACTS, NOW, Rules, Spool, Stage, opened, produce, produced
+from tests.support.frames import batch, read_response, request, split
+from tests.support.playbook import BROKER, FACTS, NOW, Rules, Spool, Stage, fetch, fetched, opened, produce, produced
 
 # -- order and hostility -----------------------------------------------------------------------------------------------
 
@@ -20,6 +20,15 @@ def test_local_answers_wait_their_turn():
     assert stage.client(first.replace(b"\0\0\0\1", b"\0\0\0\3", 1))[0][0] == "broker"
     [(_, answers)] = stage.broker(produced(1, {"t": {0: 1}}))
     assert [int.from_bytes(frame[4:8], "big") for frame in split(answers)] == [1, 2]
+
+
+def test_a_denied_produce_without_an_answer_closes_after_the_answers_before_it():
+    stage = opened(t="allow", no="deny")
+    stage.client(fetch(5, ["t"]))
+    assert stage.client(produce(6, {"no": [0]}, acks=0)) == []
+    assert stage.client(produce(7, {"t": [0]})) == []
+    (side, answer), close = stage.broker(fetched(5, {"t": batch([b"a"])}))
+    assert (side, read_response(1, 12, answer)[0], close) == ("client", 5, ("close", "denied_without_answer"))
 
 
 def test_an_answer_nobody_asked_for_closes():
