@@ -58,7 +58,8 @@ class Size:
 
 SHORT = Size(connections=40, reloads=3, revokes=5, ends=3, kills=20)
 LONG = Size(connections=200, reloads=70, revokes=70, ends=20, kills=200)
-SIZES = [pytest.param(SHORT, id="short"), pytest.param(LONG, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(400)])]
+SIZES = [pytest.param(SHORT, id="short"),
+         pytest.param(LONG, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(400)])]
 
 
 @pytest.fixture(scope="module")
