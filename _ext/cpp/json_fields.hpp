@@ -5,8 +5,6 @@
 // document is walked and only the strings concerned are looked at again, unescaped.
 #pragma once
 
-#include <simdjson.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -15,6 +13,7 @@
 
 #include "codecs.hpp"
 #include "edits.hpp"
+#include "json_index.hpp"
 #include "json_paths.hpp"
 #include "json_tokens.hpp"
 #include "rules.hpp"
@@ -24,7 +23,7 @@ namespace kproxy {
 
 // Buffers that every plan of a thread uses in turn: none is needed between two record sets.
 struct Scratch {
-    simdjson::ondemand::parser parser;
+    JsonIndex index;
     Buffer padded;
     Edits edits;
     Codecs codecs;
@@ -42,7 +41,7 @@ struct Scratch {
         changed.give_back(KEEP);
         out.give_back(KEEP);
         edits.give_back(KEEP);
-        if (parser.capacity() > KEEP) parser = simdjson::ondemand::parser();
+        index.give_back(KEEP);
     }
 };
 
@@ -61,16 +60,18 @@ class PartRewriter {
         shift_ = shift;
         hits_.clear();
         if (detect && !rules_.detects.empty()) find_in(part, &hits_);
-        escapes_ = std::memchr(part.data(), '\\', part.size()) != nullptr;
-        look_ = detect && !rules_.detects.empty() && (escapes_ || !hits_.empty());
+        escape_at_ = find_escape(part.data(), part.size(), 0);
+        look_ = detect && !rules_.detects.empty() && (escape_at_ < part.size() || !hits_.empty());
         next_hit_ = 0;
         bool wanted = fields && (rules_.count_fields || !rules_.fields.empty());
         size_t edits_before = edits_->count();
         events_.clear();
-        bool is_json = (wanted || look_) && walk(scratch, part, spare, wanted ? paths_.root() : nullptr);
+        shown_.clear();
+        bool is_json = (wanted || look_) && walk(scratch, part, spare, wanted ? paths_.root() : paths_.nowhere());
         if (!is_json && !verdict->too_large) {
             edits_->cut(edits_before);
             events_.clear();
+            forget_shown(0);
             if (wanted) on_unknown();
             if (look_) hide_in_text(part);
         }
@@ -84,22 +85,21 @@ class PartRewriter {
         if (found_.capacity() > KEEP) std::vector<Found>().swap(found_);
         if (resolved_.capacity() > KEEP) std::vector<Resolved>().swap(resolved_);
         if (events_.capacity() > KEEP) std::vector<Event>().swap(events_);
+        shown_.give_back(KEEP);
         if (hidden_.capacity() > (KEEP << 6)) std::string().swap(hidden_);
         for (auto& level : unescaped_) level.give_back(KEEP << 6);
         if (behind_.capacity() > KEEP) std::vector<Found>().swap(behind_);
     }
 
   private:
-    using Value = simdjson::ondemand::value;
+    using Place = const uint32_t*;      // of a token, in the index
     static constexpr int DEEPEST = 128;
     static constexpr int LEVELS = 2;                    // of escapes that are looked behind, beyond the document's own
     static constexpr size_t MOST_WEIGHT = 256 << 20;    // bytes of edits for one record; honest ones take a few times its size
 
     struct Event {
-        PathNode* node;         // a leaf, shown or hidden; or null
-        bool masked;
+        PathNode* node;         // a leaf that is hidden; or null
         int rule, entity;       // a rule that applied, and what its detector found; or -1
-        uint32_t count;         // times in a row
     };
     struct Resolved {
         size_t at, length;
@@ -114,123 +114,138 @@ class PartRewriter {
 
     void keep_events() {
         for (const Event& event : events_) {
-            if (event.node) paths_.add(event.node, event.masked, event.count);
+            if (event.node) paths_.hide(event.node);
             if (event.rule >= 0) counts_.rules[static_cast<size_t>(event.rule)]++;
             if (event.entity >= 0) counts_.entities[event.entity]++;
         }
+    }
+
+    void forget_shown(size_t keep) {
+        shown_.forget(keep, [](PathNode* node, uint32_t count) { PathTree::take_back(node, count); });
     }
 
     // -- the document ------------------------------------------------------------------------------------------------
 
     // False: the part is not one JSON value from its start to its end.
     bool walk(Scratch& scratch, std::string_view part, size_t spare, PathNode* root) {
-        size_t first = part.find_first_not_of(" \t\r\n");
-        if (first == std::string_view::npos) return false;
-        if (part[first] != '{' && part[first] != '[') return walk_root_scalar(scratch, part, first, root);
         begin_ = part.data();
-        if (spare < simdjson::SIMDJSON_PADDING) {
+        if (spare < JsonIndex::PADDING) {
             scratch.padded.clear();
             scratch.padded.append(part);
-            std::memset(scratch.padded.room(simdjson::SIMDJSON_PADDING), ' ', simdjson::SIMDJSON_PADDING);
+            std::memset(scratch.padded.room(JsonIndex::PADDING), ' ', JsonIndex::PADDING);
             begin_ = scratch.padded.data();
         }
         size_ = part.size();
-        simdjson::ondemand::document document;
-        if (scratch.parser.iterate(begin_, size_, size_ + simdjson::SIMDJSON_PADDING).get(document)) return false;
-        Value value;
-        if (document.get_value().get(value) || !walk_value(value, root, 0)) return false;
-        return document.current_location().error() == simdjson::OUT_OF_BOUNDS;
+        index_ = &scratch.index;
+        if (!index_->read(begin_, size_)) return false;
+        end_ = index_->end();
+        calm_down(0);
+        return walk_value(index_->begin(), root, 0) == end_;
     }
 
-    bool walk_root_scalar(Scratch& scratch, std::string_view part, size_t first, PathNode* root) {
-        size_t last = part.find_last_not_of(" \t\r\n");
-        std::string_view token = part.substr(first, last + 1 - first), plain = token;
-        begin_ = part.data();
-        size_ = part.size();
-        if (token[0] != '"') return is_json_scalar(token) && leaf(token, plain, root, token != "null");
-        scratch.padded.clear();
-        scratch.padded.append(token);
-        std::memset(scratch.padded.room(simdjson::SIMDJSON_PADDING), ' ', simdjson::SIMDJSON_PADDING);
-        simdjson::ondemand::document document;
-        if (scratch.parser.iterate(scratch.padded.data(), token.size(), token.size() + simdjson::SIMDJSON_PADDING).get(document))
-            return false;
-        if (document.get_string().get(plain) || document.current_location().error() != simdjson::OUT_OF_BOUNDS) return false;
-        return leaf(token, plain, root, true);
+    // Of the value that begins at `at`, which is before the end: the place behind it, or null if it is not JSON.
+    [[gnu::always_inline]] Place walk_value(Place at, PathNode* node, int depth) {
+        const char* first = begin_ + *at;
+        bool plain = at[1] <= calm_until_ && node->field_rule < 0 && (*first == '"' || is_short_number(first, begin_ + at[1]));
+        if (!plain) return walk_closely(at, node, depth);
+        paths_.show(node, &shown_);
+        return at + 1;
     }
 
-    bool walk_value(Value& value, PathNode* node, int depth) {
-        if (depth > DEEPEST) return false;
-        // A value that is missing at the end of the text has its token there, and no length that means anything.
-        std::string_view token = value.raw_json_token();
-        if (token.data() < begin_ || token.data() >= begin_ + size_) return false;
-        token = std::string_view(token.data(), std::min(token.size(), size_ - offset(token.data())));
-        if (token.empty()) return false;
-        if (token[0] == '{' || token[0] == '[') {
-            size_t edits_before = edits_->count(), events_before = events_.size();
-            bool is_whole = token[0] == '{' ? walk_object(value, node, depth) : walk_array(value, node, depth);
-            if (!is_whole) return false;
-            if (node && node->field_rule >= 0) hide_container(node, offset(token.data()), edits_before, events_before);
-            return true;
+    // As walk_value(), for what needs more than a glance.
+    [[gnu::noinline]] Place walk_closely(Place at, PathNode* node, int depth) {
+        char first = begin_[*at];
+        if (first == '{' || first == '[') return walk_container(at, node, depth);
+        std::string_view token = token_at(at), plain = token;
+        if (first == '"') {
+            plain = token.substr(1, token.size() - 2);
+            if (has_escape(at) && !index_->unescape(token, &plain)) return nullptr;
+        } else if (!is_json_scalar(token)) {
+            return nullptr;
         }
-        token = trim_right(token);
-        if (token[0] != '"') return is_json_scalar(token) && leaf(token, token, node, token != "null");
-        if (token.size() < 2 || token.back() != '"') return false;
-        std::string_view plain = token.substr(1, token.size() - 2);
-        bool escaped = escapes_ && std::memchr(token.data(), '\\', token.size());
-        // The parser has to take the string: one it skips may be followed by a colon, and all to the array's end with it.
-        if (escaped ? value.get_string().get(plain) : value.get_raw_json_string().error()) return false;
-        return leaf(token, plain, node, true);
+        bool fits = leaf(token, plain, node, token != "null");
+        calm_down(at[1]);
+        return fits ? at + 1 : nullptr;
     }
 
-    bool walk_object(Value& value, PathNode* node, int depth) {
-        simdjson::ondemand::object object;
-        if (value.get_object().get(object)) return false;
-        for (auto item : object) {
-            simdjson::ondemand::field field;
-            if (std::move(item).get(field)) return false;
-            PathNode* child = nullptr;
-            if (!walk_key(field, node, &child)) return false;
-            Value inner = field.value();
-            if (!walk_value(inner, child, depth + 1)) return false;
+    Place walk_container(Place at, PathNode* node, int depth) {
+        bool hidden = node->field_rule >= 0;
+        size_t edits_before = edits_->count(), events_before = events_.size(), shown_before = shown_.size();
+        if (hidden) shown_.part();     // so that no entry before is added to
+        Place behind = begin_[*at] == '{' ? walk_object(at + 1, node, depth) : walk_array(at + 1, node, depth);
+        if (behind && hidden) {
+            std::string_view token(begin_ + *at, behind[-1] + 1 - *at);
+            hide_container(node, token, edits_before, events_before, shown_before);
         }
-        return true;
+        return behind;
     }
 
-    bool walk_array(Value& value, PathNode* node, int depth) {
-        simdjson::ondemand::array array;
-        if (value.get_array().get(array)) return false;
-        PathNode* child = node ? paths_.element(node) : nullptr;
-        for (auto item : array) {
-            Value inner;
-            if (std::move(item).get(inner)) return false;
-            if (!walk_value(inner, child, depth + 1)) return false;
+    [[gnu::noinline]] Place walk_object(Place at, PathNode* node, int depth) {
+        if (at != end_ && begin_[*at] == '}') return at + 1;
+        if (depth == DEEPEST) return nullptr;
+        PathNode** expected = &node->first;
+        for (;;) {
+            if (end_ - at < 4) return nullptr;      // a key, a colon, a value and what ends it
+            PathNode* child = *expected;
+            if (at[1] > calm_until_ || !child || !child->key.is_at(begin_ + *at)) {
+                if (begin_[*at] != '"' || begin_[at[1]] != ':' || !walk_key(at, node, &child)) return nullptr;
+                paths_.expect(expected, child);
+            }
+            at = walk_value(at + 2, child, depth + 1);
+            if (!at || at == end_) return nullptr;
+            char after = begin_[*at++];
+            if (after == '}') return at;
+            if (after != ',') return nullptr;
+            expected = &child->follower;
         }
-        return true;
     }
 
-    bool walk_key(simdjson::ondemand::field& field, PathNode* node, PathNode** child) {
-        const char* raw = field.key().raw();
-        size_t at = offset(raw) - 1;
-        bool touched = look_ && is_touched(at, string_end(begin_, size_, at));
-        if (!touched) {
-            if (!node) return true;
-            *child = PathTree::expected_member(node, raw, size_ - offset(raw));
-            if (*child) return true;
+    Place walk_array(Place at, PathNode* node, int depth) {
+        if (at != end_ && begin_[*at] == ']') return at + 1;
+        if (depth == DEEPEST) return nullptr;
+        PathNode* child = paths_.element(node);
+        for (;;) {
+            if (end_ - at < 2) return nullptr;      // a value and what ends it
+            at = walk_value(at, child, depth + 1);
+            if (!at || at == end_) return nullptr;
+            char after = begin_[*at++];
+            if (after == ']') return at;
+            if (after != ',') return nullptr;
         }
-        std::string_view name;
-        if (field.unescaped_key().get(name)) return false;
-        if (!touched) {
+    }
+
+    [[gnu::noinline]] bool walk_key(Place at, PathNode* node, PathNode** child) {
+        std::string_view token = token_at(at), name = token.substr(1, token.size() - 2);
+        if (at[1] <= calm_until_) {
             *child = paths_.member(node, name);
             return true;
         }
-        std::string_view token(raw - 1, string_end(begin_, size_, at) - at);
+        if (has_escape(at) && !index_->unescape(token, &name)) return false;
+        bool touched = look_ && is_touched(*at, *at + token.size());
         size_t events_before = events_.size();
-        bool held = hide_string(token, name, false) || events_.size() > events_before;
-        if (!node) return true;
+        bool held = touched && (hide_string(token, name, false) || events_.size() > events_before);
+        calm_down(at[1]);
         // A name that holds what detectors look for is no name to write into an audit log.
         PathNode* known = PathTree::known_member(node, name);
         *child = known ? known : paths_.member(node, held ? std::string_view("<detected>") : name);
         return true;
+    }
+
+    // The token that begins at `at`, and what stands behind it up to the next one is white space.
+    std::string_view token_at(Place at) const { return trim_right(std::string_view(begin_ + *at, at[1] - *at)); }
+
+    bool has_escape(Place at) const { return escape_at_ < at[1]; }
+
+    static size_t find_escape(const char* text, size_t size, size_t from) {
+        const void* found = std::memchr(text + from, '\\', size - from);
+        return found ? static_cast<size_t>(static_cast<const char*>(found) - text) : SIZE_MAX;
+    }
+
+    // All before `at` was walked: from there on, the next escape or find is what needs more than a glance.
+    void calm_down(size_t at) {
+        if (escape_at_ < at) escape_at_ = find_escape(begin_, size_, at);
+        while (next_hit_ < hits_.size() && hits_[next_hit_].at + hits_[next_hit_].length <= at) next_hit_++;
+        calm_until_ = next_hit_ < hits_.size() ? std::min(escape_at_, hits_[next_hit_].at) : escape_at_;
     }
 
     // -- hiding ------------------------------------------------------------------------------------------------------
@@ -238,26 +253,15 @@ class PartRewriter {
     // `plain` is what the leaf says, `token` how it is written. A null stays null: hiding it would invent a value.
     bool leaf(std::string_view token, std::string_view plain, PathNode* node, bool has_value) {
         bool touched = look_ && is_touched(offset(token.data()), offset(token.data()) + token.size());
-        if (node && node->field_rule >= 0 && has_value) {
+        if (node->field_rule >= 0 && has_value) {
             if (touched) hide_string(token, plain, true);
             hide_field(node, token, plain);
             return !is_too_large();
         }
         bool masked = touched && has_value && hide_string(token, plain, false);
-        if (node) note_leaf(node, masked);
+        if (masked) events_.push_back({node, -1, -1});
+        else paths_.show(node, &shown_);
         return !is_too_large();
-    }
-
-    // The elements of a long array are one event.
-    void note_leaf(PathNode* node, bool masked) {
-        if (!events_.empty()) {
-            Event& last = events_.back();
-            if (last.node == node && last.masked == masked && last.rule < 0 && last.count < UINT32_MAX) {
-                last.count++;
-                return;
-            }
-        }
-        events_.push_back({node, masked, -1, -1, 1});
     }
 
     bool is_too_large() {
@@ -266,22 +270,22 @@ class PartRewriter {
     }
 
     // A rule on an object or array hides it whole: what was found inside is forgotten, unless it blocks.
-    void hide_container(PathNode* node, size_t at, size_t edits_before, size_t events_before) {
+    void hide_container(PathNode* node, std::string_view token, size_t edits_before, size_t events_before, size_t shown_before) {
         const FieldRule& field = rules_.fields[static_cast<size_t>(node->field_rule)];
         if (rules_.observe) {
-            events_.push_back({nullptr, false, field.rule, -1, 1});
+            events_.push_back({nullptr, field.rule, -1});
             return;
         }
         edits_->cut(edits_before);
         events_.resize(events_before);
-        std::string_view token(begin_ + at, container_end(begin_, size_, at) - at);
+        forget_shown(shown_before);
         hide_field(node, token, token);
     }
 
     void hide_field(PathNode* node, std::string_view token, std::string_view plain) {
         const FieldRule& field = rules_.fields[static_cast<size_t>(node->field_rule)];
-        events_.push_back({node, !rules_.observe, field.rule, -1, 1});
-        if (rules_.observe) return;
+        events_.push_back({rules_.observe ? nullptr : node, field.rule, -1});
+        if (rules_.observe) return paths_.show(node, &shown_);
         if (field.action.kind == BLOCK) {
             block(field.rule, std::string());
             return;
@@ -296,7 +300,7 @@ class PartRewriter {
     bool is_touched(size_t at, size_t end) {
         while (next_hit_ < hits_.size() && hits_[next_hit_].at + hits_[next_hit_].length <= at) next_hit_++;
         if (next_hit_ < hits_.size() && hits_[next_hit_].at < end) return true;
-        return escapes_ && std::memchr(begin_ + at, '\\', end - at) != nullptr;
+        return escape_at_ < end;
     }
 
     // True: something in the string (or number) is hidden now. With `guards_only` the string will be hidden by a field
@@ -410,7 +414,7 @@ class PartRewriter {
                 before.whole = before.whole || before.rule->entity != rule.entity;
                 continue;
             }
-            events_.push_back({nullptr, false, rule.rule, rule.entity, 1});
+            events_.push_back({nullptr, rule.rule, rule.entity});
             if (rules_.observe) continue;
             if (blocks) block(rule.rule, rule.message);
             else resolved_.push_back({hit->at, hit->length, &rule, false});
@@ -435,11 +439,15 @@ class PartRewriter {
     size_t shift_ = 0;
     size_t next_hit_ = 0;
     bool look_ = false;
-    bool escapes_ = false;
+    size_t escape_at_ = 0;              // of the first one that was not walked; beyond the part: there is none
+    size_t calm_until_ = 0;             // tokens that end before have no escape and nothing that was found
+    JsonIndex* index_ = nullptr;        // SAFETY: the thread's own, as is what end_ points into
+    Place end_ = nullptr;
     std::vector<Found> hits_, found_, behind_;
     Unescaped unescaped_[LEVELS];
     std::vector<Resolved> resolved_;
     std::vector<Event> events_;
+    Shown shown_;
     std::string hidden_;
 };
 

@@ -1,6 +1,10 @@
 // JSON paths seen in records, and how often a value at each was shown or hidden: names and numbers, never values.
 #pragma once
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -11,17 +15,99 @@
 
 namespace kproxy {
 
+// A member's name as most JSON text spells it: `"name":`, in one piece.
+class KeyText {
+  public:
+    void set(std::string_view name) {
+        bool plain = true;      // it reads the same in JSON text
+        for (char c : name) plain = plain && static_cast<unsigned char>(c) >= 0x20 && c != '"' && c != '\\';
+        if (!plain || name.size() > WIDTH - 3) return;
+        std::string text = "\"" + std::string(name) + "\":";
+        std::memcpy(text_, text.data(), text.size());
+        wanted_ = (1u << text.size()) - 1;
+    }
+
+    // False: look closer. WIDTH bytes may be read.
+    bool is_at(const char* at) const {
+#if defined(__SSE2__)
+        __m128i found = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+        __m128i same = _mm_cmpeq_epi8(found, _mm_load_si128(reinterpret_cast<const __m128i*>(text_)));
+        return (static_cast<uint32_t>(_mm_movemask_epi8(same)) & wanted_) == wanted_;
+#else
+        return wanted_ != NEVER && std::memcmp(at, text_, static_cast<size_t>(__builtin_popcount(wanted_))) == 0;
+#endif
+    }
+
+  private:
+    static constexpr size_t WIDTH = 16;
+    static constexpr uint32_t NEVER = 1u << WIDTH;
+
+    alignas(WIDTH) char text_[WIDTH] = {};
+    uint32_t wanted_ = NEVER;       // the bytes of text_ that count, by bit
+};
+
 struct PathNode {
+    KeyText key;
+    int field_rule = -1;
+    PathNode* first = nullptr;          // the member that came first the last time: records repeat their order
+    PathNode* follower = nullptr;       // the one that came after this one in its object
+    uint64_t pending_emitted = 0, pending_masked = 0;   // of the record set at hand, which may yet be refused
+    bool touched = false;               // it is in the list of those that have pending counts
+    uint64_t emitted = 0, masked = 0;
+    std::unique_ptr<PathNode> element;
     std::string name;                   // unescaped; empty for an array's elements and the root
     std::string path;
     std::vector<std::unique_ptr<PathNode>> members;
     std::unordered_map<std::string_view, PathNode*> by_name;    // filled once a node has more than a few members
-    std::unique_ptr<PathNode> element;
-    size_t expected = 0;                // the member that came next the last time: records repeat their order
-    int field_rule = -1;
-    bool plain = false;                 // `name` reads the same in JSON text
-    uint64_t emitted = 0, masked = 0;
-    uint64_t pending_emitted = 0, pending_masked = 0;   // of the record set at hand, which may yet be refused
+};
+
+// The leaves that were counted as shown, in order, so that they can be taken back. Leaves in a row at one path are one entry.
+class Shown {
+  public:
+    Shown() : list_(64), end_(list_.data() + 64) { clear(); }
+
+    void clear() { last_ = list_.data(); }      // the first entry stands for none
+    size_t size() const { return static_cast<size_t>(last_ - list_.data()); }
+
+    void add(PathNode* node) {
+        if (last_->node == node && last_->count < UINT32_MAX) {
+            last_->count++;
+            return;
+        }
+        if (++last_ == end_) grow();
+        *last_ = {node, 1};
+    }
+    // What follows is another entry, also where it is at the same path.
+    void part() {
+        if (++last_ == end_) grow();
+        *last_ = {nullptr, 0};
+    }
+    template <typename TakeBack>
+    void forget(size_t keep, TakeBack take_back) {
+        for (Entry* first = list_.data() + keep; last_ != first; last_--)
+            if (last_->node) take_back(last_->node, last_->count);
+    }
+    void give_back(size_t keep) {
+        if (list_.size() > keep) std::vector<Entry>(64).swap(list_);
+        end_ = list_.data() + list_.size();
+        clear();
+    }
+
+  private:
+    struct Entry {
+        PathNode* node = nullptr;
+        uint32_t count = 0;
+    };
+
+    [[gnu::noinline]] void grow() {
+        size_t used = size();
+        list_.resize(2 * list_.size());
+        last_ = list_.data() + used;
+        end_ = list_.data() + list_.size();
+    }
+
+    std::vector<Entry> list_;
+    Entry *last_, *end_;
 };
 
 class PathTree {
@@ -36,6 +122,14 @@ class PathTree {
     }
 
     PathNode* root() { return &root_; }
+    // Stands for all members of a document whose paths nobody asks for.
+    PathNode* nowhere() { return &nowhere_; }
+
+    // Notes in `expected`, one's `first` or `follower`, which member came there.
+    void expect(PathNode** expected, PathNode* member) {
+        // Nodes that stand for many are no one object's member.
+        if (expected != &rest_.first && expected != &rest_.follower && member != &nowhere_) *expected = member;
+    }
 
     // The node a rule is about; made without regard to the limit, since rules are few.
     PathNode* rule_node(const std::vector<std::string>& path) {
@@ -51,39 +145,24 @@ class PathTree {
         return node;
     }
 
-    // The member whose name stands at `raw` in JSON text, if it is the one that came next the last time.
-    static PathNode* expected_member(PathNode* node, const char* raw, size_t left) {
-        if (node->expected >= node->members.size()) node->expected = 0;
-        if (node->members.empty()) return nullptr;
-        PathNode* guess = node->members[node->expected].get();
-        size_t length = guess->name.size();
-        if (!guess->plain || length >= left || raw[length] != '"' || std::memcmp(raw, guess->name.data(), length) != 0)
-            return nullptr;
-        node->expected++;
-        return guess;
-    }
-
     static PathNode* known_member(PathNode* node, std::string_view name) {
         if (node->members.size() > FEW) {
             auto found = node->by_name.find(name);
             return found == node->by_name.end() ? nullptr : found->second;
         }
-        for (size_t i = 0; i < node->members.size(); i++) {
-            if (node->members[i]->name != name) continue;
-            node->expected = i + 1;
-            return node->members[i].get();
-        }
+        for (const auto& one : node->members)
+            if (one->name == name) return one.get();
         return nullptr;
     }
 
     PathNode* member(PathNode* node, std::string_view name) {
-        if (node == &rest_) return node;
+        if (node == &rest_ || node == &nowhere_) return node;
         if (PathNode* known = known_member(node, name)) return known;
         return count_ >= MOST || name.size() > LONGEST ? &rest_ : new_member(node, name);
     }
 
     PathNode* element(PathNode* node, bool always = false) {
-        if (node == &rest_) return node;
+        if (node == &rest_ || node == &nowhere_) return node;
         if (node->element) return node->element.get();
         if (count_ >= MOST && !always) return &rest_;
         count_++;
@@ -92,10 +171,15 @@ class PathTree {
         return node->element.get();
     }
 
-    void add(PathNode* node, bool masked, uint64_t count) {
-        if (!node->pending_emitted && !node->pending_masked) touched_.push_back(node);
-        (masked ? node->pending_masked : node->pending_emitted) += count;
+    void hide(PathNode* node) {
+        if (node->pending_masked++ == 0) note_touched(node);
     }
+    void show(PathNode* node, Shown* shown) {
+        shown->add(node);
+        if (node->pending_emitted++ == 0) note_touched(node);
+    }
+    // Of what show() counted since the last settle().
+    static void take_back(PathNode* node, uint64_t count) { node->pending_emitted -= count; }
     // What was added since the last call left, or did not.
     void settle(bool left) {
         for (PathNode* node : touched_) {
@@ -104,6 +188,7 @@ class PathTree {
                 node->masked += node->pending_masked;
             }
             node->pending_emitted = node->pending_masked = 0;
+            node->touched = false;
         }
         touched_.clear();
     }
@@ -116,20 +201,23 @@ class PathTree {
     }
 
   private:
+    [[gnu::noinline]] void note_touched(PathNode* node) {
+        if (!node->touched) touched_.push_back(node);
+        node->touched = true;
+    }
+
     PathNode* new_member(PathNode* node, std::string_view name) {
         count_++;
         node->members.push_back(std::make_unique<PathNode>());
         PathNode* made = node->members.back().get();
         made->name = std::string(name);
-        made->plain = name.find_first_of("\"\\") == std::string_view::npos;
-        for (char c : name) made->plain = made->plain && static_cast<unsigned char>(c) >= 0x20;
+        made->key.set(name);
         made->path = node == &root_ ? std::string() : node->path + ".";
         for (char c : name) {
             if (c == '.' || c == '\\') made->path.push_back('\\');   // as policies spell a dot within a name
             made->path.push_back(c);
         }
         if (made->path.size() > LONGEST) made->path.resize(LONGEST);
-        node->expected = node->members.size();
         if (node->members.size() == FEW + 1)
             for (const auto& one : node->members) node->by_name.emplace(one->name, one.get());
         else if (node->members.size() > FEW)
@@ -150,7 +238,7 @@ class PathTree {
     }
 
     PathNode root_;
-    PathNode rest_;
+    PathNode rest_, nowhere_;
     size_t count_ = 0;
     std::vector<PathNode*> touched_;
 };

@@ -1,7 +1,12 @@
 // Small looks at JSON text that a parser has already cut into tokens, and strings written as JSON.
 #pragma once
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "buffer.hpp"
@@ -43,27 +48,22 @@ inline bool is_json_scalar(std::string_view token) {
     return is_json_number(token);
 }
 
-// One past the closing quote of the string that begins at `at`.
-inline size_t string_end(const char* text, size_t size, size_t at) {
-    for (at++; at < size && text[at] != '"'; at++)
-        if (text[at] == '\\') at++;
-    return at < size ? at + 1 : size;
-}
-
-// One past the end of the object or array that begins at `at`; it was parsed, so brackets balance and strings end.
-inline size_t container_end(const char* text, size_t size, size_t at) {
-    size_t open = 0;
-    while (at < size) {
-        char c = text[at];
-        if (c == '"') {
-            at = string_end(text, size, at);
-            continue;
-        }
-        at++;
-        if (c == '{' || c == '[') open++;
-        else if ((c == '}' || c == ']') && --open == 0) return at;
-    }
-    return size;
+// Whether a number of few digits, and nothing else, stands from `at` to `end`; 16 bytes may be read. False: look closer.
+inline bool is_short_number(const char* at, const char* end) {
+#if defined(__SSE2__)
+    __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+    __m128i above = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
+    __m128i digits = _mm_cmpeq_epi8(_mm_min_epu8(above, _mm_set1_epi8(9)), above);
+    uint32_t others = ~static_cast<uint32_t>(_mm_movemask_epi8(digits));       // the upper half is set
+    int whole = __builtin_ctz(others);
+    if (!whole || (*at == '0' && whole > 1)) return false;
+    if (at + whole == end) return true;
+    if (whole == 16 || at[whole] != '.') return false;
+    int part = __builtin_ctz(others >> (whole + 1));
+    return part && at + whole + 1 + part == end;
+#else
+    return false;
+#endif
 }
 
 // RFC 8259 section 7.

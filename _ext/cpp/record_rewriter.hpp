@@ -165,10 +165,10 @@ class RecordRewriter {
             refuse(rules_.produce ? INVALID_RECORD : POLICY_VIOLATION,
                    "kproxy: a compressed batch is larger than is allowed when decompressed");
         else if (status != CODEC_OK) refuse_malformed("kproxy: a compressed batch cannot be decompressed");
-        plain.room(simdjson::SIMDJSON_PADDING);
+        plain.room(JsonIndex::PADDING);
         *body = plain.data();
         *length = plain.size();
-        spare_ = simdjson::SIMDJSON_PADDING;
+        spare_ = JsonIndex::PADDING;
         return status == CODEC_OK;
     }
 
