@@ -4,7 +4,7 @@ and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is
 """
 from kproxy._ext cimport admin, fetch, group_admin, groups, metadata, produce, topics, transactions
 
-from kproxy.errors import WireError
+from kproxy.errors import RefusalTooLongError, WireError
 
 ctypedef int (*OpenRequest)(Opening) except -1
 ctypedef int (*OpenResponse)(Opening, object) except -1
@@ -70,7 +70,10 @@ cdef int open_request(Opening opening) except -1:
     cdef OpenRequest way = ways[opening.head.api_key].request if 0 <= opening.head.api_key < APIS else NULL
     if way == NULL:
         raise WireError(f"api {opening.head.api_key} is not opened")
-    return way(opening)
+    try:
+        return way(opening)
+    except RefusalTooLongError:
+        return opening.refuse_malformed()
 
 
 cdef int open_response(Opening opening, object memo) except -1:

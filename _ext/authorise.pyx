@@ -17,7 +17,7 @@ from kproxy._ext.schema cimport ARRAY, ITEM, SCALAR, STRING, Mark, Marks, is_fle
 from kproxy._ext.wire cimport load_i32, store_i32
 
 from kproxy._ext import schema
-from kproxy.errors import WireError
+from kproxy.errors import RefusalTooLongError, WireError
 
 cdef tuple INTERNAL = (b"__consumer_offsets", b"__transaction_state", b"__share_group_state", b"__cluster_metadata")
 cdef const char* CLUSTER_NAME = "kafka-cluster"
@@ -209,17 +209,17 @@ cdef class TextRule(TopicRule):
         return "Authorization failed."
 
 
-cdef class NameRule:
-    def __init__(self, int resource, int operation, int code):
+cdef class NameRule(TopicRule):
+    def __init__(self, int resource, int operation, int code, str name_field="group_id"):
+        super().__init__(operation, None, {}, name_field)
         self.resource = resource
-        self.operation = operation
         self.code = code
 
-    cdef int decide(self, Opening opening, Mark* name) except -1:
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         return 0 if opening.allowed(self.resource, self.operation, text(opening, name), name.length) else self.code
 
-    cdef dict answer_name(self, Opening opening, Mark* name, int code):
-        return {"group_id": span(opening, name), "error_code": code}
+    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
+        return {self.name_field: span(opening, name), self.code_field: code}
 
 
 cdef class Gate:
@@ -264,11 +264,20 @@ cdef list partition_indexes(Opening opening, int item):
     for i in range(item + 1, marks.items[item].until):
         mark = &marks.items[i]
         if mark.kind == SCALAR and mark.field in (F_PARTITION_INDEX, F_PARTITION):
+            count_refused(opening, 1)
             found.append(<int>mark.value)
         elif mark.kind == ARRAY and mark.until == i + 1:
+            count_refused(opening, mark.length // 4)
             for n in range(mark.length // 4):
                 found.append(load_i32(body + mark.at + 4 * n))
     return found
+
+
+cdef int count_refused(Opening opening, Py_ssize_t more) except -1:
+    if more > MOST_REFUSED - opening.refused_count:
+        raise RefusalTooLongError(f"more than {MOST_REFUSED} refusals in one answer")
+    opening.refused_count += <int>more
+    return 0
 
 
 cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, list refused) except -1:
@@ -292,6 +301,7 @@ cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, l
         else:
             edits.append((item.whole_at, item.whole_length, b""))
             if code != INVALID_REQUEST or is_to_answer(opening, i, name, rule, repeated):
+                count_refused(opening, 1)
                 refused.append(rule.answer_item(opening, i, name, code))
         i = item.until
     if kept < marks.items[array].value:
@@ -325,25 +335,6 @@ cdef bint is_to_answer(Opening opening, int item, Mark* name, TopicRule rule, di
     return not told
 
 
-cdef int refuse_names(Opening opening, Mark* array, NameRule rule, list edits, list refused) except -1:
-    cdef Mark* name
-    cdef int i, code
-    cdef Py_ssize_t before = len(refused)
-    for i in range(<int>(array - opening.marks.items) + 1, array.until):
-        name = &opening.marks.items[i]
-        code = rule.decide(opening, name)
-        if opening.treatment == WAIT:
-            return 0
-        if code != 0:
-            refused.append(rule.answer_name(opening, name, code))
-            edits.append((name.whole_at, name.whole_length, b""))
-    cdef int kept = <int>array.value - <int>(len(refused) - before)
-    if len(refused) > before:
-        edits.append((array.whole_at, array.whole_length,
-                      build_count(kept, is_flexible(opening.head.api_key, opening.head.api_version))))
-    return kept
-
-
 cdef int refuse_rest(Opening opening, int array, Gated way, list edits, list refused) except -1:
     """Where one topic is refused none goes on: what has not been cut out is answered as well."""
     cdef Mark* item
@@ -352,6 +343,7 @@ cdef int refuse_rest(Opening opening, int array, Gated way, list edits, list ref
     while i < opening.marks.items[array].until:
         item = &opening.marks.items[i]
         if item.whole_at not in cut:
+            count_refused(opening, 1)
             refused.append(way.rule.answer_item(opening, i, name_of(opening, i), way.rest_code))
         i = item.until
     return 0
@@ -364,6 +356,7 @@ cdef list refuse_every_topic(Opening opening, int array, TopicRule rule, int cod
     cdef list refused = []
     while i < marks.items[array].until:
         item = &marks.items[i]
+        count_refused(opening, 1)
         refused.append(rule.answer_item(opening, i, name_of(opening, i), code))
         i = item.until
     return refused
@@ -418,18 +411,6 @@ cdef int open_gated(Opening opening, Gated way) except -1:
     if replica != NULL and replica.value != -1:
         replace_number(replica, -1, edits)
     opening.memo = refused or None
-    return apply_edits(opening, edits)
-
-
-cdef int open_names(Opening opening, Mark* array, NameRule rule, str answered) except -1:
-    cdef list edits = []
-    cdef list refused = []
-    cdef int kept = refuse_names(opening, array, rule, edits, refused)
-    if opening.treatment == WAIT or not refused:
-        return 0
-    if kept == 0:
-        return answer_values(opening, {answered: refused})
-    opening.memo = refused
     return apply_edits(opening, edits)
 
 

@@ -14,12 +14,14 @@ from libc.limits cimport INT_MIN
 
 from kproxy._ext.authorise cimport GROUP_AUTHORIZATION_FAILED, POLICY_VIOLATION, Gate, Gated, NameRule, TopicRule
 from kproxy._ext.authorise cimport add_refused, append_items, apply_edits, covered_by_cluster, find, find_top
-from kproxy._ext.authorise cimport group_operations, open_gated, open_names, replace_number, span, text
+from kproxy._ext.authorise cimport group_operations, open_gated, replace_number, text
 from kproxy._ext.fields cimport F_AUTHORIZED_OPERATIONS, F_GROUP_ID, F_GROUPS, F_GROUPS_NAMES, F_RESULTS, F_TOPICS
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, OPERATION_DELETE, OPERATION_DESCRIBE, OPERATION_READ
 from kproxy._ext.policy_table cimport RESOURCE_GROUP, Cell
 from kproxy._ext.schema cimport Mark, Marks
+
+from kproxy._ext import schema
 
 cdef enum:
     DESCRIBE_GROUPS = 15
@@ -27,8 +29,10 @@ cdef enum:
     DELETE_GROUPS = 42
     FIRST_WITH_TEXT = 6         # DescribeGroups
 
-cdef NameRule DELETE_RULE = NameRule(RESOURCE_GROUP, OPERATION_DELETE, GROUP_AUTHORIZATION_FAILED)
-cdef NameRule DESCRIBE_RULE = DescribeRule(RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED)
+cdef Gated DESCRIBE = Gated((), topics=F_GROUPS, answered="groups", rule=DescribeRule(
+    RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED))
+cdef Gated DELETE = Gated((), topics=F_GROUPS_NAMES, answered="results", rule=NameRule(
+    RESOURCE_GROUP, OPERATION_DELETE, GROUP_AUTHORIZATION_FAILED))
 cdef Gated OFFSET_DELETE = Gated(
     (Gate(RESOURCE_GROUP, OPERATION_DELETE, F_GROUP_ID, GROUP_AUTHORIZATION_FAILED),), refusal={}, topics=F_TOPICS,
     rule=TopicRule(OPERATION_READ, "partitions", {}))
@@ -38,11 +42,7 @@ cdef int open_request(Opening opening) except -1:
     cdef int api = opening.head.api_key
     if api == LIST_GROUPS:
         return 0
-    if api == DESCRIBE_GROUPS:
-        return open_names(opening, find_top(opening, F_GROUPS), DESCRIBE_RULE, "groups")
-    if api == DELETE_GROUPS:
-        return open_names(opening, find_top(opening, F_GROUPS_NAMES), DELETE_RULE, "results")
-    return open_gated(opening, OFFSET_DELETE)
+    return open_gated(opening, DESCRIBE if api == DESCRIBE_GROUPS else DELETE if api == DELETE_GROUPS else OFFSET_DELETE)
 
 
 cdef int open_response(Opening opening, object memo) except -1:
@@ -51,7 +51,7 @@ cdef int open_response(Opening opening, object memo) except -1:
     if api == LIST_GROUPS:
         hide_groups(opening, edits)
     elif api == DESCRIBE_GROUPS:
-        tell_operations(opening, edits)
+        show_groups(opening, edits)
         add_refused(opening, F_GROUPS, "groups", memo, edits)
     elif api == DELETE_GROUPS:
         add_refused(opening, F_RESULTS, "results", memo, edits)
@@ -61,23 +61,24 @@ cdef int open_response(Opening opening, object memo) except -1:
 
 
 cdef class DescribeRule(NameRule):
-    cdef int decide(self, Opening opening, Mark* name) except -1:
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         cdef Cell* cell = opening.decide(self.resource, self.operation, text(opening, name), name.length)
         if cell.effect == EFFECT_ALLOW:
             return 0
         return POLICY_VIOLATION if cell.effect == EFFECT_ASK and opening.head.api_version >= FIRST_WITH_TEXT \
             else self.code
 
-    cdef dict answer_name(self, Opening opening, Mark* name, int code):
-        cdef dict answered = {"group_id": span(opening, name), "error_code": code}
+    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
+        cdef dict answered = NameRule.answer_item(self, opening, item, name, code)
         if opening.head.api_version >= FIRST_WITH_TEXT:
             answered["error_message"] = opening.refusal_text(opening.table.look_up(
                 self.resource, self.operation, text(opening, name), name.length, opening.now))
         return answered
 
 
-cdef int tell_operations(Opening opening, list edits) except -1:
-    """A broker tells what the account of kproxy may do; the client learns what it may do itself."""
+cdef int show_groups(Opening opening, list edits) except -1:
+    """A broker tells what the account of kproxy may do; the client learns what it may do itself. A group that may not
+    be described now is refused, whatever the request was let through for."""
     cdef Marks marks = opening.marks
     cdef Mark* groups = find_top(opening, F_GROUPS)
     cdef Mark* item
@@ -88,7 +89,11 @@ cdef int tell_operations(Opening opening, list edits) except -1:
         item = &marks.items[i]
         name = find(opening, F_GROUP_ID, 1, i + 1, item.until)
         asked = find(opening, F_AUTHORIZED_OPERATIONS, 1, i + 1, item.until)
-        if asked != NULL and asked.value != INT_MIN:
+        if not opening.visible(RESOURCE_GROUP, OPERATION_DESCRIBE, text(opening, name), name.length):
+            edits.append((item.whole_at, item.whole_length, schema.build_item(
+                DESCRIBE_GROUPS, opening.head.api_version, True, "groups",
+                DESCRIBE.rule.answer_item(opening, i, name, GROUP_AUTHORIZATION_FAILED))))
+        elif asked != NULL and asked.value != INT_MIN:
             replace_number(asked, group_operations(opening, text(opening, name), name.length), edits)
         i = item.until
     return 0

@@ -11,7 +11,7 @@
 from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, COORDINATOR_NOT_AVAILABLE, GROUP_AUTHORIZATION_FAILED
 from kproxy._ext.authorise cimport INVALID_REQUEST, READ_GROUP, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Gated, NameRule
 from kproxy._ext.authorise cimport TopicRule, add_refused, append_items, apply_edits, cluster_allowed, find, find_top
-from kproxy._ext.authorise cimport name_of, open_gated, open_names, refuse_every_topic, refuse_topics, rewrite_address
+from kproxy._ext.authorise cimport name_of, open_gated, refuse_every_topic, refuse_topics, rewrite_address
 from kproxy._ext.authorise cimport span, text, topic_visible
 from kproxy._ext.fields cimport F_COORDINATOR_KEYS, F_COORDINATORS, F_ERROR_CODE, F_GROUP_ID, F_GROUPS, F_HOST, F_KEY
 from kproxy._ext.fields cimport F_KEY_TYPE, F_NODE_ID, F_PORT, F_TOPICS
@@ -208,11 +208,13 @@ cdef int answer_all_topics(Opening opening, Mark* array, str path, list edits) e
 cdef int open_find_coordinator(Opening opening) except -1:
     cdef Mark* key_type = find_top(opening, F_KEY_TYPE)
     cdef int kind = <int>key_type.value if key_type != NULL else KEY_GROUP
-    cdef NameRule rule = KEY_RULES.get(kind, NO_SUCH_KEYS)
+    cdef Gated way = KEYS.get(kind, NO_SUCH_KEYS)
+    cdef Mark* key
     cdef int code
     if opening.head.api_version >= FIRST_WITH_KEYS:
-        return open_names(opening, find_top(opening, F_COORDINATOR_KEYS), rule, "coordinators")
-    code = rule.decide(opening, find_top(opening, F_KEY))
+        return open_gated(opening, way)
+    key = find_top(opening, F_KEY)
+    code = way.rule.decide(opening, <int>(key - opening.marks.items), key)
     if code == 0 or opening.treatment == WAIT:
         return 0
     return opening.answer_body(schema.build(FIND_COORDINATOR, opening.head.api_version, True,
@@ -220,7 +222,7 @@ cdef int open_find_coordinator(Opening opening) except -1:
 
 
 cdef class KeyRule(NameRule):
-    cdef dict answer_name(self, Opening opening, Mark* name, int code):
+    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
         return no_coordinator(span(opening, name), code)
 
 
@@ -228,21 +230,26 @@ cdef class ShareKeyRule(KeyRule):
     """The keys of share groups hold names of topics that kproxy does not read: they are for who acts for the
     cluster."""
 
-    cdef int decide(self, Opening opening, Mark* name) except -1:
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         return 0 if cluster_allowed(opening, self.operation) else self.code
 
 
 cdef class UnknownKeyRule(KeyRule):
-    cdef int decide(self, Opening opening, Mark* name) except -1:
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         return self.code
 
 
-cdef dict KEY_RULES = {
-    KEY_GROUP: KeyRule(RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED),
-    KEY_TRANSACTION: KeyRule(RESOURCE_TRANSACTIONAL_ID, OPERATION_DESCRIBE, TRANSACTIONAL_ID_AUTHORIZATION_FAILED),
-    KEY_SHARE: ShareKeyRule(RESOURCE_CLUSTER, OPERATION_CLUSTER_ACTION, CLUSTER_AUTHORIZATION_FAILED),
+cdef Gated keys_under(KeyRule rule):
+    return Gated((), topics=F_COORDINATOR_KEYS, answered="coordinators", rule=rule)
+
+
+cdef dict KEYS = {
+    KEY_GROUP: keys_under(KeyRule(RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED)),
+    KEY_TRANSACTION: keys_under(KeyRule(RESOURCE_TRANSACTIONAL_ID, OPERATION_DESCRIBE,
+                                        TRANSACTIONAL_ID_AUTHORIZATION_FAILED)),
+    KEY_SHARE: keys_under(ShareKeyRule(RESOURCE_CLUSTER, OPERATION_CLUSTER_ACTION, CLUSTER_AUTHORIZATION_FAILED)),
 }
-cdef NameRule NO_SUCH_KEYS = UnknownKeyRule(0, 0, INVALID_REQUEST)
+cdef Gated NO_SUCH_KEYS = keys_under(UnknownKeyRule(0, 0, INVALID_REQUEST))
 
 
 cdef dict no_coordinator(object key, int code):

@@ -90,6 +90,7 @@ cdef class Opening:
         self.memo = None
         self.cause = None
         self.note_count = 0
+        self.refused_count = 0
         self.records = 0
         if self.denials:
             self.denials = []

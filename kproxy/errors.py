@@ -59,6 +59,10 @@ class WireError(KproxyError):
     """Bytes that are not what the Kafka protocol says they must be."""
 
 
+class RefusalTooLongError(WireError):
+    """A request names more of what is refused than one answer will say."""
+
+
 class ControlUnavailable(KproxyError):
     """The control process did not answer in time; whatever rests on its answer is refused."""
 

@@ -4,8 +4,8 @@ An item that is refused is cut out of the request, and an answer item for it is 
 the broker has answered the rest, those items are built and appended to its array. Edits are gathered as (offset in the
 body, length, new bytes) in any order and applied at once, so that everything that is not edited stays byte for byte.
 
-Most APIs are one of two shapes, and then a module only says which: ``Gated`` (permissions the whole request needs, then
-one on each topic it names) or an array of names under a ``NameRule``.
+Most APIs have one shape, and a module only fills it in: ``Gated``, permissions the whole request needs, then one on each
+item of an array.
 """
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.schema cimport Mark
@@ -21,6 +21,12 @@ cdef enum ErrorCode:
     POLICY_VIOLATION = 44
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
     OPERATION_NOT_ATTEMPTED = 55
+
+
+# Items, partitions among them, of one request that are answered with a refusal. Each costs far more than the four bytes
+# that may name it, so a request with more of them is not answered.
+cdef enum:
+    MOST_REFUSED = 1 << 16
 
 
 # What becomes of an item that a request names more than once.
@@ -58,14 +64,10 @@ cdef class TextRule(TopicRule):
     cdef str refusal(self, Opening opening, int resource, const unsigned char* name, Py_ssize_t length, int code)
 
 
-# How the names of one array of names are checked, and what a refused one is answered with.
-cdef class NameRule:
+# A rule of names that are no topics.
+cdef class NameRule(TopicRule):
     cdef int resource
-    cdef int operation
-    cdef int code
-    # 0, or the error code.
-    cdef int decide(self, Opening opening, Mark* name) except -1
-    cdef dict answer_name(self, Opening opening, Mark* name, int code)
+    cdef int code               # where a name is refused
 
 
 # A permission that a whole request needs, on what its field ``field`` names.
@@ -82,12 +84,12 @@ cdef Gate READ_GROUP
 cdef Gate WRITE_TRANSACTION
 
 
-# A request that needs one permission after another, and then one on each topic it names.
+# A request that needs one permission after another, and then one on each topic or other thing it names.
 cdef class Gated:
     cdef tuple gates            # of Gate, in Kafka's order: the first that is closed gives the code
     cdef dict refusal           # a closed gate is answered with its code and these fields; None: on every partition
-    cdef TopicRule rule         # None: it names no topics
-    cdef int topics             # field of the array of topics
+    cdef TopicRule rule         # None: it names none
+    cdef int topics             # field of their array
     cdef str answered           # the name of the answer's array
     cdef int rest_code          # what allowed topics answer where one is refused and none may go on; 0: they go on
     cdef int replica            # field that would make the client a follower, who sees more; 0: there is none
@@ -123,11 +125,11 @@ cdef Mark* find_top(Opening opening, int field) noexcept
 # The name of the item at mark ``item``: of a topic, of a resource, or the item itself. Raises WireError where there is none.
 cdef Mark* name_of(Opening opening, int item) except NULL
 
+# Takes note of ``more`` refusals before they are made. Raises RefusalTooLongError, for which the session closes.
+cdef int count_refused(Opening opening, Py_ssize_t more) except -1
 # Decides every item of the array at mark ``array``. Edits that take out the refused go to ``edits``, their answer
 # items to ``refused``. Returns how many items stay. Stop on WAIT.
 cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, list refused) except -1
-# The same for an array of names.
-cdef int refuse_names(Opening opening, Mark* array, NameRule rule, list edits, list refused) except -1
 # All items refused with one code and nothing asked: for an API that refuses a whole request item by item.
 cdef list refuse_every_topic(Opening opening, int array, TopicRule rule, int code)
 # Appends items to the answer's array at mark ``array``, of which ``kept`` of the broker's own stay.
@@ -135,10 +137,9 @@ cdef int append_items(Opening opening, Mark* array, int kept, str path, list ite
 cdef int replace_number(Mark* mark, int value, list edits) except -1          # of four bytes
 cdef int apply_edits(Opening opening, list edits) except -1
 
-# The two shapes whole: a request is forwarded, cut or answered; refusals wait in ``memo`` for the broker's answer, to
+# The shape whole: a request is forwarded, cut or answered; refusals wait in ``memo`` for the broker's answer, to
 # which ``add_refused`` appends them. An answer with an error code for the whole request stays as it is.
 cdef int open_gated(Opening opening, Gated way) except -1
-cdef int open_names(Opening opening, Mark* array, NameRule rule, str answered) except -1
 cdef int answer_values(Opening opening, dict values) except -1
 cdef int add_refused(Opening opening, int array, str path, object memo, list edits) except -1
 # Every host and port of the answered brokers becomes this listener's; a broker without an address here is left out.

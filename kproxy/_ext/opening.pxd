@@ -76,6 +76,7 @@ cdef class Opening:
     cdef list denials                       # [(operation, resource, name, Verdict)] for audit; observe-mode "would" ones too
     cdef list refused_records               # [(topic, partition, message, {rule: count})] of batches a guard or mask refused
     cdef readonly list condition_errors     # names of rules whose condition ended in an error while deciding
+    cdef int refused_count                  # items of the request that are answered with a refusal
     cdef NoteRow* notes
     cdef int note_count
     cdef int note_room

@@ -2,9 +2,9 @@
 
     python -m tests.fuzz.fuzz_wire_api --seconds 30 [--seed 1]
 
-Requests and answers of rows 2, 3, 8 to 14, 19 and 22 with random names, some allowed; a part of them harmed. A module
-forwards, replaces, answers or raises WireError; what it makes is well formed, and only the names the policy allows
-are in the frame for the broker, and in the topics of the answer that do not carry an error. """
+Requests and answers of the rows in APIS with random names, some allowed; a part of them harmed. A module forwards,
+replaces, answers or raises WireError; what it makes is well formed, and only the names the policy allows are in the
+frame for the broker, and in the topics of the answer that do not carry an error. """
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ from tests.support import frames
 from tests.support.desk import Desk, spanning
 from tests.support.messages import random_values
 
-APIS = (2, 3, 8, 9, 10, 11, 12, 13, 14, 19, 22)
+APIS = (2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 22, 23, 24, 25, 26, 28, 42, 47)
 NAMES = ("open-a", "open-b", "shut-a", "shut-b", "__consumer_offsets", "")
-POLICY = ("describe topic open*", "read topic open*", "create topic open*", "read group open*", "describe group open*",
-          "write transactional_id open*", "describe transactional_id open*")
+NAME_FIELDS = ("name", "topic", "group_id", "key", "transactional_id", "v3_and_below_transactional_id")
+NAME_LISTS = ("coordinator_keys", "groups", "groups_names")
+POLICY = ("describe topic open*", "read topic open*", "write topic open*", "create topic open*", "read group open*",
+          "describe group open*", "delete group open*", "write transactional_id open*",
+          "describe transactional_id open*")
 
 
 def rename(value: Any, chance: random.Random) -> Any:
@@ -38,9 +41,9 @@ def rename(value: Any, chance: random.Random) -> Any:
         return value
     changed = {}
     for name, one in value.items():
-        if name in ("name", "group_id", "key", "transactional_id") and isinstance(one, str):
+        if name in NAME_FIELDS and isinstance(one, str):
             changed[name] = chance.choice(NAMES)
-        elif name == "coordinator_keys":
+        elif name in NAME_LISTS and all(isinstance(each, str) for each in one):
             changed[name] = [chance.choice(NAMES) for _ in one]
         elif name == "host":
             changed[name] = chance.choice(("real-host", ""))
@@ -67,14 +70,16 @@ def named(values: Any, wanted: str) -> Iterator[dict[str, Any]]:
 
 def check_request(api: int, values: dict[str, Any]) -> None:
     """What the broker is sent: nothing about names that the policy refuses."""
-    for topic in named(values, "topics"):
-        assert topic["name"].startswith("open"), topic
+    for topic in [*named(values, "topics"), *named(values, "v3_and_below_topics")]:
+        assert topic["topic" if api == 23 else "name"].startswith("open"), topic
     for group in [values, *named(values, "groups")]:
         assert group.get("group_id", "open").startswith("open")
-    assert all(key.startswith("open") for key in values.get("coordinator_keys", ()))
+    for name in NAME_LISTS:
+        assert all(key.startswith("open") for key in values.get(name, ()) if isinstance(key, str))
     assert values.get("key", "open").startswith("open")
-    assert (values.get("transactional_id") or "open").startswith("open")
-    assert api != 2 or values["replica_id"] == -1
+    for name in ("transactional_id", "v3_and_below_transactional_id"):
+        assert (values[name] if values.get(name) is not None else "open").startswith("open")
+    assert values.get("replica_id", -1) == -1
 
 
 def check_answer(api: int, values: dict[str, Any]) -> None:
@@ -84,6 +89,8 @@ def check_answer(api: int, values: dict[str, Any]) -> None:
         for topic in values["topics"]:
             hidden = topic["error_code"] in (3, 29, 42) and topic["partitions"] == []
             assert topic["name"].startswith("open") or hidden
+    if api == 16:
+        assert all(group["group_id"].startswith("open") for group in values["groups"])
 
 
 def one_round(chance: random.Random, api: int, version: int) -> str:
