@@ -85,7 +85,8 @@ def test_a_denied_topic_without_partitions_still_refuses_the_step() -> None:
 
 
 @pytest.mark.parametrize(("api", "version", "values"), [
-    (25, 4, TX), (26, 4, {"transactional_id": "tx", "committed": True}), (42, 2, {"groups_names": ["tx"]}), (15, 5, {"groups": ["tx"]})])
+    (25, 4, TX), (26, 4, {"transactional_id": "tx", "committed": True}), (42, 2, {"groups_names": ["tx"]}),
+    (15, 5, {"groups": ["tx"]})])
 @pytest.mark.parametrize("name", [b"\xff\xfe", b"tx\x00", b"t\xc0\xf8"])
 def test_names_that_are_no_text_match_no_pattern(api: int, version: int, values: dict[str, Any], name: bytes) -> None:
     """Neither refused with a crash nor taken for the name they resemble."""
