@@ -128,6 +128,9 @@ class Connection:
         cause = session.cause or str(CloseCause.CLIENT_CLOSED)
         closes = self._connections.closes
         closes[cause] = closes.get(cause, 0) + 1
+        if cause != CloseCause.CLIENT_CLOSED and self._connections.may_tell_close(self._now()):
+            log.info("connection_closed", cause=cause, session=session.number, listener=self.listener.name,
+                     address=self.address)
         if cause == CloseCause.BROKER_CLOSED:
             self._runtime.forget_broker(self.listener.cluster, self.node)
         if session.facts is not None:

@@ -24,6 +24,8 @@ from kproxy.model.settings import Listener
 
 #: The deadline that is no session's.
 GRANT = object()
+#: Closed connections that the log is told of within a minute.
+MOST_TOLD_CLOSES = 600
 
 
 class Connections:
@@ -43,6 +45,7 @@ class Connections:
         self.addresses: dict[str, Addresses] = {}
         self.draining = False
         self._grant_ends: list[float] = []
+        self._minute = self._told = 0
         self._deadlines = Deadlines(loop.call_later, runtime.now, self._on_due)
 
     def accept(self, listener: Listener, node: int | None) -> ClientHalf:
@@ -106,6 +109,14 @@ class Connections:
     def forget(self, number: int) -> None:
         self.open.pop(number, None)
         self._deadlines.drop(number)
+
+    def may_tell_close(self, now: float) -> bool:
+        """Whoever may connect could fill the log with closes; the metric counts each of them."""
+        minute = int(now // 60)
+        if minute != self._minute:
+            self._minute, self._told = minute, 0
+        self._told += 1
+        return self._told <= MOST_TOLD_CLOSES
 
     def on_snapshot(self, grant_ends: Iterable[float]) -> None:
         """Other rules, grants or keys are in force: sessions decide anew by themselves, what is queued is looked at

@@ -1,8 +1,8 @@
 """Clients that can re-authenticate, with ten-second tokens and no clock skew: nobody is cut off, nothing is lost.
 
-librdkafka begins at 90 % of the lifetime it was told, by a timer; Java at 85–95 %, when it next has something to send,
-so its heartbeats are made frequent here. Its bootstrap connection has nothing to send once the brokers are known, and
-ends with its session; that one is not counted. aiokafka does not know KIP-368.
+librdkafka begins at 90 % of the lifetime it was told and kafka-python at 85–95 %, by timers; Java as late, when it next
+has something to send, so its heartbeats are made frequent here. Its bootstrap connection has nothing to send once the
+brokers are known, and ends with its session; that one is not counted. aiokafka does not know KIP-368.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import confluent_kafka
+import kafka
 import pytest
+from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from tests.support.client_java import JavaClient
 from tests.support.clients import Got, Record, token_expiry
@@ -135,6 +137,41 @@ class ConfluentPair(Pair):
         return common | {"oauth_cb": give_token}
 
 
+class KafkaPythonPair(Pair):
+    def work(self, stack: ExitStack) -> None:
+        producer = kafka.KafkaProducer(acks="all", **self._settings())
+        stack.callback(producer.close)
+        consumer = kafka.KafkaConsumer(
+            self.topic, group_id=f"g.{self.name}", auto_offset_reset="earliest", enable_auto_commit=False,
+            fetch_max_wait_ms=100, **self._settings())
+        stack.callback(consumer.close)
+
+        def send(value: bytes) -> int:
+            producer.send(self.topic, value).get(timeout=10)
+            return 0
+
+        def poll() -> list[bytes]:
+            found = consumer.poll(timeout_ms=20)
+            return [bytes(one.value) for records in found.values() for one in records]
+
+        self.drive(send, poll)
+
+    def _settings(self) -> dict[str, Any]:
+        common = {"bootstrap_servers": self.stage.bootstrap("public"), "security_protocol": "SASL_PLAINTEXT",
+                  "sasl_mechanism": self.mechanism}
+        if self.mechanism == "PLAIN":
+            return common | {"sasl_plain_username": "token", "sasl_plain_password": self.token()}
+        return common | {"sasl_oauth_token_provider": FreshTokens(self)}
+
+
+class FreshTokens(AbstractTokenProvider):  # type: ignore[misc]
+    def __init__(self, pair: Pair) -> None:
+        self._pair = pair
+
+    def token(self) -> str:
+        return self._pair.token()
+
+
 class JavaPair(Pair):
     def work(self, stack: ExitStack) -> None:
         client = JavaClient(self.stage.java)
@@ -166,7 +203,7 @@ def watch_sessions(stage: Stage, seen: dict[str, dict[str, Any]]) -> None:
                                      pytest.param(150, id="long", marks=[pytest.mark.slow, pytest.mark.timeout(300)])])
 def test_nobody_is_disconnected_who_can_prove_himself_anew(own: Stage, seconds: int) -> None:
     pairs = [kind(own, f"{name}-{mechanism.lower()}", own.make_topic("open."), mechanism)
-             for name, kind in (("confluent", ConfluentPair), ("java", JavaPair))
+             for name, kind in (("confluent", ConfluentPair), ("python", KafkaPythonPair), ("java", JavaPair))
              for mechanism in ("OAUTHBEARER", "PLAIN")]
     seen: dict[str, dict[str, Any]] = {}
     for pair in pairs:

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kproxy._ext import playbook
-from tests.support.frames import batch, read_response, request, split
+from tests.support.frames import batch, read_response, request, response, split
 from tests.support.playbook import BROKER, FACTS, NOW, Rules, Spool, Stage, fetch, fetched, opened, produce, produced
 
 # -- order and hostility -----------------------------------------------------------------------------------------------
@@ -96,3 +96,20 @@ def test_a_full_spool_refuses_produce_with_a_retriable_code():
     assert stage.ledger.commit() is False
     [(_, answer)] = stage.client(produce(5, {"t": [0]}))
     assert read_response(0, 9, answer)[1]["responses"][0]["partition_responses"][0]["error_code"] == 56
+
+
+@pytest.mark.parametrize("denied", [False, True])
+def test_a_throttled_answer_keeps_its_time_whatever_was_taken_out_of_it(denied: bool):
+    """T43: brokers answer at once, with the time that the client is to wait; quotas are the broker's."""
+    stage = opened(t="allow", no="deny")
+    topics = {"t": [0], "no": [0]} if denied else {"t": [0]}
+    stage.client(produce(5, topics))
+    answer = response(0, 9, 5, {"throttle_time_ms": 250, "responses": [
+        {"name": "t", "partition_responses": [{"index": 0, "error_code": 0, "base_offset": 3}]}]})
+    [(_, answer)] = stage.broker(answer)
+    body = read_response(0, 9, answer)[1]
+    assert (body["throttle_time_ms"], len(body["responses"])) == (250, len(topics))
+    stage.client(fetch(6, list(topics)))
+    [(_, answer)] = stage.broker(response(1, 12, 6, {"throttle_time_ms": 70, "responses": []}))
+    body = read_response(1, 12, answer)[1]
+    assert (body["throttle_time_ms"], [one["topic"] for one in body["responses"]]) == (70, ["no"] if denied else [])

@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 import pytest
+import structlog
 
+from kproxy.dataplane.connections import MOST_TOLD_CLOSES
 from kproxy.errors import TokenRefused
 from kproxy.model.access import Facts, Principal
 from tests.support import frames
@@ -124,6 +126,23 @@ async def test_a_timer_ends_a_session_in_a_long_poll_at_its_time():
         late = time.time() - world.facts.expires_at
         await until(lambda: connections.closes == {"session_expired": 1})
         assert 0 <= late < 0.25
+        assert world.told[-1] == ("disconnect", {"cause": "session_expired", "unanswered": 0})
+
+
+@on_uvloop
+async def test_the_log_is_told_of_closes_and_not_flooded_with_them():
+    async with serving() as (world, connections):
+        with structlog.testing.capture_logs() as lines:
+            for _ in range(3):
+                client, _ = await logged_in(world, 60)
+                connections.kill(max(connections.open))
+                assert await client.closed()
+                await until(lambda: not connections.open)
+        told = [(line["event"], line["cause"], line["listener"]) for line in lines if line["event"].startswith("conn")]
+        assert told == [("connection_closed", "session_killed", "public")] * 3
+        now = 60.0 * 1000
+        assert sum(connections.may_tell_close(now) for _ in range(2000)) == MOST_TOLD_CLOSES
+        assert connections.may_tell_close(now + 60)
 
 
 @on_uvloop
