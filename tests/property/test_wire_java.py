@@ -3,7 +3,6 @@ read in another way, or not at all, the walk does not let through."""
 
 from __future__ import annotations
 
-import os
 import random
 import struct
 import subprocess
@@ -14,8 +13,7 @@ import pytest
 
 from kproxy._ext import schema
 from kproxy.errors import WireError
-from tests.support.java import compiled
-from tests.support.kafka_libs import KafkaMissing, class_path, java_program, kafka_libs
+from tests.support.java import oracle_command
 from tests.support.messages import random_values, without_default_tags
 
 EVERY = schema.served_messages()
@@ -24,16 +22,7 @@ Message = tuple[int, bool, int, bytes]
 
 @pytest.fixture(scope="module")
 def command() -> list[str]:
-    """Locally a machine without Java skips with the reason; in CI that would hide the oracle, so there it fails."""
-    try:
-        java_program("javac")
-        kafka_libs()
-        return [java_program(), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
-                "-cp", class_path(compiled("WireOracle.java")), "WireOracle"]
-    except KafkaMissing as missing:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no oracle: {missing}")
-        pytest.skip(f"no oracle: {missing}")
+    return oracle_command("WireOracle")
 
 
 def ask(command: list[str], messages: list[Message]) -> list[bytes | str]:

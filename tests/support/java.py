@@ -13,8 +13,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support import children
-from tests.support.kafka_libs import ROOT, class_path, java_program
+from tests.support.kafka_libs import ROOT, KafkaMissing, class_path, java_program, kafka_libs
 
 SOURCES = ROOT / "tests" / "java"
 CLASSES = ROOT / ".cache" / "java-classes"
@@ -48,6 +50,20 @@ def compiled(name: str = "Driver.java") -> Path:
                 raise AssertionError(f"javac: {done.stderr[-3000:]}")
             fresh.rename(folder)
     return folder
+
+
+def oracle_command(name: str) -> list[str]:
+    """How to run the class ``name`` of tests/java. Locally a machine without Java skips with the reason; in CI that
+    would hide the oracle, so there it fails."""
+    try:
+        java_program("javac")
+        kafka_libs()
+        return [java_program(), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
+                "-cp", class_path(compiled(f"{name}.java")), name]
+    except KafkaMissing as missing:
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"no oracle: {missing}")
+        pytest.skip(f"no oracle: {missing}")
 
 
 class JavaDriver:
