@@ -17,10 +17,14 @@ import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.admin.ConsumerGroupDescription;
 import org.apache.kafka.clients.admin.DescribeConsumerGroupsOptions;
 import org.apache.kafka.clients.admin.ListTopicsOptions;
+import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
+import org.apache.kafka.clients.admin.RecordsToDelete;
 import org.apache.kafka.clients.admin.TopicDescription;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.ConsumerRecords;
@@ -30,6 +34,7 @@ import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.header.Header;
 import org.apache.kafka.common.header.internals.RecordHeader;
 import org.apache.kafka.common.protocol.Errors;
@@ -98,6 +103,19 @@ public final class Driver {
                 return createTopic(admins.get(handle), command);
             case "list_topics":
                 return Map.of("topics", admins.get(handle).listTopics(new ListTopicsOptions().listInternal(true)).names().get());
+            case "delete_topic":
+                admins.get(handle).deleteTopics(List.of(command.path("topic").asText())).all().get();
+                return Map.of();
+            case "create_partitions":
+                admins.get(handle).createPartitions(Map.of(command.path("topic").asText(),
+                    NewPartitions.increaseTo(command.path("total").asInt()))).all().get();
+                return Map.of();
+            case "delete_records":
+                return deleteRecords(admins.get(handle), command);
+            case "configs":
+                return configs(admins.get(handle), command);
+            case "alter_config":
+                return alterConfig(admins.get(handle), command);
             case "describe_topic":
                 return describeTopic(admins.get(handle), command);
             case "describe_cluster":
@@ -255,6 +273,28 @@ public final class Driver {
         String name = command.path("topic").asText();
         TopicDescription found = admin.describeTopics(List.of(name)).allTopicNames().get().get(name);
         return Map.of("partitions", found.partitions().size(), "internal", found.isInternal());
+    }
+
+    private static Map<String, Object> deleteRecords(Admin admin, JsonNode command) throws Exception {
+        TopicPartition place = new TopicPartition(command.path("topic").asText(), 0);
+        RecordsToDelete records = RecordsToDelete.beforeOffset(command.path("before").asLong());
+        return Map.of("low", admin.deleteRecords(Map.of(place, records)).lowWatermarks().get(place).get().lowWatermark());
+    }
+
+    private static Map<String, Object> configs(Admin admin, JsonNode command) throws Exception {
+        ConfigResource.Type type = ConfigResource.Type.valueOf(command.path("type").asText());
+        ConfigResource resource = new ConfigResource(type, command.path("name").asText());
+        Map<String, Object> found = new HashMap<>();
+        admin.describeConfigs(List.of(resource)).all().get().get(resource).entries()
+            .forEach(entry -> found.put(entry.name(), entry.value()));
+        return Map.of("configs", found);
+    }
+
+    private static Map<String, Object> alterConfig(Admin admin, JsonNode command) throws Exception {
+        ConfigEntry entry = new ConfigEntry(command.path("key").asText(), command.path("value").asText());
+        ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, command.path("topic").asText());
+        admin.incrementalAlterConfigs(Map.of(resource, List.of(new AlterConfigOp(entry, AlterConfigOp.OpType.SET)))).all().get();
+        return Map.of();
     }
 
     private static Map<String, Object> describeCluster(Admin admin) throws Exception {

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import ssl
 import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
@@ -24,28 +22,17 @@ from tests.support.clients import (
     Got,
     KafkaClient,
     Login,
+    LoginWatch,
     Producer,
     Record,
     Sent,
+    tls_context,
 )
 
 T = TypeVar("T")
 
 
-class _LoginWatch(logging.Handler):
-    """aiokafka raises a mere connection error where the login was refused at bootstrap; it logs the true reason."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.reason = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if "[Error 58]" in record.getMessage():
-            self.reason = record.getMessage()
-
-
-_login_watch = _LoginWatch()
-logging.getLogger("aiokafka").addHandler(_login_watch)
+_login_watch = LoginWatch("aiokafka")
 
 
 class _Loop:
@@ -93,9 +80,7 @@ def _settings(login: Login) -> dict[str, Any]:
         return settings
     settings |= {"security_protocol": login.protocol, "sasl_mechanism": login.mechanism}
     if login.ca:
-        context = ssl.create_default_context(cafile=login.ca)
-        context.minimum_version = context.maximum_version = ssl.TLSVersion[f"TLSv{login.tls_version.replace('.', '_')}"]
-        settings["ssl_context"] = context
+        settings["ssl_context"] = tls_context(login)
     if login.mechanism == "PLAIN":
         return settings | {"sasl_plain_username": login.username, "sasl_plain_password": login.token}
     return settings | {"sasl_oauth_token_provider": _Token(login)}

@@ -8,12 +8,11 @@ from typing import Any
 
 import confluent_kafka
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewPartitions, NewTopic
 
 from tests.support.clients import (
     GIVE_UP_SECONDS,
     LOGIN_FAILED,
-    Admin,
     ClientError,
     Consumer,
     Got,
@@ -22,6 +21,7 @@ from tests.support.clients import (
     Producer,
     Record,
     Sent,
+    TopicAdmin,
     token_expiry,
 )
 
@@ -135,16 +135,52 @@ class _ConfluentConsumer(Consumer):
         self._consumer.close()
 
 
-class _ConfluentAdmin(Admin):
+class _ConfluentAdmin(TopicAdmin):
     def __init__(self, settings: dict[str, Any], errors: _Errors) -> None:
         self._errors = errors
         self._admin = AdminClient(settings)
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
+        self._only(self._admin.create_topics([NewTopic(name, partitions, 1)], request_timeout=10))
+
+    def _only(self, futures: dict[Any, Any]) -> Any:
+        """The result of the one thing asked for."""
         try:
-            self._admin.create_topics([NewTopic(name, partitions, 1)], request_timeout=10)[name].result()
+            return next(iter(futures.values())).result()
         except KafkaException as problem:
             raise self._errors.translated(problem.args[0]) from None
+
+    def delete_topic(self, name: str) -> None:
+        self._only(self._admin.delete_topics([name], request_timeout=10))
+
+    def create_partitions(self, name: str, total: int) -> None:
+        self._only(self._admin.create_partitions([NewPartitions(name, total)], request_timeout=10))
+
+    def delete_records(self, name: str, before: int) -> int:
+        asked = [TopicPartition(name, 0, before)]
+        return int(self._only(self._admin.delete_records(asked, request_timeout=10)).low_watermark)
+
+    def configs(self, name: str) -> dict[str, str]:
+        return self._describe(ConfigResource(ConfigResource.Type.TOPIC, name))
+
+    def _describe(self, resource: ConfigResource) -> dict[str, str]:
+        found = self._only(self._admin.describe_configs([resource], request_timeout=10))
+        return {key: entry.value for key, entry in found.items()}
+
+    def alter_config(self, name: str, key: str, value: str) -> None:
+        entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+        resource = ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=[entry])
+        self._only(self._admin.incremental_alter_configs([resource], request_timeout=10))
+
+    def broker_configs(self, node: int) -> dict[str, str]:
+        return self._describe(ConfigResource(ConfigResource.Type.BROKER, str(node)))
+
+    def nodes(self) -> list[str]:
+        try:
+            found = self._admin.describe_cluster(request_timeout=10).result()
+        except KafkaException as problem:
+            raise self._errors.translated(problem.args[0]) from None
+        return [f"{one.host}:{one.port}" for one in found.nodes]
 
     def list_topics(self) -> set[str]:
         """Asked in short turns, because librdkafka tells of a refused login only between two calls."""
@@ -176,6 +212,6 @@ class ConfluentClient(KafkaClient):
             "group.id": group or "g.unused", "check.crcs": True, "auto.offset.reset": "earliest",
             "enable.auto.commit": False, "fetch.wait.max.ms": 100, "isolation.level": isolation}, errors)
 
-    def admin(self, login: Login) -> Admin:
+    def admin(self, login: Login) -> TopicAdmin:
         errors = _Errors()
         return _ConfluentAdmin(_settings(login, errors), errors)

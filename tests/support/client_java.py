@@ -8,7 +8,6 @@ from typing import Any
 
 from tests.support.clients import (
     GIVE_UP_SECONDS,
-    Admin,
     ClientError,
     Consumer,
     Got,
@@ -17,6 +16,7 @@ from tests.support.clients import (
     Producer,
     Record,
     Sent,
+    TopicAdmin,
 )
 from tests.support.java import JavaDriver, JavaError
 
@@ -112,7 +112,7 @@ class _JavaConsumer(Consumer):
         self._handle.ask("close")
 
 
-class _JavaAdmin(Admin):
+class _JavaAdmin(TopicAdmin):
     def __init__(self, handle: _Handle) -> None:
         self._handle = handle
 
@@ -122,8 +122,25 @@ class _JavaAdmin(Admin):
     def list_topics(self) -> set[str]:
         return set(self._handle.ask("list_topics")["topics"])
 
+    def delete_topic(self, name: str) -> None:
+        self._handle.ask("delete_topic", topic=name)
+
+    def create_partitions(self, name: str, total: int) -> None:
+        self._handle.ask("create_partitions", topic=name, total=total)
+
+    def delete_records(self, name: str, before: int) -> int:
+        return int(self._handle.ask("delete_records", topic=name, before=before)["low"])
+
+    def configs(self, name: str) -> dict[str, str]:
+        return dict(self._handle.ask("configs", type="TOPIC", name=name)["configs"])
+
+    def alter_config(self, name: str, key: str, value: str) -> None:
+        self._handle.ask("alter_config", topic=name, key=key, value=value)
+
+    def broker_configs(self, node: int) -> dict[str, str]:
+        return dict(self._handle.ask("configs", type="BROKER", name=str(node))["configs"])
+
     def nodes(self) -> list[str]:
-        """The host:port of every broker that the cluster shows."""
         return list(self._handle.ask("describe_cluster")["nodes"])
 
     def close(self) -> None:
@@ -149,5 +166,5 @@ class JavaClient(KafkaClient):
             "enable.auto.commit": "false", "fetch.max.wait.ms": 100, "allow.auto.create.topics": "false",
             "heartbeat.interval.ms": heartbeat_ms, "isolation.level": isolation}))
 
-    def admin(self, login: Login) -> Admin:
+    def admin(self, login: Login) -> TopicAdmin:
         return _JavaAdmin(_Handle(self._java, "admin", login, {}))

@@ -1,4 +1,4 @@
-"""One face over three Kafka clients, so that a test is written once and run with each.
+"""One face over four Kafka clients, so that a test is written once and run with each.
 
 A client opens producers, consumers and admins for a Login. All of them are context managers, block the caller, and
 raise ClientError with Kafka's own numeric code, whichever library said it.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
+import ssl
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,6 +80,20 @@ class ClientError(Exception):
         super().__init__(f"{code}: {message}")
 
 
+class LoginWatch(logging.Handler):
+    """Some libraries raise a mere connection error where the login was refused at bootstrap; they log the true reason,
+    which is ``reason`` then."""
+
+    def __init__(self, logger: str) -> None:
+        super().__init__(logging.WARNING)
+        self.reason = ""
+        logging.getLogger(logger).addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "[Error 58]" in record.getMessage():
+            self.reason = record.getMessage()
+
+
 class Opened(ABC):
     def __enter__(self: Self) -> Self:
         return self
@@ -124,6 +140,34 @@ class Admin(Opened):
         """Every topic that the cluster shows this principal."""
 
 
+class TopicAdmin(Admin):
+    """What an administrator of topics does besides. Each raises ClientError with the code of the topic or partition."""
+
+    @abstractmethod
+    def delete_topic(self, name: str) -> None: ...
+
+    @abstractmethod
+    def create_partitions(self, name: str, total: int) -> None: ...
+
+    @abstractmethod
+    def delete_records(self, name: str, before: int) -> int:
+        """Of partition 0, below an offset; the lowest offset that is left."""
+
+    @abstractmethod
+    def configs(self, name: str) -> dict[str, str]: ...
+
+    @abstractmethod
+    def alter_config(self, name: str, key: str, value: str) -> None:
+        """Incrementally."""
+
+    @abstractmethod
+    def broker_configs(self, node: int) -> dict[str, str]: ...
+
+    @abstractmethod
+    def nodes(self) -> list[str]:
+        """host:port of every broker that the cluster shows."""
+
+
 class KafkaClient(ABC):
     name: str
 
@@ -139,7 +183,9 @@ class KafkaClient(ABC):
     def admin(self, login: Login) -> Admin: ...
 
 
-CLIENT_NAMES = ("confluent", "aiokafka", "java")
+CLIENT_NAMES = ("confluent", "aiokafka", "kafka-python", "java")
+#: Those whose ``admin`` is a TopicAdmin; aiokafka's speaks none of the APIs that change a config bit by bit.
+ADMIN_NAMES = ("confluent", "kafka-python", "java")
 
 
 def open_client(name: str, java: JavaDriver | None) -> KafkaClient:
@@ -152,10 +198,21 @@ def open_client(name: str, java: JavaDriver | None) -> KafkaClient:
         from tests.support.client_aiokafka import AiokafkaClient
 
         return AiokafkaClient()
+    if name == "kafka-python":
+        from tests.support.client_kafka_python import KafkaPythonClient
+
+        return KafkaPythonClient()
     from tests.support.client_java import JavaClient
 
     assert java is not None
     return JavaClient(java)
+
+
+def tls_context(login: Login) -> ssl.SSLContext:
+    """For the clients that take Python's own."""
+    context = ssl.create_default_context(cafile=login.ca)
+    context.minimum_version = context.maximum_version = ssl.TLSVersion[f"TLSv{login.tls_version.replace('.', '_')}"]
+    return context
 
 
 def token_expiry(token: str, at_least: float) -> float:

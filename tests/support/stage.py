@@ -34,6 +34,11 @@ roles:
       - {operations: [read], groups: ["g.*"]}
       - {operations: [delete], groups: ["g.mine.*"]}
       - {operations: [write], transactional_ids: ["tx.*"]}
+  steward:
+    members: {groups: [stewards]}
+    allow:
+      - {operations: [create, delete, alter, alter_configs], topics: ["open.*"]}
+      - {operations: [delete], topics: ["kept.*"]}
   privacy-officer:
     members: {groups: [privacy]}
     allow:
@@ -51,6 +56,8 @@ guards:
 approvals:
   - {name: new-model, operations: [write], topics: ["scores.*"], unless: 'attested.model in granted.models',
      approvers: {role: ml-risk}, request_ttl: 1h, max_duration: 8h}
+  - {name: no-lonely-deletes, operations: [delete], topics: ["kept.*"], approvers: {role: ml-risk}, request_ttl: 1h,
+     max_duration: 8h}
 """
 #: The relays before kproxy stand at the same ports on another loopback address, which the listener advertises.
 TAPPED_HOST = "127.0.0.2"

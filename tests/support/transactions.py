@@ -1,4 +1,4 @@
-"""Transactional producers of the three clients behind one face."""
+"""Transactional producers of the four clients behind one face."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 
 import aiokafka
 import confluent_kafka
+import kafka
+from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from tests.support import client_aiokafka, client_confluent, client_java
+from tests.support import client_aiokafka, client_confluent, client_java, client_kafka_python
 from tests.support.clients import GIVE_UP_SECONDS, ClientError, Consumer, Login, Opened, Record
 from tests.support.java import JavaDriver
 
@@ -109,6 +111,42 @@ class _Aiokafka(Transactions):
         client_aiokafka._Loop.run(self._producer.stop())
 
 
+class _KafkaPython(Transactions):
+    def __init__(self, login: Login, name: str) -> None:
+        self._producer = self._try(lambda: kafka.KafkaProducer(
+            **client_kafka_python._settings(login), transactional_id=name, linger_ms=5, max_block_ms=12000,
+            delivery_timeout_ms=12000))
+        try:
+            self._try(self._producer.init_transactions)
+        except ClientError:
+            self.close()
+            raise
+
+    _try = staticmethod(client_kafka_python._try)
+
+    def begin(self) -> None:
+        self._try(self._producer.begin_transaction)
+
+    def send(self, topic: str, values: list[bytes]) -> None:
+        for pending in [self._producer.send(topic, value, partition=0) for value in values]:
+            self._try(lambda pending=pending: pending.get(GIVE_UP_SECONDS))
+
+    def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
+        offsets = {TopicPartition(topic, 0): OffsetAndMetadata(offset, "", -1)}
+        assert isinstance(consumer, client_kafka_python._KafkaPythonConsumer)
+        members = consumer._consumer.group_metadata()
+        self._try(lambda: self._producer.send_offsets_to_transaction(offsets, members))
+
+    def commit(self) -> None:
+        self._try(self._producer.commit_transaction)
+
+    def abort(self) -> None:
+        self._try(self._producer.abort_transaction)
+
+    def close(self) -> None:
+        self._producer.close(timeout=2)
+
+
 class _Java(Transactions):
     def __init__(self, java: JavaDriver, login: Login, name: str) -> None:
         self._handle = client_java._Handle(java, "producer", login, {
@@ -149,4 +187,6 @@ def open_transactions(client: str, java: JavaDriver, login: Login, name: str) ->
     """A producer of the client named so, with this transactional id; raises ClientError where that is refused."""
     if client == "confluent":
         return _Confluent(login, name)
+    if client == "kafka-python":
+        return _KafkaPython(login, name)
     return _Aiokafka(login, name) if client == "aiokafka" else _Java(java, login, name)
