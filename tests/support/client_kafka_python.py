@@ -3,6 +3,9 @@
 It renews a login on the live connection (KIP-368) after 85 to 95 % of the lifetime it was told (a second at least): it
 lets what is under way come back first, a long poll too, sends nothing meanwhile, and closes the connection if the
 broker refuses. The token provider is asked anew each time.
+
+What arrives together with the close of a connection it throws away unread, so the reason of a refused login is lost
+more often than not, from Kafka itself too; it goes on trying until its bootstrap timeout.
 """
 
 from __future__ import annotations
@@ -68,7 +71,7 @@ def _try(work: Callable[[], T]) -> T:
 
 def _settings(login: Login) -> dict[str, Any]:
     settings: dict[str, Any] = {
-        "bootstrap_servers": login.bootstrap, "request_timeout_ms": 8000, "bootstrap_timeout_ms": 2000,
+        "bootstrap_servers": login.bootstrap, "request_timeout_ms": 8000, "bootstrap_timeout_ms": 1500,
         "retry_backoff_ms": 50, "reconnect_backoff_ms": 20, "reconnect_backoff_max_ms": 500,
     }
     if login.mechanism == "NONE":
