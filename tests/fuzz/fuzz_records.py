@@ -3,21 +3,20 @@
     python -m tests.fuzz.fuzz_records --seconds 30 [--seed 1] [FILE ...]
 
 Record sets of one to three batches with fields and entities to hide, harmed as values, as records, as compressed
-frames, as heads, and cut off, go through plans of both directions. A file given is one record set.
+frames of every codec, as heads, and cut off, go through plans of both directions; bombs are among them. A file given is
+one record set.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import random
-import sys
-import time
-from pathlib import Path
 
 from kproxy._ext import compression, mask, record_batch
 from kproxy.errors import WireError
-from tests.support.record_sets import check_passed, harm, harm_batch, hiding_plan, random_batch
+from tests.fuzz.harness import Harness
+from tests.support.bombs import bomb_batch, lz4_bomb, zstd_bomb
+from tests.support.record_sets import check_passed, harm, harm_batch, harm_records, hiding_plan, random_batch
 
 PLANS = {
     "consume": (hiding_plan(count_fields=True), True),
@@ -27,15 +26,16 @@ PLANS = {
     "produce, detect": (hiding_plan("produce", fields=False), False),
 }
 OBSERVER = hiding_plan(observe=True, count_fields=True)
+BOMBS = (bomb_batch("zstd", zstd_bomb(64 << 20)), bomb_batch("lz4", lz4_bomb(64 << 20)))
 ERRORS = {2, 10, 43, 44, 76, 87}
 
 
-def check(data: bytes) -> list[str]:
+def check(data: bytes) -> dict[str, str]:
     """Holds the invariant against one record set; what each plan said."""
-    said = []
+    said = {}
     for name, (plan, fields) in PLANS.items():
         got = plan.transform(data)
-        said.append(f"{name}: {got.status}")
+        said[name] = got.status
         if got.status == "refused":
             assert got.data is None and got.error_code in ERRORS and got.message.isascii(), got
             continue
@@ -60,38 +60,39 @@ def random_set(chance: random.Random) -> bytes:
     if harmed and chance.random() < 0.6:
         at = chance.randrange(len(batches))
         batches[at] = harm_batch(batches[at], chance)
+        if chance.random() < 0.1:
+            batches[at] = harm_records(batches[at], chance)
+    if chance.random() < 0.003:
+        batches.append(chance.choice(BOMBS))
     data = b"".join(batches)
     return harm(data, chance) if chance.random() < 0.05 else data
 
 
-def run(seconds: float, seed: int) -> dict[str, int]:
-    """How often each plan said what. Raises AssertionError for the first input that breaks the invariant."""
-    chance = random.Random(seed)
-    said: dict[str, int] = {}
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        data = random_set(chance)
-        try:
-            for word in check(data):
-                said[word] = said.get(word, 0) + 1
-        except BaseException:
-            print(f"seed {seed}, input: {data.hex()}", file=sys.stderr)
-            raise
-    return said
+def change(data: bytes, chance: random.Random) -> bytes:
+    """Harms one batch of a set that is kept, behind its head, in its records or anywhere; or puts another beside it."""
+    batches, at = [], 0
+    while len(data) - at > 61 and 61 <= (size := int.from_bytes(data[at + 8 : at + 12], "big") + 12) <= len(data) - at:
+        batches.append(data[at : at + size])
+        at += size
+    if not batches:
+        return harm(data, chance)
+    which = chance.randrange(len(batches))
+    kind = chance.randrange(8)
+    if kind < 4:
+        batches[which] = harm_records(batches[which], chance)
+    elif kind < 7:
+        batches[which] = harm_batch(batches[which], chance)
+    elif len(batches) < 4:
+        batches.insert(which, random_batch(chance, False))
+    return b"".join([*batches, data[at:]])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("files", nargs="*", type=Path)
-    options = parser.parse_args()
-    for path in options.files:
-        check(path.read_bytes())
-    said = run(0 if options.files else options.seconds, options.seed)
-    print(f"fuzz_records: {sum(said.values()) // len(PLANS)} inputs; "
-          + ", ".join(f"{word} {count}" for word, count in sorted(said.items())))
+def check_input(data: bytes) -> str:
+    said = check(data)
+    return f"{said['consume']} {said['produce']}"
 
+
+HARNESS = Harness("records", random_set, change, check_input)
 
 if __name__ == "__main__":
-    main()
+    HARNESS.main(__doc__)

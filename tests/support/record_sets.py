@@ -14,9 +14,11 @@ from typing import Any
 
 import crc32c
 
-from kproxy._ext import mask
+from kproxy._ext import compression, mask
+from kproxy.errors import WireError
 from kproxy.model.record_plan import Action
-from tests.support.batches import Batch, Record, read_batches, write_batch
+from tests.support.batches import Batch, Record, read_batches, repacked, write_batch
+from tests.support.codecs import FORMS, NAMES
 from tests.support.record_plans import build_plan
 
 #: A word, so that what stands beside a find does not begin to stand alone; `_` is in no domain.
@@ -96,8 +98,29 @@ def random_record(chance: random.Random, at: int, harmed: bool) -> Record:
 
 def random_batch(chance: random.Random, harmed: bool) -> bytes:
     records = [random_record(chance, at, harmed) for at in range(chance.randint(1, 5))]
-    return write_batch(records, codec=chance.randrange(5), base_offset=chance.randrange(1 << 40),
-                       attributes=chance.choice([0, 0, 8, 16]), producer_id=7, producer_epoch=1, base_sequence=3)
+    plain = write_batch(records, base_offset=chance.randrange(1 << 40), attributes=chance.choice([0, 0, 8, 16]),
+                        producer_id=7, producer_epoch=1, base_sequence=3)
+    return repacked(plain, *random_packed(plain[61:], chance))
+
+
+def random_packed(plain: bytes, chance: random.Random) -> tuple[bytes, int]:
+    """The bytes in some form of some codec, and the codec's number."""
+    codec = chance.randrange(5)
+    return (chance.choice(list(FORMS[NAMES[codec]].values()))(plain), codec) if codec else (plain, 0)
+
+
+def harm_records(batch: bytes, chance: random.Random) -> bytes:
+    """The batch with its records changed as they were before compression, and compressed anew. As it was where it
+    cannot be read."""
+    if len(batch) <= 61 or batch[22] & 7 > 4:
+        return batch
+    plain = batch[61:]
+    if batch[22] & 7:
+        try:
+            plain = compression.decompress(NAMES[batch[22] & 7], plain, 1 << 20)
+        except WireError:
+            return batch
+    return repacked(batch, *random_packed(harm(plain, chance), chance))
 
 
 def harm_batch(batch: bytes, chance: random.Random) -> bytes:
