@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -17,6 +18,8 @@ log = structlog.get_logger("kproxy.supervisor")
 STARTED_WELL_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 10.0
+#: From here on a pause is long: whatever waits for the child is better sent elsewhere.
+FAILING_DELAY_SECONDS = 1.0
 #: sysexits.h EX_CONFIG: the child found its configuration or policy unusable, so starting it again changes nothing.
 EXIT_CONFIG = 78
 _PR_SET_PDEATHSIG = 1
@@ -45,15 +48,45 @@ def _die_with_parent() -> Callable[[], None] | None:
     return prepare
 
 
+class _ReadyPipe:
+    """A context manager around the start of a child: gives the end it writes to, and closes it here afterwards. The
+    first byte calls ``on_ready``; a child that ends without one calls nothing."""
+
+    def __init__(self, on_ready: Callable[[], None]) -> None:
+        self._on_ready = on_ready
+        self._ours, self._theirs = os.pipe()
+
+    def __enter__(self) -> int:
+        asyncio.get_running_loop().add_reader(self._ours, self._read)
+        return self._theirs
+
+    def __exit__(self, *exc: object) -> None:
+        os.close(self._theirs)
+
+    def _read(self) -> None:
+        said = os.read(self._ours, 1)
+        asyncio.get_running_loop().remove_reader(self._ours)
+        os.close(self._ours)
+        if said:
+            self._on_ready()
+
+
 class Child:
     """Keeps ``command`` running until ``stop``. ``on_config_refused`` is called instead of a restart when the child
-    says EXIT_CONFIG before it ever started well; later such an exit is a death like any other."""
+    says EXIT_CONFIG before it ever started well; later such an exit is a death like any other. The child inherits
+    ``descriptors``; with ``tells_ready`` it gets ``--ready-fd N`` too and writes a byte there once it serves.
+    ``on_failing`` is called before a pause that is longer than somebody should wait."""
 
     def __init__(self, name: str, command: Sequence[str], *, clock: Callable[[], float],
-                 on_config_refused: Callable[[str], None] | None = None) -> None:
+                 on_config_refused: Callable[[str], None] | None = None, descriptors: Sequence[int] = (),
+                 tells_ready: bool = False, on_failing: Callable[[], None] | None = None) -> None:
         self.name = name
         self.command = tuple(command)
         self.starts = 0
+        self.ready = asyncio.Event()
+        self._descriptors = tuple(descriptors)
+        self._tells_ready = tells_ready
+        self._on_failing = on_failing
         self._clock = clock
         self._on_config_refused = on_config_refused
         self._running: asyncio.subprocess.Process | None = None
@@ -76,10 +109,10 @@ class Child:
             except ProcessLookupError:
                 return  # It has just died; the watch sees to that.
 
-    async def stop(self, timeout: float) -> bool:
-        """SIGTERM, then SIGKILL after ``timeout`` seconds. True if the child ended by itself."""
+    async def stop(self, timeout: float, asking: signal.Signals = signal.SIGTERM) -> bool:
+        """``asking``, then SIGKILL after ``timeout`` seconds. True if the child ended by itself."""
         self._stopping.set()
-        self.send(signal.SIGTERM)
+        self.send(asking)
         if self._watch is None:
             return True
         done, _ = await asyncio.wait({self._watch}, timeout=timeout)
@@ -106,16 +139,24 @@ class Child:
             fast_deaths += 1
             delay = restart_delay(fast_deaths)
             log.error("child_died", child=self.name, exit_code=code, attempt=fast_deaths, seconds=delay)
+            if delay >= FAILING_DELAY_SECONDS and self._on_failing is not None:
+                self._on_failing()
             await self._pause(delay)
 
     async def _run_once(self) -> int:
         self._running = None
-        try:
-            self._running = await asyncio.create_subprocess_exec(
-                *self.command, stdin=asyncio.subprocess.DEVNULL, preexec_fn=_die_with_parent(), process_group=0)
-        except OSError as error:
-            log.error("child_not_started", child=self.name, error=error.strerror)
-            return -1
+        self.ready.clear()
+        with _ReadyPipe(self.ready.set) if self._tells_ready else contextlib.nullcontext() as pipe:
+            command, descriptors = self.command, self._descriptors
+            if pipe is not None:
+                command, descriptors = (*command, "--ready-fd", str(pipe)), (*descriptors, pipe)
+            try:
+                self._running = await asyncio.create_subprocess_exec(
+                    *command, stdin=asyncio.subprocess.DEVNULL, preexec_fn=_die_with_parent(), process_group=0,
+                    pass_fds=descriptors)
+            except OSError as error:
+                log.error("child_not_started", child=self.name, error=error.strerror)
+                return -1
         self.starts += 1
         log.info("child_started", child=self.name, pid=self._running.pid)
         if self._stopping.is_set():

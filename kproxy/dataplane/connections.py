@@ -22,6 +22,8 @@ from kproxy.model.access import Facts, Principal
 from kproxy.model.messages import SessionView
 from kproxy.model.settings import Listener
 
+#: A connection that has been silent for this long waits for nothing from us; see ``drain``.
+QUIET_SECONDS = 0.25
 #: The deadline that is no session's.
 GRANT = object()
 #: Closed connections that the log is told of within a minute.
@@ -138,12 +140,16 @@ class Connections:
         for connection in list(self.open.values()):
             _guard(connection, connection.review, now)
 
-    def drain(self) -> None:
-        """Closes every connection that waits for no answer; call again until ``open`` is empty or time is up."""
+    def drain(self, *, patient: bool) -> None:
+        """Closes every connection that waits for no answer; call again until ``open`` is empty or time is up. While
+        ``patient``, one that was heard a moment ago is left alone: its next request may be on its way, and a client
+        that has only just connected gets its answer."""
         self.draining = True
+        now = self._runtime.now()
         for connection in list(self.open.values()):
             session = connection.half.session
-            if session.slots.count == 0 and session.waiting is None:
+            busy = patient and now - connection.half.heard_at < QUIET_SECONDS
+            if session.slots.count == 0 and session.waiting is None and not busy:
                 connection.half.close(str(CloseCause.DRAINED))
 
     def views(self, worker: int) -> tuple[SessionView, ...]:

@@ -13,6 +13,7 @@ import random
 import secrets
 import signal
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -59,13 +60,17 @@ LAG_SECONDS = 0.25
 
 
 class Worker:
-    """``config`` is resolved, ``number`` is this worker's, ``loop`` is running when ``run`` is called."""
+    """``config`` is resolved, ``number`` is this worker's, ``loop`` is running when ``run`` is called. ``inherited``
+    are descriptors of listening sockets, ``on_ready`` is called once clients are served."""
 
-    def __init__(self, config: Config, number: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: Config, number: int, loop: asyncio.AbstractEventLoop, *,
+                 inherited: Sequence[int] = (), on_ready: Callable[[], None] = lambda: None) -> None:
         self._config = config
         self._number = number
         self._loop = loop
         self._stop = asyncio.Event()
+        self._hand_over = False
+        self._on_ready = on_ready
         self._serving = False
         self._tasks: list[asyncio.Task[Any]] = []
         runtime_dir, state_dir = Path(config.node.runtime_dir), Path(config.node.state_dir)
@@ -89,12 +94,14 @@ class Worker:
             for name, cluster in config.clusters.items()}
         self._connections = Connections(self._build_runtime(), Ledger(self._spool), self._epoch, loop=loop)
         self._spool.end_turn = self._connections.end_turn
-        self._listeners = Listeners(config.listeners, self._connections.accept, self._certificates.wrap)
+        self._listeners = Listeners(config.listeners, self._connections.accept, self._certificates.wrap, inherited)
 
     async def run(self) -> int:
-        """Serves until SIGTERM, then drains. 0 once everything is closed and the spool has its END."""
+        """Serves until SIGTERM, or SIGUSR2 when another worker has taken its place, then drains. 0 once everything is
+        closed and the spool has its END."""
         self._loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         self._loop.add_signal_handler(signal.SIGINT, self._stop.set)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._make_way)
         self._start(self._link.run(), *(view.keep_fresh() for view in self._clusters.values()), self._measure_lag(),
                     self._certificates.watch())
         first = asyncio.ensure_future(self._first_snapshot())
@@ -109,6 +116,7 @@ class Worker:
             self._tell_in_force()
             self._start(self._every_second())
             self._journal.record("node_started", details={"pid": os.getpid()})
+            self._on_ready()
             await self._stop.wait()
             await self._drain()
         first.cancel()
@@ -129,18 +137,21 @@ class Worker:
 
     # -- drain ---------------------------------------------------------------------------------------------------------
 
+    def _make_way(self) -> None:
+        self._hand_over = True
+        self._stop.set()
+
     async def _drain(self) -> None:
         """Nothing new is accepted; what a client has asked is still answered, until the deadline."""
         self._tell_control(messages.Drain(self._number))
         # Readiness turns false first, so that a balancer that looks now sends nobody to a closed door.
         await asyncio.sleep(NOTICE_SECONDS)
-        self._listeners.close()
+        self._listeners.close(hand_over=self._hand_over)
         deadline = time.monotonic() + self._config.limits.drain_timeout
         log.info("draining", count=len(self._connections.open), seconds=self._config.limits.drain_timeout)
-        self._connections.drain()
         while self._connections.open and time.monotonic() < deadline:
+            self._connections.drain(patient=2 * (deadline - time.monotonic()) > self._config.limits.drain_timeout)
             await asyncio.sleep(DRAIN_STEP_SECONDS)
-            self._connections.drain()
         for number in list(self._connections.open):
             self._connections.kill(number, CloseCause.DRAINED)
         # A closed transport tells its protocol on one of the next turns; a client that reads nothing is not waited for.
@@ -274,14 +285,22 @@ def _tell_failure(task: asyncio.Task[Any]) -> None:
         log.error("background_work_failed", exc_info=task.exception())
 
 
-def run(config: Config, number: int) -> int:
-    """The worker's process. Returns its exit code."""
+def _tell_ready(descriptor: int | None) -> None:
+    if descriptor is not None:
+        os.write(descriptor, b"1")
+        os.close(descriptor)
+
+
+def run(config: Config, number: int, *, inherited: Sequence[int] = (), ready_fd: int | None = None) -> int:
+    """The worker's process. Returns its exit code. ``inherited``: descriptors of listening sockets; ``ready_fd`` gets a
+    byte once clients are served."""
     logs.configure(f"worker-{number}")
     # A hang-up asks the node to reload, which is the control process's work.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def serve() -> int:
-        return await Worker(config, number, asyncio.get_running_loop()).run()
+        return await Worker(config, number, asyncio.get_running_loop(), inherited=inherited,
+                            on_ready=partial(_tell_ready, ready_fd)).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

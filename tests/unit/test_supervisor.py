@@ -13,7 +13,15 @@ from pathlib import Path
 import pytest
 
 from kproxy.dataplane import child, supervisor
-from kproxy.dataplane.supervisor import AlreadyRunning, Supervisor, claim, count_workers, cpu_quota, prepare_directories
+from kproxy.dataplane.supervisor import (
+    AlreadyRunning,
+    Place,
+    Supervisor,
+    claim,
+    count_workers,
+    cpu_quota,
+    prepare_directories,
+)
 from kproxy.errors import KproxyError
 from kproxy.model.settings import Config, Node
 
@@ -59,6 +67,10 @@ def command(log: Log, name: str, linger: float = 0.0) -> list[str]:
     return [sys.executable, "-c", PROGRAM, name, str(log.path), str(linger)]
 
 
+def place(log: Log, name: str, linger: float = 0.0) -> Place:
+    return Place(lambda _: command(log, name, linger))
+
+
 async def until(condition, seconds: float = 15.0) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
@@ -89,7 +101,7 @@ def alive(pid: int) -> bool:
 
 
 async def test_clean_stop_ends_control_last(log):
-    node = Supervisor(command(log, "control"), [command(log, f"w{n}", 0.2) for n in range(2)], drain_timeout=10)
+    node = Supervisor(command(log, "control"), [place(log, f"w{n}", 0.2) for n in range(2)], drain_timeout=10)
     async with Running(node) as running:
         await until(lambda: len(log.lines()) == 3)
     assert running.task.result() == 0
@@ -101,7 +113,7 @@ async def test_clean_stop_ends_control_last(log):
 
 @pytest.mark.parametrize("name", ["control", "w0"])
 async def test_a_killed_child_is_started_again_and_the_others_live_on(log, name):
-    node = Supervisor(command(log, "control"), [command(log, "w0"), command(log, "w1")], drain_timeout=5)
+    node = Supervisor(command(log, "control"), [place(log, "w0"), place(log, "w1")], drain_timeout=5)
     async with Running(node):
         await until(lambda: len(log.lines()) == 3)
         (victim,) = log.said(name, "start")
@@ -116,7 +128,7 @@ async def test_a_killed_child_is_started_again_and_the_others_live_on(log, name)
 
 
 async def test_hangup_goes_to_control_alone(log):
-    node = Supervisor(command(log, "control"), [command(log, "w0")], drain_timeout=5)
+    node = Supervisor(command(log, "control"), [place(log, "w0")], drain_timeout=5)
     async with Running(node):
         await until(lambda: len(log.lines()) == 2)
         os.kill(os.getpid(), signal.SIGHUP)
@@ -126,7 +138,7 @@ async def test_hangup_goes_to_control_alone(log):
 
 async def test_a_worker_that_does_not_end_is_killed(log, monkeypatch):
     monkeypatch.setattr(supervisor, "WORKER_MARGIN_SECONDS", 0.2)
-    node = Supervisor(command(log, "control"), [command(log, "w0", 60)], drain_timeout=0.1)
+    node = Supervisor(command(log, "control"), [place(log, "w0", 60)], drain_timeout=0.1)
     async with Running(node) as running:
         await until(lambda: len(log.lines()) == 2)
     assert running.task.result() == 1
@@ -137,14 +149,15 @@ async def test_a_worker_that_does_not_end_is_killed(log, monkeypatch):
 
 async def test_it_never_gives_up_on_a_child_that_always_dies(log, monkeypatch):
     monkeypatch.setattr(child, "LONGEST_DELAY_SECONDS", 0.05)
-    node = Supervisor(command(log, "control"), [[sys.executable, "-c", "raise SystemExit(1)"]], drain_timeout=5)
+    dying = Place(lambda _: [sys.executable, "-c", "raise SystemExit(1)"])
+    node = Supervisor(command(log, "control"), [dying], drain_timeout=5)
     async with Running(node) as running:
         await until(lambda: node.workers[0].starts >= 6)
     assert running.task.result() == 0
 
 
 async def test_a_refused_configuration_ends_the_node(log):
-    node = Supervisor([sys.executable, "-c", f"raise SystemExit({child.EXIT_CONFIG})"], [command(log, "w0")],
+    node = Supervisor([sys.executable, "-c", f"raise SystemExit({child.EXIT_CONFIG})"], [place(log, "w0")],
                       drain_timeout=5)
     async with asyncio.timeout(15):
         assert await node.run() == 1
@@ -152,9 +165,9 @@ async def test_a_refused_configuration_ends_the_node(log):
 
 
 async def test_children_drain_when_the_supervisor_is_killed(log, tmp_path):
-    program = ("import asyncio, sys; from kproxy.dataplane.supervisor import Supervisor\n"
+    program = ("import asyncio, sys; from kproxy.dataplane.supervisor import Place, Supervisor\n"
                "import ast; c, w = map(ast.literal_eval, sys.argv[1:])\n"
-               "async def run(): return await Supervisor(c, [w], drain_timeout=5).run()\n"
+               "async def run(): return await Supervisor(c, [Place(lambda _: w)], drain_timeout=5).run()\n"
                "asyncio.run(run())")
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, repr(command(log, "control")),
                                                   repr(command(log, "w0")))
