@@ -1,4 +1,4 @@
-"""The broker's login has a lifetime of its own, and kproxy renews it on the session's connection (KIP-368, trap T17)."""
+"""The broker's login has a lifetime of its own; kproxy renews it on the session's connection (KIP-368, trap T17)."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def meaning(written: str, example: Any) -> Any:
 
 
 @pytest.mark.parametrize(("section", "struct", "keys"), [
-    ("node", Node(), ("name", "workers", "runtime_dir", "state_dir")),
+    ("node", Node(), ("workers", "runtime_dir", "state_dir")),
     ("audit", Audit(), ("durability", "when_full", "fields", "max_spool_bytes", "flow_interval")),
     ("identity", Issuer("a", "i", ("k",)),
      ("max_lifetime", "principal", "groups", "token_profile", "clock_skew", "jwks_refresh", "jwks_max_stale")),
