@@ -21,6 +21,7 @@ cdef extern from "<openssl/ssl.h>" nogil:
     int SSL_read(SSL*, void*, int)
     int SSL_peek(SSL*, void*, int)
     int SSL_write(SSL*, const void*, int)
+    int SSL_has_pending(const SSL*)
     int SSL_shutdown(SSL*)
     int SSL_get_error(const SSL*, int)
     long SSL_get_verify_result(const SSL*)
@@ -35,8 +36,8 @@ cdef extern from "<openssl/x509v3.h>" nogil:
     int X509_NAME_print_ex(BIO*, const X509_NAME*, int, unsigned long)
     void X509_free(X509*)
     unsigned long XN_FLAG_RFC2253, ASN1_STRFLGS_ESC_MSB
-    int X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH, X509_V_ERR_CERT_HAS_EXPIRED
-    int X509_V_ERR_CERT_NOT_YET_VALID
+    int X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
+    int X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID
 
 cdef extern from "<openssl/bio.h>":
     BIO_METHOD* BIO_meth_new(int, const char*)
@@ -194,9 +195,8 @@ cdef class TlsLink:
         return False
 
     def connection_lost(self, error):
-        cdef bint was_shaking = self.state == HANDSHAKE
         self.end_deadline()
-        if was_shaking:
+        if self.state == HANDSHAKE:
             self.fail(CloseCause.TLS_HANDSHAKE_FAILED, "the connection was lost during the handshake")
         self.state = ENDED
         self.closing = True
@@ -228,9 +228,6 @@ cdef class TlsLink:
             return
         self.seal(parts)
         self.flush()
-
-    def can_write_eof(self):
-        return False
 
     def pause_reading(self):
         self.paused = True
@@ -264,7 +261,6 @@ cdef class TlsLink:
             return
         self.closing = True
         if self.state == OPEN and not self.transport.is_closing():
-            ERR_clear_error()
             SSL_shutdown(self.ssl)
             self.flush()
         # The other side's farewell is not waited for: a peer may choose never to send it.
@@ -275,7 +271,6 @@ cdef class TlsLink:
         self.transport.abort()
 
     def late(self):
-        self.deadline = None
         if self.state == HANDSHAKE:
             self.fail(CloseCause.TLS_HANDSHAKE_TIMEOUT, f"the handshake took longer than {self.seconds:g} s")
 
@@ -333,9 +328,9 @@ cdef class TlsLink:
             self.inner.connection_made(self)
         if self.on_ready is not None:
             self.on_ready()
-        held, self.held = self.held, None
-        if held:
-            self.seal(held)
+        if self.held:
+            self.seal(self.held)
+            self.held = None
         return 0
 
     cdef int pump(self) except -1:
@@ -344,6 +339,8 @@ cdef class TlsLink:
         cdef Py_ssize_t got
         cdef int status
         cdef unsigned char one
+        if self.is_dry():
+            return 0
         while self.state == OPEN and not self.paused and not self.closing:
             # Looked at first, because inner's buffer is taken from a pool, and a session ticket needs none of it.
             status = SSL_peek(self.ssl, &one, 1)
@@ -358,17 +355,23 @@ cdef class TlsLink:
             else:
                 got = self.read_into(stage, RECORD)
                 self.inner.data_received((<const char*>stage)[:got])
+            if self.is_dry():
+                return 0
         return 0
 
+    cdef bint is_dry(self) noexcept:
+        """Nothing is left to decrypt: asking OpenSSL would cost as much as a small record does."""
+        return self.window.at == self.window.end and not SSL_has_pending(self.ssl)
+
     cdef Py_ssize_t read_into(self, unsigned char* room, Py_ssize_t size) noexcept:
-        """As many records as there are and fit. At least one byte is known to be there; what stops it shows next time."""
+        """As many records as there are and fit. One byte at least is known to be there; what stops it shows next time."""
         cdef Py_ssize_t got = 0
         cdef int count = 1
-        while got < size and count > 0:
+        while got < size and count > 0 and not (got and self.is_dry()):
             count = SSL_read(self.ssl, room + got, <int>min(size - got, <Py_ssize_t>0x40000000))
-            if count > 0:
-                got += count
-        ERR_clear_error()
+            got += max(count, 0)
+        if count <= 0:
+            ERR_clear_error()
         return got
 
     cdef int on_stop(self, int status) except -1:
@@ -402,7 +405,7 @@ cdef class TlsLink:
             good = SSL_write(self.ssl, stage, <int>staged) > 0
         if not good:
             cause, detail = self.explain()
-            self.fail(cause, detail)
+            return self.fail(cause, detail)
         return 0
 
     cdef int seal_part(self, const unsigned char* data, Py_ssize_t length, Py_ssize_t* staged) noexcept:

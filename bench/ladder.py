@@ -18,7 +18,7 @@ from bench import loads, report, rungs
 from bench.rig import HERE, BenchFailed, Rig, Running
 
 #: Ways of the blackhole for proxies that cannot rewrite addresses.
-FORWARDERS = ("haproxy",)
+FORWARDERS = ("haproxy", "haproxy-tls")
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

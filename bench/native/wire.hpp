@@ -281,6 +281,10 @@ inline std::pair<std::string, int> host_and_port(const std::string& text) {
     return {text.substr(0, colon), atoi(text.c_str() + colon + 1)};
 }
 
+// How bytes arrive and leave; tls.hpp puts itself here.
+inline ssize_t (*receive_bytes)(int fd, void* data, size_t size, int flags) = recv;
+inline ssize_t (*send_parts)(int fd, const iovec* parts, int count) = writev;
+
 // Bytes waiting to be written: short ones owned, long ones borrowed from a buffer that lives as long as the program.
 struct Output {
     struct Segment { const char* at; size_t length; std::unique_ptr<std::string> owned; };
@@ -304,7 +308,7 @@ struct Output {
                 if (n == 64) break;
                 parts[n++] = {(void*)s.at, s.length};
             }
-            ssize_t written = writev(fd, parts, n);
+            ssize_t written = send_parts(fd, parts, n);
             if (written < 0) return errno == EAGAIN || errno == EINTR;
             while (written > 0) {
                 Segment& s = segments.front();
@@ -348,11 +352,11 @@ struct Input {
     ssize_t receive(int fd) {
         ssize_t got;
         if (to_discard > 0) {
-            got = recv(fd, nullptr, std::min<size_t>(to_discard, 1 << 20), MSG_TRUNC);
+            got = receive_bytes(fd, nullptr, std::min<size_t>(to_discard, 1 << 20), MSG_TRUNC);
             if (got > 0) to_discard -= got;
         } else {
             if (buffer.size() - end < 16384) make_room(16384);
-            got = recv(fd, buffer.data() + end, buffer.size() - end, 0);
+            got = receive_bytes(fd, buffer.data() + end, buffer.size() - end, 0);
             if (got > 0) end += got;
         }
         if (got == 0) return -1;

@@ -14,6 +14,7 @@ from bench.rungs.variants import VARIANTS, starter
 RUNGS = {
     "direct": "bench.rungs.direct",
     "haproxy": "bench.rungs.haproxy",
+    "haproxy-tls": "bench.rungs.haproxy_tls",
     **dict.fromkeys(VARIANTS, "bench.rungs.variants"),
 }
 #: What runs when nothing is chosen.

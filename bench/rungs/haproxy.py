@@ -24,7 +24,7 @@ defaults
     timeout client 1h
     timeout server 1h
 frontend kafka
-    bind 127.0.0.1:{front}
+    bind 127.0.0.1:{front}{bind}
     default_backend broker
 backend broker
     server one 127.0.0.1:{behind}
@@ -33,16 +33,23 @@ backend broker
 
 @contextmanager
 def start(rig: Rig) -> Iterator[Running]:
+    with forwarding(rig, WAY) as running:
+        yield running
+
+
+@contextmanager
+def forwarding(rig: Rig, way: str, bind: str = "") -> Iterator[Running]:
+    """HAProxy on this way; ``bind`` is what else stands on its line."""
     program = shutil.which("haproxy", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
     if program is None:
         raise BenchFailed("haproxy is not installed (Debian: haproxy)")
-    config = rig.folder / "haproxy.cfg"
-    config.write_text(CONFIG.format(front=rig.front(WAY), behind=rig.behind(WAY)))
-    child = rig.start("haproxy", pinned(rig.proxy_core, [program, "-db", "-f", str(config)]))
+    config = rig.folder / f"{way}.cfg"
+    config.write_text(CONFIG.format(front=rig.front(way), behind=rig.behind(way), bind=bind))
+    child = rig.start(way, pinned(rig.proxy_core, [program, "-db", "-f", str(config)]))
     try:
-        wait_for("HAProxy to listen", lambda: child.poll() is not None or accepts("127.0.0.1", rig.front(WAY)))
+        wait_for("HAProxy to listen", lambda: child.poll() is not None or accepts("127.0.0.1", rig.front(way)))
         if child.poll() is not None:
-            raise BenchFailed(f"HAProxy ended: {rig.log_of('haproxy')}")
-        yield Running(f"127.0.0.1:{rig.front(WAY)}", [child.pid])
+            raise BenchFailed(f"HAProxy ended: {rig.log_of(way)}")
+        yield Running(f"127.0.0.1:{rig.front(way)}", [child.pid])
     finally:
         children.stop(child, 3)

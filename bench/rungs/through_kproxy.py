@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from bench.rig import HERE, BenchFailed, Rig, Running, pinned
 from kproxy.demo.issuer import DevelopmentIssuer, IssuerServer, SigningKey
+from tests.support.certificates import Authority
 from tests.support.kproxy_node import Cluster, KproxyNode, Listener
 
 #: A run takes longer than a short-lived token should; the load logs in once per connection and keeps it.
@@ -33,16 +35,19 @@ forbid:
 
 @contextmanager
 def kproxy(rig: Rig, name: str, *, policy: str = POLICY, mode: str = "enforce",
-           login: bool = True, program: str = "kproxy", more: Mapping[str, Any] | None = None) -> Iterator[Running]:
+           login: bool = True, tls: bool = False, program: str = "kproxy",
+           more: Mapping[str, Any] | None = None) -> Iterator[Running]:
     """The node, and a token for the load. ``more`` goes into its configuration; ``program`` is the module it runs."""
     with IssuerServer() as server:
         server.issuer = DevelopmentIssuer(server.url, [SigningKey.create("ES256")])
         token = rig.folder / f"{name}.token"
         claims = {"groups": ["bench"], "actor": "bench", "run_id": "bench-1", "model_uri": "models:/bench/1"}
         token.write_text(server.issuer.issue("bench", "kproxy", claims, lifetime=TOKEN_SECONDS))
+        ca, files = _certificates(rig, name) if tls else (None, None)
         node = KproxyNode(
             clusters={"blackhole": Cluster(("127.0.0.1", rig.direct))},
-            listeners={"bench": Listener("blackhole", mode=mode, authenticate=TOKENS if login else ("none",))},
+            listeners={"bench": Listener("blackhole", mode=mode, authenticate=TOKENS if login else ("none",),
+                                         tls=files)},
             issuer=server.url, policy=policy, more=more, program=program,
             prefix=[*pinned(rig.proxy_core, []), "env", f"PYTHONPATH={HERE.parent}"])
         try:
@@ -51,6 +56,13 @@ def kproxy(rig: Rig, name: str, *, policy: str = POLICY, mode: str = "enforce",
             if len(workers) != 1:
                 raise BenchFailed(f"kproxy runs {len(workers)} workers, not one: {node.log_tail()}")
             yield Running(node.bootstrap("bench"), workers, [node.supervisor, node.control()], token_file=token,
-                          sasl="PLAIN" if login else "")
+                          sasl="PLAIN" if login else "", load_options=["--tls", str(ca)] if ca else [])
         finally:
             node.close()
+
+
+def _certificates(rig: Rig, name: str) -> tuple[Path, dict[str, str]]:
+    """(file of the authority, the listener's ``tls``)."""
+    authority = Authority("bench")
+    certificate, key = authority.write(rig.folder, name)
+    return authority.write_own(rig.folder, f"{name}-ca"), {"cert": str(certificate), "key": str(key)}

@@ -39,6 +39,7 @@ class Variant:
     mode: str = "enforce"
     audited: bool = True
     login: bool = True
+    tls: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -47,6 +48,7 @@ VARIANTS = {
                              login=False),
     "kproxy-policy": Variant("token login, default-deny policy by topic, no audit", audited=False),
     "kproxy": Variant("the same with the audit: as it is meant to run"),
+    "kproxy-tls": Variant("as `kproxy`, TLS 1.3 for clients", tls=True),
     "kproxy-interval": Variant("as `kproxy`, audit.durability: interval", more={"audit": {"durability": "interval"}}),
     "kproxy-observe": Variant("as `kproxy`, in observe mode", mode="observe"),
     "kproxy-inspect": Variant("as `kproxy`, fields counted on every topic",
@@ -64,7 +66,7 @@ def starter(name: str) -> Any:
     def start(rig: Rig) -> Iterator[Running]:
         work: AbstractContextManager[Running] = kproxy(
             rig, name, policy=variant.policy, mode=variant.mode, more=variant.more, login=variant.login,
-            program="kproxy" if variant.audited else "bench.unaudited")
+            tls=variant.tls, program="kproxy" if variant.audited else "bench.unaudited")
         with work as running:
             yield running
 

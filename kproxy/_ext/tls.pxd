@@ -51,6 +51,7 @@ cdef class TlsLink:
     cdef int feed(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int shake(self) except -1
     cdef int pump(self) except -1
+    cdef bint is_dry(self) noexcept
     cdef Py_ssize_t read_into(self, unsigned char* room, Py_ssize_t size) noexcept
     cdef int on_stop(self, int status) except -1
     cdef int seal(self, object parts) except -1
