@@ -299,9 +299,9 @@ cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, l
         if code == 0:
             kept += 1
         else:
+            count_refused(opening, 1)
             edits.append((item.whole_at, item.whole_length, b""))
             if code != INVALID_REQUEST or is_to_answer(opening, i, name, rule, repeated):
-                count_refused(opening, 1)
                 refused.append(rule.answer_item(opening, i, name, code))
         i = item.until
     if kept < marks.items[array].value:

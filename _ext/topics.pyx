@@ -14,12 +14,13 @@ from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, INVALID_REQUEST
 from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, WRITE_TRANSACTION, Gated, TextRule, TopicRule, add_refused
 from kproxy._ext.authorise cimport apply_edits, cluster_granted, cluster_visible, covered_by_cluster, find, find_top
 from kproxy._ext.authorise cimport is_internal, open_gated, span, text, topic_code, topic_visible
-from kproxy._ext.fields cimport F_ERROR_CODE, F_NAME, F_REPLICA_ID, F_TOPICS, F_TRANSACTIONAL_ID
+from kproxy._ext.fields cimport F_ERROR_CODE, F_ERROR_MESSAGE, F_NAME, F_REPLICA_ID, F_TOPICS, F_TRANSACTIONAL_ID
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport EFFECT_ASK, OPERATION_ALTER, OPERATION_CLUSTER_ACTION, OPERATION_CREATE
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS, OPERATION_IDEMPOTENT_WRITE
 from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_ANY_TOPIC, RESOURCE_TOPIC, Cell
-from kproxy._ext.schema cimport Mark, Marks
+from kproxy._ext.request cimport build_string
+from kproxy._ext.schema cimport Mark, Marks, is_flexible
 
 from kproxy._ext import schema
 
@@ -28,6 +29,7 @@ cdef enum:
     CREATE_TOPICS = 19
     INIT_PRODUCER_ID = 22
     FIRST_WITH_CONFIGS = 5
+    INVALID_TOPIC = 17
 
 cdef Gated OFFSETS = Gated((), topics=F_TOPICS, replica=F_REPLICA_ID, rule=TopicRule(
     OPERATION_DESCRIBE, "partitions", {"timestamp": -1, "offset": -1, "leader_epoch": -1}))
@@ -48,8 +50,10 @@ cdef int open_request(Opening opening) except -1:
 
 cdef int open_response(Opening opening, object memo) except -1:
     cdef list edits = []
-    if opening.head.api_key == CREATE_TOPICS and opening.head.api_version >= FIRST_WITH_CONFIGS:
-        hide_configs(opening, edits)
+    if opening.head.api_key == CREATE_TOPICS:
+        hide_collisions(opening, edits)
+        if opening.head.api_version >= FIRST_WITH_CONFIGS:
+            hide_configs(opening, edits)
     add_refused(opening, F_TOPICS, "topics", memo, edits)
     return apply_edits(opening, edits)
 
@@ -88,6 +92,24 @@ cdef class CreateRule(TextRule):
         if code == INVALID_REQUEST and name[:length] == b"__cluster_metadata":
             return "Creation of internal topic __cluster_metadata is prohibited."
         return TextRule.refusal(self, opening, resource, name, length, code)
+
+
+cdef int hide_collisions(Opening opening, list edits) except -1:
+    """A name collides with one that has a point where it has an underscore, and the broker says with which, though that
+    topic may be hidden."""
+    cdef Marks marks = opening.marks
+    cdef Mark* topics = find_top(opening, F_TOPICS)
+    cdef Mark* words
+    cdef int i = <int>(topics - marks.items) + 1, until
+    while i < topics.until:
+        until = marks.items[i].until
+        if find(opening, F_ERROR_CODE, 1, i + 1, until).value == INVALID_TOPIC:
+            words = find(opening, F_ERROR_MESSAGE, 1, i + 1, until)
+            edits.append((words.whole_at, words.whole_length, build_string(
+                "The name is not valid, or collides with another topic's.",
+                is_flexible(CREATE_TOPICS, opening.head.api_version))))
+        i = until
+    return 0
 
 
 cdef int hide_configs(Opening opening, list edits) except -1:

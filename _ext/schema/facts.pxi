@@ -360,7 +360,7 @@ FACTS = """
   name string 0+ !
   topic_id uuid 7+
   error_code int16 0+ !
-  error_message string 1+ nullable=0+
+  error_message string 1+ nullable=0+ !
   topic_config_error_code int16 5+ tag=0:5+
   num_partitions int32 5+ default=-1
   replication_factor int16 5+ default=-1

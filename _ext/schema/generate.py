@@ -64,7 +64,7 @@ INTEREST = {
     "ApiVersionsRequest": "client_software_name client_software_version",
     "ApiVersionsResponse": "error_code api_keys.api_key api_keys.min_version api_keys.max_version",
     "CreateTopicsRequest": "topics.name topics.num_partitions topics.replication_factor validate_only",
-    "CreateTopicsResponse": "topics.name topics.error_code topics.configs",
+    "CreateTopicsResponse": "topics.name topics.error_code topics.error_message topics.configs",
     "DeleteTopicsRequest": "topics.name topics.topic_id topic_names",
     "DeleteTopicsResponse": "responses.name responses.topic_id responses.error_code responses.error_message",
     "DeleteRecordsRequest": "topics.name topics.partitions.partition_index",

@@ -164,6 +164,17 @@ def test_configs_are_shown_only_to_those_who_may_describe_them(version: int) -> 
     assert brief(failed) == ("failed", 36, "exists") and "topic_config_error_code" not in failed
 
 
+@pytest.mark.parametrize("version", spanning(19))
+def test_a_name_that_collides_does_not_tell_with_which(version: int) -> None:
+    desk = Desk("create topic *", "describe_configs topic *")
+    desk.request(19, version, {"topics": [new_topic("hidden_x"), new_topic("b")]})
+    words = "Topic 'hidden_x' collides with existing topic: hidden.x"
+    refused = created("hidden_x", error_code=17, error_message=words)
+    _, answer = desk.response(19, version, {"topics": [refused, created("b", error_code=37, error_message="words")]})
+    assert [brief(item) for item in answer["topics"]] == [
+        ("hidden_x", 17, "The name is not valid, or collides with another topic's."), ("b", 37, "words")]
+
+
 @pytest.mark.parametrize("version", spanning(22))
 def test_init_producer_id(version: int) -> None:
     transactional = {"transactional_id": "t", "transaction_timeout_ms": 5}
