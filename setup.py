@@ -46,13 +46,13 @@ DIRECTIVES = {
 
 
 CPP = "_ext/cpp"
+BUILD = "build/cython"
 _SHIM = re.compile(r'(?:from|#include) "([\w./]+\.(?:hpp|h|inc))"')
-_CIMPORT = re.compile(r"^from kproxy\._ext\.(\w+) cimport", re.MULTILINE)
+_CIMPORT = re.compile(r"^from kproxy\._ext(?:\.(\w+) cimport| cimport ([\w, ]+))", re.MULTILINE)
 
 
-def shims(source: Path) -> list[str]:
-    """The C++ headers of ours that ``source``, its ``.pxd``, what it cimports or another header names; a change in one
-    compiles the module again."""
+def reachable(source: Path) -> set[Path]:
+    """Files of ours that ``source``, its ``.pxd``, what it cimports or another header names."""
     folders = (Path(CPP), Path("_ext/schema"), Path("_ext"))
     declarations = Path("kproxy/_ext")
     found: set[Path] = set()
@@ -64,8 +64,16 @@ def shims(source: Path) -> list[str]:
         found.add(path)
         text = path.read_text()
         left += [folder / name for name in _SHIM.findall(text) for folder in folders]
-        left += [declarations / f"{name}.pxd" for name in _CIMPORT.findall(text)]
-    return sorted(str(path) for path in found if path.suffix in (".hpp", ".h", ".inc"))
+        for one, several in _CIMPORT.findall(text):
+            left += [declarations / f"{name.strip()}.pxd" for name in (one or several).split(",")]
+    return found
+
+
+def forget_if_stale(source: Path, files: set[Path]) -> None:
+    """Cython looks for a module's own ``.pxd`` beside its ``.pyx`` only, so it does not see what ours cimports."""
+    made = Path(BUILD, "_ext", f"{source.stem}.cpp")
+    if made.exists() and any(file.stat().st_mtime > made.stat().st_mtime for file in files if file.suffix == ".pxd"):
+        made.unlink()
 
 
 def extensions() -> list[Extension]:
@@ -73,13 +81,15 @@ def extensions() -> list[Extension]:
     for source in sorted(Path("_ext").glob("*.pyx")):
         if ONLY and source.stem not in ONLY:
             continue
+        files = reachable(source)
+        forget_if_stale(source, files)
         found.append(
             Extension(
                 f"kproxy._ext.{source.stem}",
                 [str(source)],
                 language="c++",
                 include_dirs=[CPP, "_ext/schema"],
-                depends=shims(source),
+                depends=sorted(str(file) for file in files if file.suffix in (".hpp", ".h", ".inc")),
                 libraries=LIBRARIES.get(source.stem, []),
                 extra_compile_args=["-std=c++17", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter",
                                     "-Wno-cast-function-type", "-Wno-missing-field-initializers", *COMPILE[FLAVOUR]],
@@ -94,7 +104,7 @@ setup(
     ext_modules=cythonize(
         extensions(),
         include_path=["."],
-        build_dir="build/cython",
+        build_dir=BUILD,
         compiler_directives=DIRECTIVES,
         nthreads=0,
     )
