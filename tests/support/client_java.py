@@ -116,8 +116,8 @@ class _JavaAdmin(TopicAdmin):
     def __init__(self, handle: _Handle) -> None:
         self._handle = handle
 
-    def create_topic(self, name: str, partitions: int = 1) -> None:
-        self._handle.ask("create_topic", topic=name, partitions=partitions)
+    def create_topic(self, name: str, partitions: int = 1, configs: dict[str, str] | None = None) -> None:
+        self._handle.ask("create_topic", topic=name, partitions=partitions, configs=configs or {})
 
     def list_topics(self) -> set[str]:
         return set(self._handle.ask("list_topics")["topics"])

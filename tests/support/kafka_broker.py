@@ -172,6 +172,7 @@ class KafkaBroker:
             "share.coordinator.state.topic.min.isr": "1",
             "share.coordinator.state.topic.num.partitions": "1",
             "group.initial.rebalance.delay.ms": "0",
+            "log.cleaner.backoff.ms": "100",        # compaction is looked for often, so that a test can await it
             "log.flush.interval.messages": "9223372036854775807",
             **(_secure_lines(self._secure, module) if self._secure else {}),
             **settings,

@@ -29,7 +29,7 @@ roles:
   worker:
     members: '"workers" in principal.groups'
     allow:
-      - {operations: [read, write], topics: ["open.*", "pii.*", "cards.*", "prompts.*", "scores.*"]}
+      - {operations: [read, write], topics: ["open.*", "pii.*", "cards.*", "prompts.*", "scores.*", "grow.*"]}
       - {operations: [create], topics: ["open.*"]}
       - {operations: [read], groups: ["g.*"]}
       - {operations: [delete], groups: ["g.mine.*"]}
@@ -50,6 +50,7 @@ masks:
   - {name: phones, topics: ["pii.*"], directions: [consume], except_roles: [privacy-officer],
      fields: ["items[*].phone"], action: {mask: {keep_last: 2}}}
   - {name: cards, topics: ["cards.*"], directions: [produce], detect: [credit_card], action: {mask: {keep_last: 4}}}
+  - {name: places, topics: ["grow.*"], directions: [produce], detect: [ipv4], action: {replace: "an address was here"}}
 guards:
   - {name: secrets, topics: ["prompts.*"], directions: [produce], detect: [private_key, api_key], action: block,
      message: "Secrets do not belong in prompts."}
