@@ -64,6 +64,12 @@ inline void mask_text(const Action& action, std::string_view plain, std::string*
     for (char c : plain) count += begins_character(c);
     size_t first = static_cast<size_t>(action.keep_first), last = static_cast<size_t>(action.keep_last);
     if (first + last >= count) first = last = 0;    // A value too short to keep parts of shows nothing.
+    if (count == plain.size() && action.character.size() == 1) {
+        out->append(plain.data(), first);
+        out->append(count - first - last, action.character[0]);
+        out->append(plain.data() + count - last, last);
+        return;
+    }
     size_t number = 0;
     bool shown = false;
     for (char c : plain) {

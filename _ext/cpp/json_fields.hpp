@@ -146,10 +146,15 @@ class PartRewriter {
     // Of the value that begins at `at`, which is before the end: the place behind it, or null if it is not JSON.
     [[gnu::always_inline]] Place walk_value(Place at, PathNode* node, int depth) {
         const char* first = begin_ + *at;
-        bool plain = at[1] <= calm_until_ && node->field_rule < 0 && (*first == '"' || is_short_number(first, begin_ + at[1]));
-        if (!plain) return walk_closely(at, node, depth);
-        paths_.show(node, &shown_);
-        return at + 1;
+        if (at[1] <= calm_until_ && node->field_rule < 0) {
+            if (*first == '"' || is_plain_scalar(first, begin_ + at[1])) {
+                paths_.show(node, &shown_);
+                return at + 1;
+            }
+            if (*first == '{') return walk_object(at + 1, node, depth);
+            if (*first == '[') return walk_array(at + 1, node, depth);
+        }
+        return walk_closely(at, node, depth);
     }
 
     // As walk_value(), for what needs more than a glance.
@@ -200,7 +205,7 @@ class PartRewriter {
         }
     }
 
-    Place walk_array(Place at, PathNode* node, int depth) {
+    [[gnu::noinline]] Place walk_array(Place at, PathNode* node, int depth) {
         if (at != end_ && begin_[*at] == ']') return at + 1;
         if (depth == DEEPEST) return nullptr;
         PathNode* child = paths_.element(node);
@@ -215,6 +220,7 @@ class PartRewriter {
     }
 
     [[gnu::noinline]] bool walk_key(Place at, PathNode* node, PathNode** child) {
+        if (at[1] <= calm_until_ && (*child = PathTree::member_at(node, begin_ + *at))) return true;
         std::string_view token = token_at(at), name = token.substr(1, token.size() - 2);
         if (at[1] <= calm_until_) {
             *child = paths_.member(node, name);

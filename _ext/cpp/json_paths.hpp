@@ -114,7 +114,7 @@ class PathTree {
   public:
     static constexpr size_t MOST = 512;         // Paths come from data: beyond this many they share one name.
     static constexpr size_t LONGEST = 256;      // bytes of a member's name, and of a path's
-    static constexpr size_t FEW = 8;
+    static constexpr size_t FEW = 16;
 
     PathTree() {
         rest_.path = "\xE2\x80\xA6";
@@ -143,6 +143,14 @@ class PathTree {
             }
         }
         return node;
+    }
+
+    // Of few members the one whose name stands at `raw` in JSON text; null: look closer.
+    static PathNode* member_at(PathNode* node, const char* raw) {
+        if (node->members.size() > FEW) return nullptr;
+        for (const auto& one : node->members)
+            if (one->key.is_at(raw)) return one.get();
+        return nullptr;
     }
 
     static PathNode* known_member(PathNode* node, std::string_view name) {

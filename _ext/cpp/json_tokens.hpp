@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "buffer.hpp"
@@ -48,22 +49,34 @@ inline bool is_json_scalar(std::string_view token) {
     return is_json_number(token);
 }
 
-// Whether a number of few digits, and nothing else, stands from `at` to `end`; 16 bytes may be read. False: look closer.
-inline bool is_short_number(const char* at, const char* end) {
+// Whether a number without sign or exponent, of at most 31 characters, or a literal is all that stands from `at` to `end`; 32
+// bytes may be read. False: look closer.
+[[gnu::always_inline]] inline bool is_plain_scalar(const char* at, const char* end) {
 #if defined(__SSE2__)
-    __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
-    __m128i above = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
-    __m128i digits = _mm_cmpeq_epi8(_mm_min_epu8(above, _mm_set1_epi8(9)), above);
-    uint32_t others = ~static_cast<uint32_t>(_mm_movemask_epi8(digits));       // the upper half is set
-    int whole = __builtin_ctz(others);
-    if (!whole || (*at == '0' && whole > 1)) return false;
-    if (at + whole == end) return true;
-    if (whole == 16 || at[whole] != '.') return false;
-    int part = __builtin_ctz(others >> (whole + 1));
-    return part && at + whole + 1 + part == end;
-#else
-    return false;
+    auto others_at = [](const char* from) {
+        __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+        __m128i above = _mm_sub_epi8(bytes, _mm_set1_epi8('0'));
+        __m128i digits = _mm_cmpeq_epi8(_mm_min_epu8(above, _mm_set1_epi8(9)), above);
+        return static_cast<uint32_t>(_mm_movemask_epi8(digits)) ^ 0xFFFF;
+    };
+    if (static_cast<unsigned char>(*at - '0') <= 9) {
+        uint32_t others = others_at(at) | 1u << 31;
+        if (end - at > 15) others |= others_at(at + 16) << 16;
+        else others |= 0xFFFF0000;
+        int whole = __builtin_ctz(others);
+        if (*at == '0' && whole > 1) return false;
+        if (at + whole == end) return true;
+        if (whole == 31 || at[whole] != '.') return false;
+        int part = __builtin_ctz(others >> (whole + 1));
+        return part && at + whole + 1 + part == end;
+    }
 #endif
+    uint32_t word, next;
+    std::memcpy(&word, at, 4);
+    std::memcpy(&next, at + 1, 4);
+    auto is = [](uint32_t found, const char* text) { return std::memcmp(&found, text, 4) == 0; };
+    if (end - at == 4) return is(word, "null") || is(word, "true");
+    return end - at == 5 && is(word, "fals") && is(next, "alse");
 }
 
 // RFC 8259 section 7.
