@@ -24,13 +24,17 @@ from tests.support import frames
 from tests.support.desk import Desk, spanning
 from tests.support.messages import random_values
 
-APIS = (2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 22, 23, 24, 25, 26, 28, 42, 47)
+APIS = (2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 19, 20, 21, 22, 23, 24, 25, 26, 28, 32, 37, 42, 44, 47, 60)
 NAMES = ("open-a", "open-b", "shut-a", "shut-b", "__consumer_offsets", "")
-NAME_FIELDS = ("name", "topic", "group_id", "key", "transactional_id", "v3_and_below_transactional_id")
-NAME_LISTS = ("coordinator_keys", "groups", "groups_names")
+NAME_FIELDS = ("name", "topic", "group_id", "key", "transactional_id", "v3_and_below_transactional_id",
+               "resource_name")
+NAME_LISTS = ("coordinator_keys", "groups", "groups_names", "topic_names")
 POLICY = ("describe topic open*", "read topic open*", "write topic open*", "create topic open*", "read group open*",
           "describe group open*", "delete group open*", "write transactional_id open*",
-          "describe transactional_id open*")
+          "describe transactional_id open*",
+          *(f"{operation} {kind} open*" for operation in ("describe_configs", "alter_configs")
+            for kind in ("topic", "group")), "delete topic open*", "alter topic open*")
+TYPES_WITH_NAMES = (2, 32)          # Kafka's types of resources whose configs are a topic's or a group's
 
 
 def rename(value: Any, chance: random.Random) -> Any:
@@ -47,7 +51,9 @@ def rename(value: Any, chance: random.Random) -> Any:
             changed[name] = [chance.choice(NAMES) for _ in one]
         elif name == "host":
             changed[name] = chance.choice(("real-host", ""))
-        elif name == "node_id":
+        elif name == "resource_type":
+            changed[name] = chance.choice((*TYPES_WITH_NAMES, 4, 8, 16, 1))
+        elif name in ("node_id", "broker_id"):
             changed[name] = chance.choice((-1, 1, 2, 9))
         elif name in ("topic_id", "error_message"):
             changed[name] = bytes(16) if name == "topic_id" else None
@@ -72,6 +78,8 @@ def check_request(api: int, values: dict[str, Any]) -> None:
     """What the broker is sent: nothing about names that the policy refuses."""
     for topic in [*named(values, "topics"), *named(values, "v3_and_below_topics")]:
         assert topic["topic" if api == 23 else "name"].startswith("open"), topic
+    for resource in named(values, "resources"):
+        assert resource["resource_type"] in TYPES_WITH_NAMES and resource["resource_name"].startswith("open")
     for group in [values, *named(values, "groups")]:
         assert group.get("group_id", "open").startswith("open")
     for name in NAME_LISTS:
@@ -89,6 +97,10 @@ def check_answer(api: int, values: dict[str, Any]) -> None:
         for topic in values["topics"]:
             hidden = topic["error_code"] in (3, 29, 42) and topic["partitions"] == []
             assert topic["name"].startswith("open") or hidden
+    if api == 32:
+        for result in values["results"]:
+            shown = result["resource_type"] in TYPES_WITH_NAMES and result["resource_name"].startswith("open")
+            assert shown or (result["error_code"] in (29, 30, 31, 42) and result["configs"] == [])
     if api == 16:
         assert all(group["group_id"].startswith("open") for group in values["groups"])
 

@@ -23,11 +23,12 @@ from tests.support.raw_client import (
     metadata,
     produce,
 )
-from tests.support.stage import Stage
+from tests.support.stage import TAPPED_HOST, Stage
 from tests.support.tap import produced_records
 
 pytestmark = pytest.mark.integration
 
+CREATE_TOPICS, DESCRIBE_CONFIGS, DESCRIBE_CLUSTER = 19, 32, 60
 CLIENT_SOFTWARE = {"client_software_name": "tester", "client_software_version": "1.0"}
 
 
@@ -177,6 +178,32 @@ def test_an_api_that_is_not_served_never_reaches_the_broker(stage: Stage, api: i
         client.send(struct.pack(">ihhihB", 11, api, 1, 99, -1, 0))
         assert client.is_closed()
     assert api not in {frame.api for frame in stage.behind.requests(since=since)}
+
+
+def test_brokers_configs_and_controllers_are_not_shown(stage: Stage) -> None:
+    """T32, and the cluster itself at this listener's addresses."""
+    since = len(stage.behind.connections)
+    with stage.raw("tapped") as client:
+        configs = client.ask(DESCRIBE_CONFIGS, 4, {"include_synonyms": True, "resources": [
+            {"resource_type": 4, "resource_name": "1", "configuration_keys": None}]})["results"]
+        controllers = client.ask(DESCRIBE_CLUSTER, 1, {"endpoint_type": 2})
+        cluster = client.ask(DESCRIBE_CLUSTER, 2, {"include_cluster_authorized_operations": True})
+    assert [(one["error_code"], one["configs"]) for one in configs] == [(31, [])]
+    assert (controllers["error_code"], controllers["brokers"]) == (114, [])
+    assert [(one["broker_id"], one["host"], one["port"]) for one in cluster["brokers"]] \
+        == [(1, TAPPED_HOST, stage.node.ports["tapped"] + 1)]
+    assert cluster["cluster_authorized_operations"] == 0
+    asked = [frame.api for frame in stage.behind.requests(since=since)]
+    assert DESCRIBE_CONFIGS not in asked and asked.count(DESCRIBE_CLUSTER) == 1
+
+
+def test_a_name_that_collides_with_a_hidden_topic_does_not_tell_with_which(stage: Stage) -> None:
+    hidden = stage.make_topic("open_hidden")
+    name = hidden.replace("open_", "open.")
+    with stage.raw() as client:
+        answer = client.ask(CREATE_TOPICS, 7, {"timeout_ms": 9000, "topics": [
+            {"name": name, "num_partitions": 1, "replication_factor": 1}]})["topics"][0]
+    assert answer["error_code"] == 17 and hidden not in answer["error_message"]
 
 
 def test_a_request_right_behind_the_login_waits_for_it(stage: Stage) -> None:
