@@ -1,21 +1,20 @@
 """The only holder of sockets; see the .pxd for the picture."""
 cimport cython
-from cpython.buffer cimport PyBuffer_FillInfo
-from libc.string cimport memcpy
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-from kproxy._ext.chunk cimport take_chunk
 from kproxy._ext.frame cimport BAD_LENGTH, FRAME, NEED_DATA, TOO_BIG, scan_frame
 from kproxy._ext.session cimport CLOSED, ENDING, LOGIN, OPEN, OURS, REAUTHENTICATING, STOP, TAKEN
+from kproxy._ext.sockets cimport Sockets
+
+from uvloop.loop import TCPTransport
 
 from kproxy.errors import CloseCause
 
 cdef enum:
-    CHUNK = 131072
-    LEAST_ROOM = 16384          # below this a read would come in crumbs
     BEFORE_LOGIN = 524288       # Kafka's own limit for frames of the SASL phase
-    HIGH_WATER = 1048576
     TLS_HANDSHAKE = 0x16        # the first byte of a TLS client; as a size it is above every limit before login
+
+cdef double LONGEST_LOOK = 0.001        # seconds until the loop's other work is let in between
 
 
 cdef inline double read_clock() noexcept:
@@ -32,6 +31,11 @@ cdef class Turn:
 
     cdef int add(self, ClientHalf client) except -1:
         self.touched.append(client)
+        if not self.looking:
+            self.schedule()
+        return 0
+
+    cdef int schedule(self) except -1:
         if not self.scheduled:
             self.scheduled = True
             self.loop.call_soon(self.run)
@@ -54,52 +58,43 @@ cdef class Turn:
                 client.fail(error)
                 client.end()
 
-
-cdef class Half:
-    def __getbuffer__(self, Py_buffer* view, int flags):
-        # SAFETY: the transport fills this room before the next buffer_updated and lets go; the chunk is held meanwhile,
-        # and moves only in get_buffer.
-        PyBuffer_FillInfo(view, self, self.chunk.data + self.chunk.filled, self.chunk.size - self.chunk.filled, 0, flags)
-
-    def get_buffer(self, hint):
-        cdef Chunk old = self.chunk
-        cdef Py_ssize_t kept
-        if old is None:
-            self.chunk = take_chunk(CHUNK)
-        elif old.size - old.filled < LEAST_ROOM or self.wanted > old.size - old.start:
-            kept = old.filled - old.start
-            self.chunk = take_chunk(max(<Py_ssize_t>CHUNK, max(self.wanted, kept + LEAST_ROOM)))
-            memcpy(self.chunk.data, old.data + old.start, kept)
-            self.chunk.filled = kept
-        return self
-
-    def buffer_updated(self, Py_ssize_t count):
-        self.chunk.filled += count
-        self.received += count
-        self.take()
-
-    cdef int take(self) except -1:
-        raise NotImplementedError
-
-    cdef int read_or_pause(self, bint may) except -1:
-        if may == self.reading or self.transport is None or self.transport.is_closing():
-            return 0
-        self.reading = may
-        if may:
-            self.transport.resume_reading()
-        else:
-            self.transport.pause_reading()
+    cdef int adopt(self, Half half) except -1:
+        """From the loop's next turn on the bytes of a plaintext connection are moved by its wire."""
+        if type(half.transport) is TCPTransport:
+            if self.sockets is None:
+                self.sockets = Sockets(self.wake)
+                self.loop.add_reader(self.sockets.fileno(), self.look)
+            # Only then: a transport begins to read after it has told of the connection.
+            self.loop.call_soon(half.take_over, self.sockets)
         return 0
 
-    cdef int tidy(self) except -1:
-        """A buffer with nothing unfinished in it goes back, so that idle connections hold none."""
-        if self.chunk is not None and self.chunk.start == self.chunk.filled:
-            self.chunk = None
-            self.wanted = 0
-        return 0
+    def wake(self):
+        if not self.woken and not self.looking:
+            self.woken = True
+            self.loop.call_soon(self.look)
 
-    def eof_received(self):
-        return False
+    def look(self):
+        """Takes what is ready, runs the turn, and looks again as long as there is something, within LONGEST_LOOK."""
+        cdef double began = read_clock(), now
+        cdef int found
+        self.woken = False
+        self.looking = True
+        try:
+            while True:
+                found = self.sockets.look()
+                if self.touched:
+                    self.run()
+                elif not found:
+                    break
+                now = read_clock()
+                if not began <= now < began + LONGEST_LOOK:
+                    break
+        finally:
+            self.looking = False
+            if self.touched:
+                self.schedule()
+            if self.sockets.again:
+                self.wake()
 
 
 @cython.final
@@ -112,18 +107,17 @@ cdef class BrokerHalf(Half):
         self.reading = True
 
     def connection_made(self, transport):
-        self.transport = transport
-        transport.set_write_buffer_limits(high=HIGH_WATER)
+        self.begin(transport)
+        self.client.turn.adopt(self)
         if self.login is not None:
             first = self.login.start()
             if first:
-                transport.write(first)
+                self.wire.write(first)
 
     cdef int take(self) except -1:
         cdef ClientHalf client = self.client
         if client.broker is not self:
-            self.transport.abort()      # See connection_lost.
-            return 0
+            return self.wire.abort()        # See connection_lost.
         cdef double now = read_clock()
         cdef Py_ssize_t size
         cdef int status = FRAME, taken
@@ -150,6 +144,7 @@ cdef class BrokerHalf(Half):
                 if taken != TAKEN:
                     break
                 client.session.counters.bytes_out += size
+                self.usual = size
                 self.chunk.start += size
         client.session.let_go()
         self.tidy()
@@ -164,7 +159,7 @@ cdef class BrokerHalf(Half):
             self.client.shell.broker_refused(self.client, error)
             return
         if answer:
-            self.transport.write(answer)
+            self.wire.write(answer)
         if self.login.done:
             self.renewal = self.login
             self.login = None
@@ -189,16 +184,20 @@ cdef class BrokerHalf(Half):
         client.turn.loop.call_soon(client.resumed_broker)
         return 0
 
-    def pause_writing(self):
+    cdef int on_full(self) except -1:
         self.full = True
-        self.client.balance()
+        return self.client.balance()
 
-    def resume_writing(self):
+    cdef int on_room(self) except -1:
         self.full = False
-        self.client.go_on()
+        return self.client.go_on(read_clock())
+
+    cdef int on_failed(self, object error) except -1:
+        return self.client.on_failed(error)
 
     def connection_lost(self, error):
         self.transport = None
+        self.wire.lost()
         if self.client.broker is not self:
             return      # One address was too slow to answer, and the connection to the next has taken its place.
         self.client.session.close(CloseCause.BROKER_CLOSED)
@@ -219,16 +218,16 @@ cdef class ClientHalf(Half):
         self.reading = True
 
     def connection_made(self, transport):
-        self.transport = transport
+        self.begin(transport)
+        self.turn.adopt(self)
         self.connected_at = self.heard_at = read_clock()
-        transport.set_write_buffer_limits(high=HIGH_WATER)
         self.shell.opened(self)
 
     cdef int take(self) except -1:
         self.heard_at = read_clock()
-        return self.go_on()
+        return self.go_on(self.heard_at)
 
-    cdef take_frames(self, double now):
+    cdef int take_frames(self, double now) except -1:
         cdef Session session = self.session
         cdef Py_ssize_t size
         cdef int status, taken
@@ -238,23 +237,25 @@ cdef class ClientHalf(Half):
                                 self.limit if session.state == OPEN else self.limit_before_login, &size)
             if status == NEED_DATA:
                 self.wanted = size
-                return
+                return 0
             if status != FRAME:
                 if session.state == LOGIN and self.chunk.data[self.chunk.start] == TLS_HANDSHAKE:
                     session.close(CloseCause.TLS_ON_PLAINTEXT)
                 else:
                     session.close(CloseCause.TOO_BIG if status == TOO_BIG else CloseCause.BAD_LENGTH)
-                return
+                return 0
             try:
                 taken = session.client_frame(self.chunk, self.chunk.start, size, now)
             except Exception as error:
                 self.fail(error)
-                return
+                return 0
             if taken == TAKEN:
                 session.counters.bytes_in += size
+                self.usual = size
                 self.chunk.start += size
             else:
-                return
+                return 0
+        return 0
 
     cdef bint stalled(self) noexcept:
         """True while either end has as much queued as it may: nothing more is taken from the client."""
@@ -277,36 +278,34 @@ cdef class ClientHalf(Half):
                                  or (session.state == CLOSED and not self.closing)):
             self.touched = True
             self.turn.add(self)
-        self.balance()
-        return 0
+        return self.balance()
 
-    def balance(self):
+    cdef int balance(self) except -1:
         """Reads from an end only while what it sends can be passed on."""
         cdef bint open_ = self.session.state != CLOSED
         self.read_or_pause(open_ and self.session.waiting is None and not self.stalled())
         if self.broker is not None and self.broker.login is None:
             self.broker.read_or_pause(open_ and not self.full)
+        return 0
 
     cdef int flush(self, bint noted, double now) except -1:
         cdef Session session = self.session
-        cdef list out
         if not noted:
             session.close(CloseCause.AUDIT_UNAVAILABLE)
-            session.to_broker.take()
-            session.to_client.take()
+            session.to_broker.clear()
+            session.to_client.clear()
         if now >= session.authentication.expires_at:
             return self.cut(CloseCause.SESSION_EXPIRED) or 0
         self.sent += session.to_client.queued
-        out = session.to_broker.take()
-        if out and self.broker is not None and self.broker.transport is not None:
-            write(self.broker.transport, out)
-        out = session.to_client.take()
-        if out and self.transport is not None:
-            write(self.transport, out)
+        if self.broker is not None and self.broker.wire is not None:
+            self.broker.wire.send(session.to_broker)
+        else:
+            session.to_broker.clear()
+        self.wire.send(session.to_client)
         if session.state == CLOSED:
             self.end()
         elif self.chunk is not None and not self.full:
-            self.go_on()        # What was left because of the lanes' limit can be taken now.
+            self.go_on(now)         # What was left because of the lanes' limit can be taken now.
         return 0
 
     def fail(self, error):
@@ -318,30 +317,25 @@ cdef class ClientHalf(Half):
         if self.closing:
             return
         self.closing = True
-        if self.broker is not None and self.broker.transport is not None:
-            self.broker.transport.close()
-        if self.transport is not None:
-            self.transport.close()
+        if self.broker is not None and self.broker.wire is not None:
+            self.broker.wire.close()
+        self.wire.close()
 
     def abort(self):
         """Ends both connections at once; what is still queued on them is lost. For peers that read nothing."""
         self.closing = True
-        if self.broker is not None and self.broker.transport is not None:
-            self.broker.transport.abort()
-        if self.transport is not None:
-            self.transport.abort()
-
-    def queued(self):
-        """Bytes for the client that its transport still holds."""
-        return queued_in(self.transport)
+        if self.broker is not None and self.broker.wire is not None:
+            self.broker.wire.abort()
+        self.wire.abort()
 
     def cut(self, cause):
         """Access has ended: nothing that still waits here may reach either end any more."""
         cdef Session session = self.session
         session.close(cause)
-        session.to_broker.take()
-        session.to_client.take()
-        if self.queued() or (self.broker is not None and queued_in(self.broker.transport)):
+        session.to_broker.clear()
+        session.to_client.clear()
+        if self.wire.queued() or (self.broker is not None and self.broker.wire is not None
+                                  and self.broker.wire.queued()):
             self.abort()
         else:
             self.end()
@@ -373,27 +367,32 @@ cdef class ClientHalf(Half):
 
     def resumed_broker(self):
         """The broker is logged in to anew: go on with the frames that waited."""
-        self.go_on()
+        self.go_on(read_clock())
 
     def resumed(self):
         """After any resume_* or refuse_* of the session: go on with the frames that waited."""
         self.asked = False
-        self.go_on()
+        self.go_on(read_clock())
 
-    cdef int go_on(self) except -1:
+    cdef int go_on(self, double now) except -1:
         """Takes what was left in the buffer while something had to be waited for."""
-        self.take_frames(read_clock())
+        self.take_frames(now)
         self.session.let_go()
         self.tidy()
         return self.after_events()
 
-    def pause_writing(self):
+    cdef int on_full(self) except -1:
         self.full = True
-        self.balance()
+        return self.balance()
 
-    def resume_writing(self):
+    cdef int on_room(self) except -1:
         self.full = False
-        self.go_on()
+        return self.go_on(read_clock())
+
+    cdef int on_failed(self, object error) except -1:
+        self.fail(error)
+        self.end()
+        return 0
 
     def eof_received(self):
         self.session.close(CloseCause.CLIENT_CLOSED)
@@ -402,25 +401,8 @@ cdef class ClientHalf(Half):
 
     def connection_lost(self, error):
         self.transport = None
+        self.wire.lost()
         self.session.close(CloseCause.CLIENT_CLOSED)
         self.end()
         self.shell.closed(self)
 
-
-cdef long long queued_in(object transport) except -1:
-    if transport is None:
-        return 0
-    try:
-        return transport.get_write_buffer_size()
-    except RuntimeError:
-        return 0        # An aborted transport that has not told its protocol yet holds nothing any more.
-
-
-cdef int write(object transport, list out) except -1:
-    if transport.is_closing():
-        return 0
-    if len(out) == 1:
-        transport.write(out[0])
-    else:
-        transport.writelines(out)
-    return 0

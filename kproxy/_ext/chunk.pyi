@@ -1,5 +1,7 @@
 """Read buffers that are handed on without a copy; see the .pxd."""
 
+from typing import Any
+
 class Chunk: ...
 
 class Span:
@@ -13,3 +15,4 @@ class Lane:
     queued: int
 
 def idle_bytes() -> int: ...
+def lane_parts(parts: list[Any], sent: int) -> list[Any]: ...

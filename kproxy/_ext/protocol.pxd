@@ -1,35 +1,30 @@
-"""The only holder of sockets: two transports of one session, and the turn in which their bytes leave.
+"""The only holder of sockets: the two ends of one session, and the turn in which their bytes leave.
 
-    client ──► ClientHalf ──frames──► Session ──lanes──► Turn ──writelines──► broker transport
-    broker ──► BrokerHalf ──frames──► Session ──lanes──► Turn ──writelines──► client transport
+    client ──► ClientHalf ──frames──► Session ──lanes──► Turn ──► the broker's Wire
+    broker ──► BrokerHalf ──frames──► Session ──lanes──► Turn ──► the client's Wire
 
-A read event only fills lanes. The turn runs once the loop has taken all that was ready: it has the ledger write the
-turn's notes, and only then do the lanes go to the transports.
+A read event only fills lanes. The turn runs once all that was ready has been taken: it has the ledger write the turn's
+notes, and only then do the lanes go to the wires. There are two ways into a turn. What the event loop reads (TLS, and a
+connection's first bytes) schedules one. What ``Sockets`` reads comes in looks, and each look ends with a turn: one entry
+from Python serves all sockets that are ready, as long as there are any and nobody else has waited for too long.
 """
-from kproxy._ext.chunk cimport Chunk
+from kproxy._ext.half cimport Half
 from kproxy._ext.ledger cimport Ledger
 from kproxy._ext.session cimport Session
+from kproxy._ext.sockets cimport Sockets
 
 
 cdef class Turn:
     cdef object loop
     cdef Ledger ledger
     cdef list touched           # ClientHalf objects with something to write or to close
-    cdef bint scheduled
+    cdef bint scheduled         # the loop will run it
+    cdef bint woken             # the loop will look
+    cdef bint looking           # a look is under way, and runs the turn itself
+    cdef Sockets sockets        # None until the first wire moves its own bytes
     cdef int add(self, ClientHalf client) except -1
-
-
-# One end of a session: a read buffer, a transport and the reasons not to read from it.
-cdef class Half:
-    cdef readonly object transport
-    cdef Chunk chunk
-    cdef Py_ssize_t wanted      # size of the frame that has begun; 0 unknown
-    cdef bint full              # its transport has more queued than it likes
-    cdef bint reading
-    cdef long long received
-    cdef int take(self) except -1
-    cdef int read_or_pause(self, bint may) except -1
-    cdef int tidy(self) except -1
+    cdef int schedule(self) except -1
+    cdef int adopt(self, Half half) except -1
 
 
 cdef class BrokerHalf(Half):
@@ -56,8 +51,9 @@ cdef class ClientHalf(Half):
     cdef readonly double heard_at
     cdef readonly long long sent    # bytes handed to the client's transport so far
     cdef int after_events(self) except -1
-    cdef take_frames(self, double now)
-    cdef int go_on(self) except -1
+    cdef int balance(self) except -1
+    cdef int take_frames(self, double now) except -1
+    cdef int go_on(self, double now) except -1
     cdef bint stalled(self) noexcept
     cdef Py_ssize_t limit_of_answers(self) noexcept
     cdef int flush(self, bint noted, double now) except -1
