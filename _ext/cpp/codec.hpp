@@ -11,8 +11,9 @@ namespace kproxy {
 enum Codec : int { NONE = 0, GZIP = 1, SNAPPY = 2, LZ4 = 3, ZSTD = 4 };
 enum CodecStatus : int { CODEC_OK, CODEC_BAD, CODEC_TOO_BIG };
 
-// A context that one odd batch made larger than this is not kept for the rest of the process's life.
-constexpr size_t MOST_KEPT_CONTEXT = 8 << 20;
+// A context that one odd batch made larger than this is not kept for the rest of the process's life. zstd's level 19 has a
+// window of 8 MiB.
+constexpr size_t MOST_KEPT_CONTEXT = 12 << 20;
 
 // Room for what a decompressor gives next. One byte beyond the cap is asked for, so that exactly `most` bytes are told
 // from more; what is offered follows what was sent, never a length that the stream declares.
