@@ -38,6 +38,10 @@ class Running:
     token_file: Path | None = None
     load_options: list[str] = field(default_factory=list)
     """What the load must be told to reach this rung at all."""
+    metrics: str = ""
+    """host:port of kproxy's metrics."""
+    audit: Path | None = None
+    """kproxy's audit file."""
 
 
 def cores() -> tuple[int, int]:

@@ -427,6 +427,17 @@ void run(std::vector<std::unique_ptr<Connection>>& all) {
     }
 }
 
+// After what is measured: takes the answers that are still on their way, so that nothing is left in the middle.
+void await_answers(std::vector<std::unique_ptr<Connection>>& all) {
+    const uint64_t until = now_ns() + 2000000000;
+    for (auto& c : all) {
+        while (!c->lost && !c->waiting.empty() && now_ns() < until) {
+            pollfd one{c->fd, POLLIN, 0};
+            if (!flush(*c) || (poll(&one, 1, 100) > 0 && on_readable(*c) < 0)) c->lost = true;
+        }
+    }
+}
+
 // acks=0 has no answers to count: what is counted is what the socket took.
 void run_without_answers(std::vector<std::unique_ptr<Connection>>& all) {
     uint64_t start = now_ns(), measure_at = start + (uint64_t)(options.warmup * 1e9);
@@ -553,5 +564,6 @@ int main(int argc, char** argv) {
     if (options.acks == 0 && options.api == "produce") run_without_answers(all);
     else run(all);
     report();
+    await_answers(all);
     return failed || misordered || lost || completed == 0;
 }

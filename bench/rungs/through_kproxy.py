@@ -56,7 +56,8 @@ def kproxy(rig: Rig, name: str, *, policy: str = POLICY, mode: str = "enforce",
             if len(workers) != 1:
                 raise BenchFailed(f"kproxy runs {len(workers)} workers, not one: {node.log_tail()}")
             yield Running(node.bootstrap("bench"), workers, [node.supervisor, node.control()], token_file=token,
-                          sasl="PLAIN" if login else "", load_options=["--tls", str(ca)] if ca else [])
+                          sasl="PLAIN" if login else "", load_options=["--tls", str(ca)] if ca else [],
+                          metrics=node.metrics_address, audit=node.folder / "state/audit/audit.jsonl")
         finally:
             node.close()
 
