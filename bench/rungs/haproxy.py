@@ -37,15 +37,20 @@ def start(rig: Rig) -> Iterator[Running]:
         yield running
 
 
-@contextmanager
-def forwarding(rig: Rig, way: str, bind: str = "") -> Iterator[Running]:
-    """HAProxy on this way; ``bind`` is what else stands on its line."""
+def find_haproxy() -> str:
+    """The program. Raises BenchFailed."""
     program = shutil.which("haproxy", path=os.environ.get("PATH", "") + os.pathsep + "/usr/sbin")
     if program is None:
         raise BenchFailed("haproxy is not installed (Debian: haproxy)")
+    return program
+
+
+@contextmanager
+def forwarding(rig: Rig, way: str, bind: str = "") -> Iterator[Running]:
+    """HAProxy on this way; ``bind`` is what else stands on its line."""
     config = rig.folder / f"{way}.cfg"
     config.write_text(CONFIG.format(front=rig.front(way), behind=rig.behind(way), bind=bind))
-    child = rig.start(way, pinned(rig.proxy_core, [program, "-db", "-f", str(config)]))
+    child = rig.start(way, pinned(rig.proxy_core, [find_haproxy(), "-db", "-f", str(config)]))
     try:
         wait_for("HAProxy to listen", lambda: child.poll() is not None or accepts("127.0.0.1", rig.front(way)))
         if child.poll() is not None:
