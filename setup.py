@@ -20,6 +20,7 @@ ONLY = {name for name in os.environ.get("KPROXY_MODULES", "").split(",") if name
 #: The C and C++ libraries a module calls; a module not named here needs none.
 LIBRARIES = {
     "compression": ["z", "snappy", "lz4", "zstd"],
+    "ledger": ["z"],
     "mask": ["re2", "simdjson", "z", "snappy", "lz4", "zstd", "crypto"],
     "tls": ["ssl", "crypto"],
     "tls_context": ["ssl", "crypto"],

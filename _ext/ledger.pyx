@@ -1,7 +1,9 @@
 """Notes, flows and counters of the hot path; see the .pxd."""
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cython.operator cimport dereference, preincrement
+from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
+from posix.unistd cimport write
 
 from kproxy._ext.slots cimport hash_topic
 
@@ -13,7 +15,11 @@ cdef double[BUCKETS] _bounds
 for _at, _bound in enumerate(BOUNDS):
     _bounds[_at] = _bound
 
+cdef extern from "<zlib.h>" nogil:
+    unsigned long crc32(unsigned long, const unsigned char*, unsigned int)
+
 cdef enum:
+    ENTRY_HEAD = 9          # kproxy.model.spool: length, CRC-32, kind
     NOTES = 2               # kproxy.model.spool: the kind of an entry that holds a turn's notes
     NOTE_HEAD = 45
     MOST_RUNS = 512         # per session, before its flow is written out early
@@ -63,11 +69,24 @@ cdef class Flow:
         return taken
 
 
+cdef class Pen:
+    cdef bint write(self, const char* data, Py_ssize_t size) noexcept:
+        cdef ssize_t written = write(self.fd, data, size)
+        if written == size:
+            self.room -= size
+            self.written += size
+            return True
+        self.torn = written > 0
+        self.room = 0
+        return False
+
+
 cdef class Ledger:
-    """``spool`` has ``append(kind, payload)``, ``commit()`` (both may raise OSError) and ``refusing``."""
+    """``spool`` has ``append(kind, payload)``, ``commit()`` (both may raise OSError), ``refusing`` and perhaps a ``pen``."""
 
     def __init__(self, spool):
         self.spool = spool
+        self.pen = getattr(spool, "pen", None)
         self.refusing = False
 
     cdef int add(self, uint64_t session, int32_t correlation, NoteRow* row) noexcept:
@@ -75,6 +94,8 @@ cdef class Ledger:
         cdef size_t at = self.notes.size()
         cdef unsigned short length = <unsigned short>row.topic_length
         cdef char* out
+        if at == 0:
+            at = ENTRY_HEAD
         self.notes.resize(at + NOTE_HEAD + length)
         out = self.notes.data() + at
         out[0] = row.kind
@@ -92,9 +113,26 @@ cdef class Ledger:
 
     cpdef bint commit(self) except -1:
         """Writes the turn's notes and events. False: they are not on disk, so what they are about must not leave."""
+        cdef size_t size = self.notes.size()
+        cdef uint32_t head[2]
+        if self.pen is not None and self.pen.room > <long long>size:
+            self.refusing = False       # A spool that is full lends nothing.
+            if size == 0:
+                return True
+            self.notes[8] = NOTES
+            head[0] = <uint32_t>(size - 8)
+            head[1] = <uint32_t>crc32(0, <const unsigned char*>self.notes.data() + 8, head[0])
+            memcpy(self.notes.data(), head, 8)
+            if self.pen.write(self.notes.data(), size):
+                self.notes.clear()
+                return True
+        return self.commit_through_spool()
+
+    cdef bint commit_through_spool(self) except -1:
+        cdef size_t size = self.notes.size()
         try:
-            if self.notes.size():
-                payload = PyBytes_FromStringAndSize(self.notes.data(), self.notes.size())
+            if size:
+                payload = PyBytes_FromStringAndSize(self.notes.data() + ENTRY_HEAD, size - ENTRY_HEAD)
                 self.notes.clear()
                 self.spool.append(NOTES, payload)
             self.spool.commit()
@@ -133,3 +171,12 @@ cdef class Counters:
             "requests": requests, "durations": durations, "bytes_in": self.bytes_in, "bytes_out": self.bytes_out,
             "records_in": self.records_in, "records_out": self.records_out,
         }
+
+
+def add_note(Ledger ledger not None, int kind, uint64_t session, int32_t correlation, bytes topic, int partition, int records):
+    """One note into the ledger's turn, for tests."""
+    cdef NoteRow row
+    row.kind, row.error, row.partition, row.records, row.size = kind, 0, partition, records, 0
+    row.first_offset = row.last_offset = -1
+    row.topic, row.topic_length = topic, len(topic)
+    ledger.add(session, correlation, &row)

@@ -33,13 +33,25 @@ cdef class Flow:
     cpdef dict take(self)
 
 
+# The short way to the disk: a spool lends its open segment to the ledger as long as nothing else waits to be written and
+# there is room. Anything out of the ordinary (an event, rotation, a full disk) takes it back and goes through the spool.
+cdef class Pen:
+    cdef public int fd
+    cdef public long long room          # bytes that may be written without asking; 0: not lent
+    cdef public long long written       # bytes the spool has not counted yet
+    cdef public bint torn               # a write was cut short: the segment ends in half an entry
+    cdef bint write(self, const char* data, Py_ssize_t size) noexcept
+
+
 # The notes of one loop turn, for all connections of a worker. The spool has them before any of the turn's bytes leave.
 cdef class Ledger:
     cdef readonly object spool
-    cdef vector[char] notes
+    cdef Pen pen                        # the spool's; None where it has none
+    cdef vector[char] notes             # room for the head of a spool entry, then the notes
     cdef readonly bint refusing         # the spool is full and the configuration says refuse
     cdef int add(self, uint64_t session, int32_t correlation, NoteRow* row) noexcept
     cpdef bint commit(self) except -1   # false: what was noted could not be written
+    cdef bint commit_through_spool(self) except -1
 
 
 cdef enum Decision:

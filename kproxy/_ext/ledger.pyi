@@ -10,6 +10,12 @@ class Flow:
     since: float
     def take(self) -> dict[tuple[str, int], list[tuple[int, int, int, int, int]]]: ...
 
+class Pen:
+    fd: int
+    room: int
+    written: int
+    torn: bool
+
 class Ledger:
     spool: Any
     refusing: bool
@@ -20,3 +26,6 @@ class Counters:
     listener: str
     def __init__(self, listener: str) -> None: ...
     def read(self) -> dict[str, Any]: ...
+
+def add_note(ledger: Ledger, kind: int, session: int, correlation: int, topic: bytes, partition: int,
+             records: int) -> None: ...

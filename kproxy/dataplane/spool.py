@@ -9,6 +9,9 @@ Events (a denial, a closed session) did happen, so they stay in memory, bounded,
 
 Within a turn events come after notes. A flow event covers the notes before it, and the ledger hands over its notes only
 at the end of the turn; so an event that is appended meanwhile waits for them.
+
+Most turns have notes only and fit into the open segment. Those the ledger writes itself, through the ``pen`` that is
+lent to it after a turn and taken back before anything else is done here.
 The shape of the files is kproxy/model/spool.py.
 """
 
@@ -22,6 +25,7 @@ from pathlib import Path
 
 import structlog
 
+from kproxy._ext.ledger import Pen
 from kproxy.errors import SpoolFull
 from kproxy.model.settings import Audit
 from kproxy.model.spool import END, EVENT, MAGIC, pack_entry
@@ -74,6 +78,7 @@ class Spool:
         self._elsewhere = 0
         self._lost = 0
         self.full = False
+        self.pen = Pen()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._measure()
 
@@ -85,7 +90,7 @@ class Spool:
     @property
     def bytes_used(self) -> int:
         """Bytes in the whole directory as last measured, with what this worker has written since."""
-        return self._elsewhere + self._size
+        return self._elsewhere + self._size + int(self.pen.written)
 
     def take_lost(self) -> int:
         """Entries dropped since the last call because the spool was full."""
@@ -95,6 +100,7 @@ class Spool:
     def append(self, kind: int, payload: bytes) -> None:
         """Adds an entry to this turn. It is on its way to the disk after the next ``commit``, at the latest this turn's
         end."""
+        self._take_pen_back()
         entry = pack_entry(kind, payload)
         (self._events if kind == EVENT else self._notes).append(entry)
         self._waiting_bytes += len(entry)
@@ -104,20 +110,23 @@ class Spool:
 
     def at_commit(self, action: Callable[[], None]) -> None:
         """Runs ``action`` once inside the next ``commit``, when all notes have been handed over and none is written."""
+        self._take_pen_back()
         self._at_commit.append(action)
 
     def commit(self) -> None:
         """Writes the turn. Raises SpoolFull where nothing of this turn may leave the worker."""
+        self._take_pen_back()
         if self._at_commit:
             actions, self._at_commit = self._at_commit, []
             for action in actions:
                 action()
-        if not self._waiting_bytes or (self._interval and self._waiting_bytes < BUFFER_BYTES and not self.full):
-            return
-        self._write_turn()
+        if self._waiting_bytes and not (self._interval and self._waiting_bytes < BUFFER_BYTES and not self.full):
+            self._write_turn()
+        self._lend_pen()
 
     def tick(self) -> None:
         """Once a second: writes what waits, rotates by age, syncs, and looks whether there is room again."""
+        self._take_pen_back()
         self._measure()
         if self.full and self._has_room(self._held_bytes):
             self._recover()
@@ -128,9 +137,11 @@ class Spool:
         if self._fd >= 0 and self._clock() - self._opened_at >= SEGMENT_SECONDS:
             self._close_segment()
         self._sync()
+        self._lend_pen()
 
     def close(self) -> None:
         """Writes what is left and END. What still cannot be written is counted in the log."""
+        self._take_pen_back()
         with suppress(SpoolFull):
             if self._held:
                 self._recover()
@@ -160,6 +171,22 @@ class Spool:
         if self._settings.when_full == "refuse" and notes:
             raise SpoolFull("the audit spool is full")
 
+    def _lend_pen(self) -> None:
+        """While a turn of notes needs nothing but one write: the segment is not closed by it, and all of it fits."""
+        if self._fd < 0 or self.full or self._interval or self._waiting_bytes or self._at_commit:
+            return
+        self.pen.fd = self._fd
+        self.pen.room = min(self._segment_bytes - self._size, self._settings.max_spool_bytes - self.bytes_used)
+
+    def _take_pen_back(self) -> None:
+        self.pen.room = 0
+        self._size += self.pen.written
+        self.pen.written = 0
+        if self.pen.torn:
+            self.pen.torn = False
+            self._cut_back()
+            log.error("audit_spool_write_failed", error="short write")
+
     def _hold(self, turn: list[bytes]) -> None:
         for entry in turn:
             if entry[8] == EVENT and self._held_bytes + len(entry) <= HELD_EVENT_BYTES:
@@ -178,8 +205,9 @@ class Spool:
             log.error("audit_spool_write_failed", error=error.strerror)
             return False
         if written != len(data):
-            log.error("audit_spool_write_failed", error="short write")
+            # First of all: on a full disk the log may fail as well.
             self._cut_back()
+            log.error("audit_spool_write_failed", error="short write")
             return False
         self._size += written
         if self._size >= self._segment_bytes:
