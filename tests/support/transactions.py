@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import aiokafka
 import confluent_kafka
-import kafka
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from tests.support import client_aiokafka, client_confluent, client_java, client_kafka_python
-from tests.support.clients import GIVE_UP_SECONDS, ClientError, Consumer, Login, Opened, Record
+from tests.support.clients import GIVE_UP_SECONDS, ClientError, Consumer, Login, Opened, Producer, Record, Sent
 from tests.support.java import JavaDriver
 
 
 class Transactions(Opened):
     """A producer whose transactional id has been initialised. Every method raises ClientError with Kafka's code."""
 
+    writer: Producer
+
     @abstractmethod
     def begin(self) -> None: ...
 
-    @abstractmethod
-    def send(self, topic: str, values: list[bytes]) -> None:
+    def send(self, topic: str, values: list[bytes]) -> list[Sent]:
         """To partition 0, as part of the transaction; waits for the broker."""
+        return self.send_records(topic, [Record(value) for value in values])
+
+    def send_records(self, topic: str, records: Sequence[Record]) -> list[Sent]:
+        sent = self.writer.send(topic, records)
+        for one in sent:
+            if one.code:
+                raise ClientError(one.code, one.message)
+        return sent
 
     @abstractmethod
     def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
@@ -38,10 +46,11 @@ class Transactions(Opened):
 
 
 class _Confluent(Transactions):
-    def __init__(self, login: Login, name: str) -> None:
+    def __init__(self, login: Login, name: str, codec: str) -> None:
         self._errors = client_confluent._Errors()
-        self._producer = confluent_kafka.Producer(client_confluent._settings(login, self._errors) | {
-            "transactional.id": name, "linger.ms": 5})
+        self.writer = client_confluent._ConfluentProducer(client_confluent._settings(login, self._errors) | {
+            "transactional.id": name, "linger.ms": 5, "compression.type": codec}, self._errors)
+        self._producer = self.writer._producer
         self._run(self._producer.init_transactions, GIVE_UP_SECONDS)
 
     def _run(self, work: Callable[..., Any], *arguments: Any) -> None:
@@ -52,11 +61,6 @@ class _Confluent(Transactions):
 
     def begin(self) -> None:
         self._run(self._producer.begin_transaction)
-
-    def send(self, topic: str, values: list[bytes]) -> None:
-        for value in values:
-            self._producer.produce(topic, value=value, partition=0)
-        assert self._producer.flush(GIVE_UP_SECONDS) == 0
 
     def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
         assert isinstance(consumer, client_confluent._ConfluentConsumer)
@@ -75,27 +79,13 @@ class _Confluent(Transactions):
 
 
 class _Aiokafka(Transactions):
-    def __init__(self, login: Login, name: str) -> None:
-        async def begin() -> aiokafka.AIOKafkaProducer:
-            producer = aiokafka.AIOKafkaProducer(**client_aiokafka._settings(login), transactional_id=name)
-            try:
-                await producer.start()
-            except BaseException:
-                await producer.stop()
-                raise
-            return producer
-
-        self._producer = client_aiokafka._Loop.run(begin())
+    def __init__(self, login: Login, name: str, codec: str) -> None:
+        self.writer = client_aiokafka._AiokafkaProducer(client_aiokafka._settings(login) | {
+            "transactional_id": name, "compression_type": None if codec == "none" else codec})
+        self._producer = self.writer._producer
 
     def begin(self) -> None:
         client_aiokafka._Loop.run(self._producer.begin_transaction())
-
-    def send(self, topic: str, values: list[bytes]) -> None:
-        async def send() -> None:
-            for pending in [await self._producer.send(topic, value, partition=0) for value in values]:
-                await pending
-
-        client_aiokafka._Loop.run(send())
 
     def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
         client_aiokafka._Loop.run(self._producer.send_offsets_to_transaction(
@@ -112,10 +102,11 @@ class _Aiokafka(Transactions):
 
 
 class _KafkaPython(Transactions):
-    def __init__(self, login: Login, name: str) -> None:
-        self._producer = self._try(lambda: kafka.KafkaProducer(
-            **client_kafka_python._settings(login), transactional_id=name, linger_ms=5, max_block_ms=12000,
-            delivery_timeout_ms=12000))
+    def __init__(self, login: Login, name: str, codec: str) -> None:
+        self.writer = client_kafka_python._KafkaPythonProducer(client_kafka_python._settings(login) | {
+            "transactional_id": name, "linger_ms": 5, "max_block_ms": 12000, "delivery_timeout_ms": 12000,
+            "compression_type": None if codec == "none" else codec})
+        self._producer = self.writer._producer
         try:
             self._try(self._producer.init_transactions)
         except ClientError:
@@ -126,10 +117,6 @@ class _KafkaPython(Transactions):
 
     def begin(self) -> None:
         self._try(self._producer.begin_transaction)
-
-    def send(self, topic: str, values: list[bytes]) -> None:
-        for pending in [self._producer.send(topic, value, partition=0) for value in values]:
-            self._try(lambda pending=pending: pending.get(GIVE_UP_SECONDS))
 
     def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
         offsets = {TopicPartition(topic, 0): OffsetAndMetadata(offset, "", -1)}
@@ -148,10 +135,11 @@ class _KafkaPython(Transactions):
 
 
 class _Java(Transactions):
-    def __init__(self, java: JavaDriver, login: Login, name: str) -> None:
+    def __init__(self, java: JavaDriver, login: Login, name: str, codec: str) -> None:
         self._handle = client_java._Handle(java, "producer", login, {
-            "transactional.id": name, "linger.ms": 5, "delivery.timeout.ms": 12000, "max.block.ms": 12000})
-        self._producer = client_java._JavaProducer(self._handle)
+            "transactional.id": name, "linger.ms": 5, "delivery.timeout.ms": 12000, "max.block.ms": 12000,
+            "compression.type": codec})
+        self.writer = client_java._JavaProducer(self._handle)
         try:
             self._step("init")
         except ClientError:
@@ -163,11 +151,6 @@ class _Java(Transactions):
 
     def begin(self) -> None:
         self._step("begin")
-
-    def send(self, topic: str, values: list[bytes]) -> None:
-        refused = [one for one in self._producer.send(topic, [Record(value) for value in values]) if one.code]
-        if refused:
-            raise ClientError(refused[0].code, refused[0].message)
 
     def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
         assert isinstance(consumer, client_java._JavaConsumer)
@@ -183,10 +166,9 @@ class _Java(Transactions):
         self._handle.ask("close")
 
 
-def open_transactions(client: str, java: JavaDriver, login: Login, name: str) -> Transactions:
+def open_transactions(client: str, java: JavaDriver, login: Login, name: str, codec: str = "none") -> Transactions:
     """A producer of the client named so, with this transactional id; raises ClientError where that is refused."""
-    if client == "confluent":
-        return _Confluent(login, name)
-    if client == "kafka-python":
-        return _KafkaPython(login, name)
-    return _Aiokafka(login, name) if client == "aiokafka" else _Java(java, login, name)
+    if client == "java":
+        return _Java(java, login, name, codec)
+    kinds = {"confluent": _Confluent, "kafka-python": _KafkaPython, "aiokafka": _Aiokafka}
+    return kinds[client](login, name, codec)
