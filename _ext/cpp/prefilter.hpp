@@ -43,39 +43,110 @@ struct Places {
     }
 };
 
-// Looks at the digit groups of a text, one after the other, with the checks that the finds must pass as well.
+// Bits of one block of a text after the other, moved to the places of the characters behind.
+class Moved {
+  public:
+    uint64_t by(int places, uint64_t bits) {
+        uint64_t moved = bits << places | before_ >> (64 - places);
+        before_ = bits;
+        return moved;
+    }
+    void set(uint64_t before) { before_ = before; }
+
+  private:
+    uint64_t before_ = 0;
+};
+
+// Looks at the digit groups of a text, 64 bytes at a time: bits say where a group ends that may matter, and only there its
+// bytes are looked at, with the checks that the finds must pass as well. No entity but an IBAN begins within a word.
 class DigitGroups {
   public:
     DigitGroups(std::string_view text, Places* places) : text_(text), places_(places) {}
 
-    void add(size_t at, size_t end) {
-        size_t length = end - at;
-        bool goes_on = end + 1 < text_.size() && (text_[end] == ' ' || text_[end] == '-') && is_digit(text_[end + 1]);
-        if ((length >= 13 || goes_on) && card_at(text_, at)) places_->add(at, CREDIT_CARD);
-        if (length == 4 && at >= 7 && is_ssn(at - 7)) places_->add(at - 7, US_SSN);
-        dotted_ = dotted_ && at == last_end_ + 1 && text_[last_end_] == '.' ? dotted_ + 1 : 1;
-        starts_[dotted_ & 3] = at;
-        if (dotted_ >= 4) places_->add(starts_[(dotted_ + 1) & 3], IPV4);
-        if (length >= 2 && at >= 2 && is_letter(text_[at - 1]) && is_letter(text_[at - 2]) &&
-            (at == 2 || !is_word(text_[at - 3])) && iban_length(upper(text_[at - 2]), upper(text_[at - 1])))
-            places_->add(at - 2, IBAN);
-        last_end_ = end;
+    // Whether the next 64 bytes say nothing: neither they nor those before have a digit. They need not be given to look().
+    bool may_skip(uint64_t digits) {
+        bool skips = !digits && !digits_before_;
+        skipped_ = skipped_ || skips;
+        return skips;
+    }
+
+    // Which of the 64 bytes from `at` are digits, letters, underscores, and one of " -.". Goes on for two bytes behind the text.
+    void look(size_t at, uint64_t digits, uint64_t letters, uint64_t underscores, uint64_t joints) {
+        uint64_t words = digits | letters | underscores;
+        if (skipped_) look_back(at);
+        digits_before_ = digits;
+        uint64_t starts = digits & ~words_.by(1, words);
+        // Added to its group, a start comes out behind the group's last digit.
+        unsigned long long sum, behind;
+        bool over = __builtin_uaddll_overflow(starts, digits, &sum);
+        over |= __builtin_uaddll_overflow(sum, carry_, &behind);
+        carry_ = over;
+        uint64_t ends = behind & ~digits;
+        uint64_t two = digits & two_.by(1, digits), four = two & four_.by(2, two), eight = four & eight_.by(4, four);
+        uint64_t thirteen = eight & thirteen_.by(5, eight);
+        uint64_t alone = ends & long_.by(1, thirteen), joined = ends & joints;
+        for (uint64_t left = (digits & joined_.by(1, joined)) | alone_.by(1, alone); left; left &= left - 1)
+            add_group(at + static_cast<size_t>(__builtin_ctzll(left)) - 1);
+        uint64_t countries = countries_.by(2, letters & letters_.by(1, letters));
+        for (uint64_t left = two & countries & ~outer_.by(4, words); left; left &= left - 1)
+            add_iban(at + static_cast<size_t>(__builtin_ctzll(left)) - 3);
     }
 
   private:
-    static bool is_letter(char c) { return static_cast<unsigned char>((c | 0x20) - 'a') < 26; }
+    // The bits of the four bytes before `at`, which were skipped; there was no digit among them.
+    void look_back(size_t at) {
+        uint64_t words = 0, letters = 0;
+        for (size_t i = 1; i <= 4 && i <= at && at - i < text_.size(); i++) {
+            char c = text_[at - i];
+            if (is_word(c)) words |= uint64_t{1} << (64 - i);
+            if (is_word(c) && c != '_') letters |= uint64_t{1} << (64 - i);
+        }
+        words_.set(words);
+        outer_.set(words);
+        letters_.set(letters);
+        countries_.set(letters & letters << 1);
+        skipped_ = false;
+    }
+
+    // A group that ends at `end`, and is long or goes on behind a space, dash or dot.
+    void add_group(size_t end) {
+        size_t at = end;
+        while (at && is_digit(text_[at - 1])) at--;
+        bool joined = end + 1 < text_.size() && is_digit(text_[end + 1]);
+        bool dotted = joined && text_[end] == '.';
+        if (dotted && !(at && text_[at - 1] == '.') && has_four_parts(at)) places_->add(at, IPV4);
+        if (dotted && end - at < 13) return;
+        if (card_at(text_, at)) places_->add(at, CREDIT_CARD);
+        if (joined && end - at == 3 && is_ssn(at)) places_->add(at, US_SSN);
+    }
+
+    void add_iban(size_t at) {
+        if (iban_length(upper(text_[at]), upper(text_[at + 1]))) places_->add(at, IBAN);
+    }
+
+    bool has_four_parts(size_t at) const {
+        for (int part = 0; part < 4; part++) {
+            if (part && (at >= text_.size() || text_[at++] != '.')) return false;
+            size_t from = at;
+            while (at < text_.size() && is_digit(text_[at])) at++;
+            if (at == from || at - from > 3) return false;
+        }
+        return true;
+    }
 
     bool is_ssn(size_t at) const {
+        if (text_.size() - at < 11) return false;
         const char* p = text_.data() + at;
-        return is_digit(p[0]) && is_digit(p[1]) && is_digit(p[2]) && (p[3] == '-' || p[3] == ' ') && is_digit(p[4]) &&
-               is_digit(p[5]) && p[6] == p[3] && check_ssn(text_, Found{at, 11, 0});
+        for (int i : {4, 5, 7, 8, 9, 10})
+            if (!is_digit(p[i])) return false;
+        return p[3] == p[6] && (p[3] == '-' || p[3] == ' ') && check_ssn(text_, Found{at, 11, 0});
     }
 
     std::string_view text_;
     Places* places_;
-    size_t last_end_ = 0;
-    size_t starts_[4] = {};             // of the last four groups with dots between
-    unsigned dotted_ = 0;
+    Moved words_, two_, four_, eight_, thirteen_, long_, joined_, alone_, letters_, countries_, outer_;
+    uint64_t digits_before_ = 0;
+    bool carry_ = false, skipped_ = false;
 };
 
 #if defined(__x86_64__)
@@ -117,40 +188,53 @@ __attribute__((target("avx2"), always_inline)) inline void note_starts(const cha
     starts->keys = _mm256_or_si256(starts->keys, keys);
 }
 
-__attribute__((target("avx2"), always_inline)) inline uint32_t digit_bits(const char* at) {
-    __m256i bytes = load(at);
-    __m256i from_zero = _mm256_sub_epi8(bytes, _mm256_set1_epi8('0'));
-    __m256i digits = _mm256_cmpeq_epi8(_mm256_min_epu8(from_zero, _mm256_set1_epi8(9)), from_zero);
-    return static_cast<uint32_t>(_mm256_movemask_epi8(digits));
+// The signs of 64 bytes.
+__attribute__((target("avx2"), always_inline)) inline uint64_t both(__m256i low, __m256i high) {
+    return static_cast<uint32_t>(_mm256_movemask_epi8(low)) | static_cast<uint64_t>(static_cast<uint32_t>(_mm256_movemask_epi8(high))) << 32;
+}
+
+// Which bytes are among the `count` that begin with `first`.
+__attribute__((target("avx2"), always_inline)) inline __m256i among(__m256i bytes, char first, char count) {
+    __m256i above = _mm256_sub_epi8(bytes, _mm256_set1_epi8(first));
+    return _mm256_cmpeq_epi8(_mm256_min_epu8(above, _mm256_set1_epi8(static_cast<char>(count - 1))), above);
+}
+
+__attribute__((target("avx2"), always_inline)) inline __m256i joints(__m256i bytes) {
+    return _mm256_or_si256(_mm256_or_si256(same(bytes, ' '), same(bytes, '-')), same(bytes, '.'));
+}
+
+__attribute__((target("avx2"), always_inline)) inline void look_at_digits(const char* from, size_t at, DigitGroups* groups) {
+    __m256i low = load(from), high = load(from + 32);
+    uint64_t digits = both(among(low, '0', 10), among(high, '0', 10));
+    if (groups->may_skip(digits)) return;
+    __m256i space = _mm256_set1_epi8(0x20);
+    uint64_t letters = both(among(_mm256_or_si256(low, space), 'a', 26), among(_mm256_or_si256(high, space), 'a', 26));
+    groups->look(at, digits, letters, both(same(low, '_'), same(high, '_')), both(joints(low), joints(high)));
 }
 
 __attribute__((target("avx2"))) inline void look_by_avx2(std::string_view text, unsigned wanted, Places* places) {
+    constexpr size_t BLOCK = 64, BEHIND = 4;    // of which the look for keys reads as well
     Starts starts{_mm256_setzero_si256(), _mm256_setzero_si256()};
     DigitGroups groups(text, places);
-    size_t size = text.size(), group_at = 0;
-    bool in_group = false;
-    char tail[72];
-    for (size_t at = 0; at < size; at += 32) {
-        const char* from = text.data() + at;
-        if (size - at < 36) {   // The last bytes are read from a copy, so that nothing beyond the text is.
+    size_t size = text.size();
+    char tail[BLOCK + BEHIND];
+    for (size_t at = 0; at < size + 2; at += BLOCK) {
+        size_t left = at < size ? size - at : 0;
+        const char* from = tail;
+        if (left >= sizeof tail) {
+            from = text.data() + at;
+        } else {    // The last bytes are read from a copy, so that nothing beyond the text is.
             std::memset(tail, 0, sizeof tail);
-            std::memcpy(tail, from, size - at);
-            from = tail;
+            if (left) std::memcpy(tail, text.data() + at, left);
         }
-        if (wanted & (bit_of(PRIVATE_KEY) | bit_of(API_KEY))) note_starts(from, &starts);
-        uint32_t signs = static_cast<uint32_t>(_mm256_movemask_epi8(same(load(from), '@')));
-        for (; signs; signs &= signs - 1) places->add(at + static_cast<size_t>(__builtin_ctz(signs)), EMAIL);
-        if (!(wanted & DIGIT_ENTITIES)) continue;
-        uint32_t bits = digit_bits(from);
-        uint32_t turns = bits ^ (bits << 1 | (in_group ? 1u : 0u));     // where a group begins or ends
-        for (; turns; turns &= turns - 1) {
-            size_t turn = at + static_cast<size_t>(__builtin_ctz(turns));
-            if (in_group) groups.add(group_at, turn);
-            else group_at = turn;
-            in_group = !in_group;
+        if (wanted & (bit_of(PRIVATE_KEY) | bit_of(API_KEY))) {
+            note_starts(from, &starts);
+            note_starts(from + 32, &starts);
         }
+        uint64_t signs = both(same(load(from), '@'), same(load(from + 32), '@'));
+        for (; signs; signs &= signs - 1) places->add(at + static_cast<size_t>(__builtin_ctzll(signs)), EMAIL);
+        if (wanted & DIGIT_ENTITIES) look_at_digits(from, at, &groups);
     }
-    if (in_group) groups.add(group_at, size);
     if (places->list.size() <= Places::MOST) places->near = DIGIT_ENTITIES | bit_of(EMAIL);
     if (_mm256_movemask_epi8(starts.dashes)) places->seen |= bit_of(PRIVATE_KEY);
     if (_mm256_movemask_epi8(starts.keys)) places->seen |= bit_of(API_KEY);
