@@ -1,11 +1,10 @@
 """Notes, flows and counters of the hot path; see the .pxd."""
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from cython.operator cimport dereference, preincrement
 from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 from posix.unistd cimport write
 
-from kproxy._ext.slots cimport hash_topic
+from kproxy._ext.opening cimport hash_topic
 
 #: Upper bounds of the request duration histogram, in seconds.
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -22,51 +21,95 @@ cdef enum:
     ENTRY_HEAD = 9          # kproxy.model.spool: length, CRC-32, kind
     NOTES = 2               # kproxy.model.spool: the kind of an entry that holds a turn's notes
     NOTE_HEAD = 45
+    FIRST_PLACES = 16
     MOST_RUNS = 512         # per session, before its flow is written out early
 
 
 cdef class Flow:
-    cdef int add(self, int kind, const unsigned char* topic, Py_ssize_t length, int partition, int64_t first,
-                 int64_t last, int records, Py_ssize_t size, double now) except -1:
-        cdef uint64_t key = (hash_topic(topic, length) * 31 + kind) * 1000003 + partition
-        cdef FlowRow* row = &self.rows[key]
+    cdef int add(self, NoteRow* note, double now) except -1:
+        cdef uint64_t key = (note.hash * 31 + note.kind) * 1000003 + note.partition
+        cdef FlowRow* row = self.find(key)
         cdef Run* run
-        if row.kind == 0:
-            row.kind = kind
-            row.topic.assign(<const char*>topic, length)
         if self.runs == 0:
             self.since = now
-        if not row.runs.empty():
-            run = &row.runs.back()
+        if row != NULL:
+            run = &row.last
             # A gap is another writer's records, or a read elsewhere: it begins a new run. Past MOST_RUNS the last run is
             # stretched instead, and then holds fewer records than offsets, which says as much.
-            if first == run.last + 1 or run.first <= first <= run.last or self.runs >= MOST_RUNS:
-                run.first = min(run.first, first)
-                run.last = max(run.last, last)
-                run.records += records
-                run.size += size
+            if (note.first_offset == run.last + 1 or run.first <= note.first_offset <= run.last
+                    or self.runs >= MOST_RUNS):
+                run.first = min(run.first, note.first_offset)
+                run.last = max(run.last, note.last_offset)
+                run.records += note.records
+                run.size += note.size
                 return 0
-        row.runs.push_back(Run(partition, first, last, records, size))
+            row.ended.push_back(row.last)
+        else:
+            row = self.begin(key, note)
+        row.last = Run(note.partition, note.first_offset, note.last_offset, note.records, note.size)
         self.runs += 1
         return 0
+
+    cdef FlowRow* find(self, uint64_t key) noexcept:
+        cdef uint64_t mask = self.places.size() - 1
+        cdef uint64_t at = mix(key) & mask
+        if self.places.size() == 0:
+            return NULL
+        while self.places[at].row >= 0:
+            if self.places[at].key == key:
+                return &self.rows[self.places[at].row]
+            at = (at + 1) & mask
+        return NULL
+
+    cdef FlowRow* begin(self, uint64_t key, NoteRow* note) except NULL:
+        cdef vector[Place] old
+        cdef FlowRow row
+        cdef size_t i
+        if (self.rows.size() + 1) * 2 > self.places.size():
+            old.swap(self.places)
+            self.places.assign(max(<size_t>FIRST_PLACES, old.size() * 2), Place(0, -1))
+            for i in range(old.size()):
+                if old[i].row >= 0:
+                    settle_place(self.places, old[i])
+        settle_place(self.places, Place(key, <int64_t>self.rows.size()))
+        row.kind = note.kind
+        row.topic.assign(<const char*>note.topic, note.topic_length)
+        self.rows.push_back(row)
+        return &self.rows.back()
 
     cpdef dict take(self):
         """{(topic, kind): [(partition, first, last, records, bytes), …]}, and forgets it."""
         taken = {}
-        cdef unordered_map[uint64_t, FlowRow].iterator it = self.rows.begin()
+        cdef vector[FlowRow] no_rows
+        cdef vector[Place] no_places
         cdef FlowRow* row
-        cdef size_t i
-        while it != self.rows.end():
-            row = &dereference(it).second
-            found = []
-            for i in range(row.runs.size()):
-                found.append((row.runs[i].partition, row.runs[i].first, row.runs[i].last, row.runs[i].records,
-                              row.runs[i].size))
-            taken.setdefault(((<bytes>row.topic).decode("utf-8", "replace"), <int>row.kind), []).extend(found)
-            preincrement(it)
-        self.rows.clear()
+        cdef Run run
+        cdef size_t i, j
+        for i in range(self.rows.size()):
+            row = &self.rows[i]
+            row.ended.push_back(row.last)
+            found = taken.setdefault(((<bytes>row.topic).decode("utf-8", "replace"), <int>row.kind), [])
+            for j in range(row.ended.size()):
+                run = row.ended[j]
+                found.append((run.partition, run.first, run.last, run.records, run.size))
+        # Given back as well: an idle session keeps no room for what it once did.
+        self.rows.swap(no_rows)
+        self.places.swap(no_places)
         self.runs = 0
         return taken
+
+
+cdef inline uint64_t mix(uint64_t key) noexcept:
+    key *= <uint64_t>0x9E3779B97F4A7C15
+    return key ^ (key >> 32)
+
+
+cdef void settle_place(vector[Place]& places, Place place) noexcept:
+    cdef uint64_t mask = places.size() - 1
+    cdef uint64_t at = mix(place.key) & mask
+    while places[at].row >= 0:
+        at = (at + 1) & mask
+    places[at] = place
 
 
 cdef class Pen:
@@ -179,4 +222,5 @@ def add_note(Ledger ledger not None, int kind, uint64_t session, int32_t correla
     row.kind, row.error, row.partition, row.records, row.size = kind, 0, partition, records, 0
     row.first_offset = row.last_offset = -1
     row.topic, row.topic_length = topic, len(topic)
+    row.hash = hash_topic(row.topic, row.topic_length)
     ledger.add(session, correlation, &row)

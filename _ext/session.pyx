@@ -362,8 +362,7 @@ cdef class Session:
                 self.counters.records_out += row.records
             self.ledger.add(self.number, opening.head.correlation, row)
             if row.error == 0 and row.first_offset >= 0 and row.last_offset >= row.first_offset:
-                self.flow.add(row.kind, row.topic, row.topic_length, row.partition, row.first_offset, row.last_offset,
-                              row.records, row.size, now)
+                self.flow.add(row, now)
         return 0
 
     # -- answers in order -------------------------------------------------------------------------------------------------

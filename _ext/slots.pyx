@@ -4,38 +4,20 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 
-cdef extern from *:
-    """
-    // SipHash keyed with the process's own secret.
-    #if PY_VERSION_HEX >= 0x030E0000
-    #define kp_hash_topic Py_HashBuffer
-    #else
-    #define kp_hash_topic _Py_HashBytes
-    #endif
-    """
-    Py_hash_t kp_hash_topic(const void* data, Py_ssize_t length) noexcept nogil
-
 cdef enum:
     FIRST_ROOM = 16
     BYTES_PER_MARK = 256        # what a refused item costs as a dict of its fields
-
-
-cdef uint64_t hash_topic(const unsigned char* topic, Py_ssize_t length) noexcept nogil:
-    """Keyed, because the audit pairs answers with requests and sums up flows by it: a client that could name two topics
-    of one hash would have what it wrote to one told of the other."""
-    return <uint64_t>kp_hash_topic(topic, length)
 
 
 cdef Intent* find_intent(Slot* slot, NoteRow* row) noexcept:
     """The intent that a produce answer's partition settles; NULL if the broker names what was never sent."""
     if slot.intents == 0:
         return NULL
-    cdef uint64_t topic = hash_topic(row.topic, row.topic_length)
     cdef int i
-    if slot.intent.partition == row.partition and slot.intent.topic == topic:
+    if slot.intent.partition == row.partition and slot.intent.topic == row.hash:
         return &slot.intent
     for i in range(slot.intents - 1):
-        if slot.more[i].partition == row.partition and slot.more[i].topic == topic:
+        if slot.more[i].partition == row.partition and slot.more[i].topic == row.hash:
             return &slot.more[i]
     return NULL
 
@@ -115,7 +97,7 @@ cdef class Slots:
         slot.intents = opening.note_count
         for i in range(opening.note_count):
             intent = &slot.intent if i == 0 else &slot.more[i - 1]
-            intent.topic = hash_topic(opening.notes[i].topic, opening.notes[i].topic_length)
+            intent.topic = opening.notes[i].hash
             intent.partition = opening.notes[i].partition
             intent.records = opening.notes[i].records
             intent.size = opening.notes[i].size

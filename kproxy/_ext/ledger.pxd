@@ -1,7 +1,6 @@
 """What the audit and the metrics are told by the hot path, kept in native memory until somebody asks."""
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
 from libcpp.string cimport string
-from libcpp.unordered_map cimport unordered_map
 from libcpp.vector cimport vector
 
 from kproxy._ext.apis cimport APIS
@@ -20,16 +19,25 @@ cdef struct Run:
 cdef cppclass FlowRow:
     string topic
     int8_t kind
-    vector[Run] runs
+    Run last                # the run that grows
+    vector[Run] ended
+
+
+# Where the row of a key is. A row is found with two looks into memory, since a busy session has many and uses each seldom.
+cdef struct Place:
+    uint64_t key
+    int64_t row             # −1: nobody's
 
 
 # Offsets, records and bytes of one session by topic, direction and partition, since the last time they were taken.
 cdef class Flow:
-    cdef unordered_map[uint64_t, FlowRow] rows
+    cdef vector[FlowRow] rows
+    cdef vector[Place] places           # open addressing, a power of two, at most half full
     cdef readonly int runs
     cdef readonly double since
-    cdef int add(self, int kind, const unsigned char* topic, Py_ssize_t length, int partition, int64_t first,
-                 int64_t last, int records, Py_ssize_t size, double now) except -1
+    cdef int add(self, NoteRow* note, double now) except -1
+    cdef FlowRow* find(self, uint64_t key) noexcept     # NULL: a new one is to be added
+    cdef FlowRow* begin(self, uint64_t key, NoteRow* note) except NULL
     cpdef dict take(self)
 
 

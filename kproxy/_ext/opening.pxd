@@ -36,6 +36,7 @@ cdef struct NoteRow:
     int32_t size            # bytes
     int32_t topic_length
     const unsigned char* topic
+    uint64_t hash           # of the topic's name, keyed
     int64_t first_offset
     int64_t last_offset
 
@@ -104,3 +105,4 @@ cdef class Opening:
 
 
 cdef bytes build_response(int api_key, int api_version, int32_t correlation, bytes body)
+cdef uint64_t hash_topic(const unsigned char* topic, Py_ssize_t length) noexcept nogil

@@ -49,4 +49,3 @@ cdef class Slots:
 
 
 cdef Intent* find_intent(Slot* slot, NoteRow* row) noexcept
-cdef uint64_t hash_topic(const unsigned char* topic, Py_ssize_t length) noexcept nogil
