@@ -99,6 +99,9 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]], str]]] = {
         ("Certificates end in", "s",
          [("kproxy_certificate_expiry_timestamp_seconds{NODE} - time()", "{{instance}} {{use}}")],
          "A new certificate is taken without a restart."),
+        ("Certificates in the files are in force", "bool_yes_no",
+         [("kproxy_certificate_reload_successful{NODE}", "{{instance}} {{use}}")],
+         "No: a changed certificate was refused, the one before is in use."),
         ("Version", "short", [("count by (version) (kproxy_build_info{NODE})", "{{version}}")], "Nodes by version."),
     ],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import time
 from collections.abc import Callable
@@ -25,11 +26,15 @@ def free_ports(count: int) -> list[int]:
             one.close()
 
 
-def free_port_run(count: int, tries: int = 50) -> int:
+#: Below the ports that the kernel gives to connections (32768 and up), so that none of those stands in a run.
+RUNS = (12000, 32000)
+
+
+def free_port_run(count: int, tries: int = 500) -> int:
     """The first of ``count`` free ports in a row, for a proxy that gives each broker its own port."""
     for _ in range(tries):
-        first = free_ports(1)[0]
-        if first + count < 65536 and all(is_free(port) for port in range(first, first + count)):
+        first = random.randrange(RUNS[0], RUNS[1] - count)
+        if all(is_free(port) for port in range(first, first + count)):
             return first
     raise RuntimeError(f"no {count} free ports in a row")
 
