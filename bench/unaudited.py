@@ -12,6 +12,7 @@ import sys
 
 from kproxy.config import load_config
 from kproxy.dataplane import supervisor, worker
+from kproxy.dataplane.arrival import read_arrival
 from kproxy.dataplane.spool import Spool
 
 
@@ -23,16 +24,12 @@ class NoSpool(Spool):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.unaudited", description=__doc__)
-    parser.add_argument("verb", nargs="?", choices=["run"])
-    parser.add_argument("--config", required=True)
-    parser.add_argument("--worker", type=int, default=0)
-    options = parser.parse_args()
-    config = load_config(options.config)
-    if options.verb == "run":
-        return supervisor.run(config, dataplane="bench.unaudited")
+    if sys.argv[1:2] == ["run"]:
+        parser = argparse.ArgumentParser(prog="python -m bench.unaudited run", description=__doc__)
+        parser.add_argument("--config", required=True)
+        return supervisor.run(load_config(parser.parse_args(sys.argv[2:]).config), dataplane="bench.unaudited")
     worker.Spool = NoSpool  # type: ignore[misc]
-    return worker.run(config, options.worker)
+    return worker.run(read_arrival("python -m bench.unaudited", sys.argv[1:]))
 
 
 if __name__ == "__main__":

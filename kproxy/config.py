@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from kproxy import config_checks
 from kproxy.config_edges import read_cluster, read_listener
 from kproxy.config_files import Files
@@ -52,6 +54,20 @@ def load_config(path: str | Path, *, certificates: bool = True) -> settings.Conf
     except OSError as error:
         raise ConfigError([Problem(f"cannot be read: {error.strerror}", str(file))]) from None
     return parse_config(source, str(file), file.resolve().parent, dict(os.environ), certificates=certificates)
+
+
+def pack_config(config: settings.Config) -> bytes:
+    """A resolved configuration on its way to a child process: what the node runs by stays what it is when the file
+    changes. It holds secrets, so it goes through memory only."""
+    return msgspec.msgpack.encode(config)
+
+
+def unpack_config(data: bytes) -> settings.Config:
+    """What pack_config gave. Raises ConfigError."""
+    try:
+        return msgspec.msgpack.decode(data, type=settings.Config)
+    except msgspec.MsgspecError:
+        raise ConfigError([Problem("the configuration handed over by the supervisor cannot be read")]) from None
 
 
 def parse_config(source: bytes, file: str, folder: Path, environment: dict[str, str], *,

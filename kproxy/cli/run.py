@@ -1,4 +1,4 @@
-"""``kproxy run`` and ``restart``: a whole node in the foreground, and new workers for one that runs."""
+"""``kproxy run``: a whole node in the foreground."""
 
 from __future__ import annotations
 
@@ -15,16 +15,9 @@ ConfigOption = Annotated[Path, typer.Option("--config", "-c", envvar="KPROXY_CON
 
 def register(app: typer.Typer) -> None:
     app.command("run")(run)
-    app.command("restart")(restart)
 
 
 def run(config: ConfigOption = Path("kproxy.yaml")) -> None:
     """Run the node: supervisor, control process and workers. SIGTERM drains, SIGHUP reloads the policy, SIGUSR2
-    restarts the workers one after the other."""
+    restarts one process after the other."""
     raise typer.Exit(supervisor.run(load_config(config)))
-
-
-def restart(config: ConfigOption = Path("kproxy.yaml")) -> None:
-    """Restart the workers of the node that runs here, one after the other; no connection is refused meanwhile."""
-    pid = supervisor.ask_to_replace_workers(load_config(config))
-    typer.echo(f"process {pid} replaces its workers, one after the other: see kproxy status")

@@ -12,15 +12,16 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import structlog
 
 from kproxy import logs
-from kproxy.config import load_config
+from kproxy.config import load_config, unpack_config
 from kproxy.control.event_log import EventLog
-from kproxy.control.loading import Loaded, load_policy, make_ready
+from kproxy.control.loading import First, load_node, load_policy, make_ready, take_over
 from kproxy.control.node import Node
 from kproxy.control.publication import read_snapshot
-from kproxy.errors import KproxyError, Problem, ProblemsFound
+from kproxy.errors import KproxyError, ProblemsFound
 from kproxy.model.settings import Config
 
 log = structlog.get_logger("kproxy.control")
@@ -34,12 +35,15 @@ LOCK_SECONDS = 20.0
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m kproxy.control")
     parser.add_argument("--config", required=True, type=Path)
-    file = parser.parse_args().config
+    parser.add_argument("--handed", action="store_true", help="the configuration comes on standard input")
+    parser.add_argument("--ready", type=int, default=-1, help="descriptor to write to when at work")
+    options = parser.parse_args()
     logs.configure("control")
     try:
-        config = load_config(file, certificates=False)
+        config = unpack_config(sys.stdin.buffer.read()) if options.handed else load_config(options.config,
+                                                                                           certificates=False)
         prepare_directories(config)
-        loaded, problems = load_or_keep(config)
+        first = find_first(options.config, config)
     except ProblemsFound as error:
         for one in error.problems:
             log.error("config_refused", problem=str(one), problems=len(error.problems))
@@ -48,22 +52,27 @@ def main() -> int:
         log.error("control_not_started", error=str(error))
         return 1
     try:
-        return asyncio.run(serve(file, loaded, problems))
+        return asyncio.run(serve(options.config, first, options.ready))
     except KproxyError as error:
         log.error("control_not_started", error=str(error))
         return 1
 
 
-def load_or_keep(config: Config) -> tuple[Loaded, list[Problem]]:
-    """The policy of the files; where they are refused, the one that a predecessor left in force, with the problems.
-    Raises ProblemsFound where there is neither."""
+def find_first(file: Path, running: Config) -> First:
+    """What to begin with, where workers are bound to ``running``. A control process that follows another takes the
+    files as they are now; where they are refused, what its predecessor left in force stays. Raises ProblemsFound where
+    there is neither."""
+    previous = read_snapshot(Path(running.node.runtime_dir) / "snapshot.msgpack")
+    if previous is None:
+        return First(make_ready(running, load_policy(running)))
     try:
-        return make_ready(config, load_policy(config)), []
+        loaded, restart_needed = take_over(running, load_node(file))
+        return First(loaded, restart_needed=restart_needed)
     except ProblemsFound as error:
-        previous = read_snapshot(Path(config.node.runtime_dir) / "snapshot.msgpack")
-        if previous is None:
-            raise
-        return make_ready(config, previous.policy), error.problems
+        listeners = {name: msgspec.structs.replace(one, mode=previous.modes.get(name, one.mode))
+                     for name, one in running.listeners.items()}
+        kept = msgspec.structs.replace(running, listeners=listeners, keys=dict(previous.masking_keys))
+        return First(make_ready(kept, previous.policy), tuple(error.problems))
 
 
 def prepare_directories(config: Config) -> None:
@@ -93,12 +102,18 @@ def claim(state: Path) -> int:
             time.sleep(0.05)
 
 
-async def serve(file: Path, loaded: Loaded, problems: list[Problem]) -> int:
-    """Until SIGTERM or SIGINT; the exit code."""
-    state = Path(loaded.config.node.state_dir)
+def ask_supervisor() -> None:
+    """SIGUSR2 has it replace its children, this process too."""
+    os.kill(os.getppid(), signal.SIGUSR2)
+
+
+async def serve(file: Path, first: First, ready: int) -> int:
+    """Until SIGTERM or SIGINT; the exit code. ``ready`` is the descriptor that is told when it answers; −1: none."""
+    state = Path(first.loaded.config.node.state_dir)
     lock = claim(state)
     events = EventLog(state / "events.db", born=int(time.time() * 1000))
-    node = Node(file, loaded, events, now=time.time, new_id=lambda: secrets.token_hex(5), problems=problems)
+    node = Node(file, first, events, now=time.time, new_id=lambda: secrets.token_hex(5),
+                ask_restart=ask_supervisor if ready >= 0 else None)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -113,6 +128,9 @@ async def serve(file: Path, loaded: Loaded, problems: list[Problem]) -> int:
     loop.add_signal_handler(signal.SIGHUP, reload)
     try:
         await node.start()
+        if ready >= 0:
+            os.write(ready, b"r")
+            os.close(ready)
         await stop.wait()
     finally:
         await node.aclose()

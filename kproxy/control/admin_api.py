@@ -1,6 +1,6 @@
 """The admin API, the same over TCP and over the operator socket:
 
-    GET    /v1/status
+    GET    /v1/status                 POST /v1/restart
     GET    /v1/requests[?state=]      POST /v1/requests                    GET /v1/requests/{id}
     POST   /v1/requests/{id}/approve | deny | cancel
     GET    /v1/grants                 POST /v1/grants/{id}/revoke
@@ -60,6 +60,8 @@ class Office(Protocol):
 
     async def status(self) -> dict[str, Any]: ...
 
+    async def restart(self, caller: Caller) -> None: ...
+
     async def sessions(self) -> list[SessionView]: ...
 
     async def kill(self, caller: Caller, session: str, reason: str) -> int: ...
@@ -106,7 +108,14 @@ def _status_routes(office: Office) -> list[HTTPRouteHandler]:
         _caller(request).need("see status")
         return await office.status()
 
-    return [status]
+    @post("/v1/restart", status_code=202)
+    async def restart(request: Asked) -> dict[str, bool]:
+        caller = _caller(request)
+        caller.need("restart")
+        await office.restart(caller)
+        return {"asked": True}
+
+    return [status, restart]
 
 
 def _request_routes(desk: ApprovalDesk) -> list[HTTPRouteHandler]:

@@ -34,7 +34,7 @@ SOCKET_ROLES = frozenset(("viewer", "operator", "auditor"))
 MAY: dict[str, frozenset[str]] = {
     "viewer": frozenset(("see status", "see requests", "see sessions")),
     "operator": frozenset(("see status", "see requests", "see sessions", "kill sessions", "cancel requests",
-                           "revoke grants")),
+                           "revoke grants", "restart")),
     "approver": frozenset(("see status", "see requests")),
     "auditor": frozenset(("see status", "see requests", "see sessions", "see the audit")),
 }

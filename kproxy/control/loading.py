@@ -38,6 +38,16 @@ class Loaded:
         return next((rule for rule in self.policy.approvals if rule.name == name), None)
 
 
+@dataclass(frozen=True, slots=True)
+class First:
+    """What a control process begins with. ``problems`` are those for which the files were refused although an older
+    policy is in force; ``restart_needed`` names what of the configuration is not taken over."""
+
+    loaded: Loaded
+    problems: tuple[Problem, ...] = ()
+    restart_needed: tuple[str, ...] = ()
+
+
 def load_policy(config: Config) -> Policy:
     """Reads, loads and checks. Raises PolicyError or ConfigError with every problem."""
     found = policies.load(read_policy(config.policy_path))
@@ -61,9 +71,9 @@ def make_ready(config: Config, policy: Policy) -> Loaded:
     return Loaded(config, policy, policies.compile(policy), issuers, roles)
 
 
-def load_node(file: str | Path) -> Loaded:
-    """Everything from the files. Raises ConfigError or PolicyError."""
-    config = load_config(file, certificates=False)
+def load_node(file: str | Path, *, certificates: bool = False) -> Loaded:
+    """Everything from the files, ``certificates`` as load_config has it. Raises ConfigError or PolicyError."""
+    config = load_config(file, certificates=certificates)
     return make_ready(config, load_policy(config))
 
 
@@ -85,3 +95,10 @@ def keep_running_parts(running: Config, wanted: Config) -> Config:
         for name, one in running.listeners.items()}
     taken = {name: getattr(wanted, name) for name in RELOADED if name != "file"}
     return msgspec.structs.replace(running, listeners=listeners, **taken)
+
+
+def take_over(running: Config, wanted: Loaded) -> tuple[Loaded, tuple[str, ...]]:
+    """What of ``wanted`` comes into force while the node runs, and the names of what only a restart takes over."""
+    kept = keep_running_parts(running, wanted.config)
+    ready = wanted if kept == wanted.config else make_ready(kept, wanted.policy)
+    return ready, tuple(find_restart_needed(running, wanted.config))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import importlib
 import os
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,6 @@ from typing import Any
 import msgspec
 import structlog
 
-from kproxy.control.admin_api import build_admin_app
 from kproxy.control.approval_desk import ApprovalDesk
 from kproxy.control.approval_events import audit_of, request_id_of, say_person, unpack
 from kproxy.control.approvals import Approvals
@@ -36,15 +36,15 @@ from kproxy.control.files import write_whole
 from kproxy.control.http_server import HttpServer
 from kproxy.control.keys import KeyStore
 from kproxy.control.listening import bind_tcp, bind_unix
-from kproxy.control.loading import Loaded
+from kproxy.control.loading import First, load_node
 from kproxy.control.metrics_port import build_metrics_app
 from kproxy.control.overview import Overview, kproxy_version
 from kproxy.control.publication import Publisher
-from kproxy.control.refusals import UNKNOWN, Refused
+from kproxy.control.refusals import CONFLICT, UNKNOWN, Refused
 from kproxy.control.reload import Reloader
 from kproxy.control.worker_counts import Samples, WorkerCounts
 from kproxy.control.worker_links import WorkerLink, WorkerLinks
-from kproxy.errors import Problem
+from kproxy.errors import ProblemsFound
 from kproxy.model.messages import (
     ApprovalAsked,
     KeyAnswer,
@@ -76,12 +76,12 @@ MOST_TAIL = 10_000
 
 
 class Node:
-    """``problems`` are those for which the files were refused although an older policy is in force; ``new_id`` gives
-    the random part of ids. The state directory's lock is the caller's."""
+    """``new_id`` gives the random part of ids; ``ask_restart`` tells the supervisor, where there is one. The state
+    directory's lock is the caller's."""
 
-    def __init__(self, file: Path, loaded: Loaded, events: EventLog, *, now: Callable[[], float],
-                 new_id: Callable[[], str], problems: list[Problem]) -> None:
-        config = loaded.config
+    def __init__(self, file: Path, first: First, events: EventLog, *, now: Callable[[], float],
+                 new_id: Callable[[], str], ask_restart: Callable[[], None] | None = None) -> None:
+        config = first.loaded.config
         self._now = now
         self._events = events
         self._name = config.node.name
@@ -90,8 +90,9 @@ class Node:
         spool = state / "spool"
         self.own = OwnSpool(spool, self._name, started, now)
         self.book = Approvals(events, new_id)
-        self.reloader = Reloader(file, loaded, now=now, publish=self._publish, record=self.own.record)
-        self._first_problems = problems
+        self.reloader = Reloader(file, first.loaded, now=now, publish=self._publish, record=self.own.record)
+        self._first = first
+        self._ask_restart = ask_restart
         self.links = WorkerLinks(answer=self._answer, epoch=lambda: self.publisher.epoch, now=now,
                                  on_hello=lambda link: self.counts.greet(link.worker, link.pid), on_gone=self._on_gone)
         self.publisher = Publisher(self._runtime / "snapshot.msgpack", events, now, self.links.announce)
@@ -117,15 +118,16 @@ class Node:
     async def start(self) -> None:
         """Publishes before anybody can ask. Raises KproxyError where a socket cannot be had."""
         self.own.record("node_started", details={"version": kproxy_version(), "pid": os.getpid()})
-        if self._first_problems:
-            self.reloader.refuse(self._first_problems)
+        if self._first.problems:
+            self.reloader.refuse(list(self._first.problems))
         else:
             self.reloader.tell_loaded()
+        self.reloader.tell_restart_needed(self._first.restart_needed)
         self.book.expire(self._now())
         self._publish()
-        await self.keys.start()
         await self.links.start(self._runtime / "control.sock")
-        self._listen()
+        await self.keys.start()
+        await self._listen()
         for job in (self._tick, self._ship, self._count, self.reloader.watch):
             self._tasks.append(asyncio.create_task(self._keep_doing(job), name=job.__name__))
         log.info("control_started", epoch=self.publisher.epoch, policy_version=self.reloader.loaded.policy.version,
@@ -158,6 +160,19 @@ class Node:
 
     async def status(self) -> dict[str, Any]:
         return self._overview.status(await self._totals(), self._now())
+
+    async def restart(self, caller: Caller) -> None:
+        """Has every process of the node replaced by one that takes over the whole configuration. Raises Refused where
+        the files cannot be used or nobody supervises."""
+        if self._ask_restart is None:
+            raise Refused(CONFLICT, "this control process runs without a supervisor")
+        try:
+            await asyncio.to_thread(load_node, self.reloader.file, certificates=True)
+        except ProblemsFound as error:
+            raise Refused(CONFLICT, f"{len(error.problems)} problems in the files; the first: {error.problems[0]}"
+                          ) from None
+        self.own.record("restart_asked", actor=say_person(caller.person))
+        self._ask_restart()
 
     async def metrics_page(self) -> bytes:
         totals = await self._totals()
@@ -197,7 +212,9 @@ class Node:
         lines, at = await asyncio.to_thread(read_tail, self._sink.path, max(0, min(count, MOST_TAIL)), after)
         return {"events": [msgspec.Raw(line) for line in lines], "next": at}
 
-    def _listen(self) -> None:
+    async def _listen(self) -> None:
+        # The framework is half of this process's start, and no worker has to wait for it.
+        build_admin_app = (await asyncio.to_thread(importlib.import_module, "kproxy.control.admin_api")).build_admin_app
         config = self.reloader.loaded.config
         admin = build_admin_app(self, self.reception.receive)
         self._servers.append(HttpServer(admin, bind_unix(self._runtime / "operator.sock")))

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import watchfiles
 
-from kproxy.control.loading import Loaded, find_restart_needed, keep_running_parts, load_node, make_ready
+from kproxy.control.loading import Loaded, load_node, take_over
 from kproxy.errors import Problem, ProblemsFound
 
 log = structlog.get_logger("kproxy.control")
@@ -78,17 +78,20 @@ class Reloader:
 
     def _take(self, wanted: Loaded) -> None:
         old = self.loaded
-        restart = find_restart_needed(old.config, wanted.config)
-        if restart:
-            log.warning("config_needs_restart", changes=restart)
-        kept = keep_running_parts(old.config, wanted.config)
-        self.loaded = wanted if kept == wanted.config else make_ready(kept, wanted.policy)
+        self.loaded, restart = take_over(old.config, wanted)
         now = self._now()
-        self.outcome = Outcome(True, now, now, restart_needed=tuple(restart))
+        self.outcome = Outcome(True, now, now)
+        self.tell_restart_needed(restart)
         self._publish()
         if (old.policy.version, old.modes()) != (self.loaded.policy.version, self.loaded.modes()):
             log.info("policy_loaded", policy_version=self.loaded.policy.version)
             self.tell_loaded()
+
+    def tell_restart_needed(self, names: tuple[str, ...]) -> None:
+        """What has changed in the files and is not in force."""
+        if names:
+            log.warning("config_needs_restart", changes=list(names))
+        self.outcome = msgspec.structs.replace(self.outcome, restart_needed=names)
 
     async def watch(self) -> None:
         """Reloads when one of the files changes, until cancelled."""

@@ -1,25 +1,29 @@
-"""One child process that is kept alive: started, watched, started again, stopped."""
+"""One child process that is kept alive: started, watched, started again, replaced, stopped.
+
+It is given the number of a descriptor (``--ready``) and writes a byte to it when it is at work.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import structlog
+
+from kproxy.dataplane.launches import Launch
 
 log = structlog.get_logger("kproxy.supervisor")
 
 #: A child that lived this long has started well: its next death is answered at once again.
 STARTED_WELL_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.1
+#: Up to here a client that waits in the queue of a dead worker is better off than one that is refused.
+WAITED_FOR_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 10.0
-#: From here on a pause is long: whatever waits for the child is better sent elsewhere.
-FAILING_DELAY_SECONDS = 1.0
 #: sysexits.h EX_CONFIG: the child found its configuration or policy unusable, so starting it again changes nothing.
 EXIT_CONFIG = 78
 _PR_SET_PDEATHSIG = 1
@@ -48,50 +52,24 @@ def _die_with_parent() -> Callable[[], None] | None:
     return prepare
 
 
-class _ReadyPipe:
-    """A context manager around the start of a child: gives the end it writes to, and closes it here afterwards. The
-    first byte calls ``on_ready``; a child that ends without one calls nothing."""
-
-    def __init__(self, on_ready: Callable[[], None]) -> None:
-        self._on_ready = on_ready
-        self._ours, self._theirs = os.pipe()
-
-    def __enter__(self) -> int:
-        asyncio.get_running_loop().add_reader(self._ours, self._read)
-        return self._theirs
-
-    def __exit__(self, *exc: object) -> None:
-        os.close(self._theirs)
-
-    def _read(self) -> None:
-        said = os.read(self._ours, 1)
-        asyncio.get_running_loop().remove_reader(self._ours)
-        os.close(self._ours)
-        if said:
-            self._on_ready()
-
-
 class Child:
-    """Keeps ``command`` running until ``stop``. ``on_config_refused`` is called instead of a restart when the child
-    says EXIT_CONFIG before it ever started well; later such an exit is a death like any other. The child inherits
-    ``descriptors``; with ``tells_ready`` it gets ``--ready-fd N`` too and writes a byte there once it serves.
-    ``on_failing`` is called before a pause that is longer than somebody should wait."""
+    """Keeps what ``launch`` says running until ``stop``; it is asked anew before each start. ``on_config_refused`` is
+    called instead of a restart when the child says EXIT_CONFIG before it ever started well; later such an exit is a
+    death like any other. ``on_pause`` is called where the next start has to wait for long."""
 
-    def __init__(self, name: str, command: Sequence[str], *, clock: Callable[[], float],
-                 on_config_refused: Callable[[str], None] | None = None, descriptors: Sequence[int] = (),
-                 tells_ready: bool = False, on_failing: Callable[[], None] | None = None) -> None:
+    def __init__(self, name: str, launch: Callable[[], Launch], *, clock: Callable[[], float],
+                 on_config_refused: Callable[[str], None] | None = None) -> None:
         self.name = name
-        self.command = tuple(command)
         self.starts = 0
         self.ready = asyncio.Event()
-        self._descriptors = tuple(descriptors)
-        self._tells_ready = tells_ready
-        self._on_failing = on_failing
+        self.on_pause: Callable[[], None] | None = None
+        self._launch = launch
         self._clock = clock
         self._on_config_refused = on_config_refused
         self._running: asyncio.subprocess.Process | None = None
         self._watch: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
+        self._asked_again = False
 
     @property
     def pid(self) -> int | None:
@@ -109,10 +87,10 @@ class Child:
             except ProcessLookupError:
                 return  # It has just died; the watch sees to that.
 
-    async def stop(self, timeout: float, asking: signal.Signals = signal.SIGTERM) -> bool:
-        """``asking``, then SIGKILL after ``timeout`` seconds. True if the child ended by itself."""
+    async def stop(self, timeout: float, number: signal.Signals = signal.SIGTERM) -> bool:
+        """Sends ``number``, then SIGKILL after ``timeout`` seconds. True if the child ended by itself."""
         self._stopping.set()
-        self.send(asking)
+        self.send(number)
         if self._watch is None:
             return True
         done, _ = await asyncio.wait({self._watch}, timeout=timeout)
@@ -121,6 +99,32 @@ class Child:
             self.send(signal.SIGKILL)
             await self._watch
         return bool(done)
+
+    async def start_again(self, ending: float, starting: float) -> bool:
+        """Ends the process with SIGTERM, after ``ending`` seconds with SIGKILL, and starts the next. True if that one
+        is at work within ``starting`` seconds."""
+        self._asked_again = self.pid is not None
+        self.ready.clear()
+        self.send(signal.SIGTERM)
+        kill = asyncio.get_running_loop().call_later(ending, self._kill, self.pid)
+        try:
+            return await self.is_ready(ending + starting)
+        finally:
+            kill.cancel()
+
+    async def is_ready(self, timeout: float) -> bool:
+        """Waits until the process is at work; False if it is not within ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self.ready.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _kill(self, pid: int | None) -> None:
+        if pid is not None and pid == self.pid:
+            log.warning("child_killed", child=self.name)
+            self.send(signal.SIGKILL)
 
     async def _keep_alive(self) -> None:
         fast_deaths = 0
@@ -131,6 +135,9 @@ class Child:
             lived = self._clock() - began
             if self._stopping.is_set():
                 return
+            if self._asked_again:
+                self._asked_again = False
+                continue
             if code == EXIT_CONFIG and not started_well and self._on_config_refused is not None:
                 self._on_config_refused(self.name)
                 return
@@ -139,29 +146,51 @@ class Child:
             fast_deaths += 1
             delay = restart_delay(fast_deaths)
             log.error("child_died", child=self.name, exit_code=code, attempt=fast_deaths, seconds=delay)
-            if delay >= FAILING_DELAY_SECONDS and self._on_failing is not None:
-                self._on_failing()
+            if delay > WAITED_FOR_SECONDS and self.on_pause is not None:
+                self.on_pause()
             await self._pause(delay)
 
     async def _run_once(self) -> int:
         self._running = None
         self.ready.clear()
-        with _ReadyPipe(self.ready.set) if self._tells_ready else contextlib.nullcontext() as pipe:
-            command, descriptors = self.command, self._descriptors
-            if pipe is not None:
-                command, descriptors = (*command, "--ready-fd", str(pipe)), (*descriptors, pipe)
-            try:
-                self._running = await asyncio.create_subprocess_exec(
-                    *command, stdin=asyncio.subprocess.DEVNULL, preexec_fn=_die_with_parent(), process_group=0,
-                    pass_fds=descriptors)
-            except OSError as error:
-                log.error("child_not_started", child=self.name, error=error.strerror)
-                return -1
+        readable, writable = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._running = await self._spawn(self._launch(), writable)
+        except OSError as error:
+            os.close(readable)
+            log.error("child_not_started", child=self.name, error=error.strerror)
+            return -1
+        finally:
+            os.close(writable)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(readable, self._on_word, readable)
         self.starts += 1
         log.info("child_started", child=self.name, pid=self._running.pid)
         if self._stopping.is_set():
             self.send(signal.SIGTERM)
-        return await self._running.wait()
+        try:
+            return await self._running.wait()
+        finally:
+            loop.remove_reader(readable)
+            os.close(readable)
+            self.ready.clear()
+
+    async def _spawn(self, launch: Launch, ready: int) -> asyncio.subprocess.Process:
+        stdin = os.memfd_create("kproxy-launch", os.MFD_CLOEXEC)
+        try:
+            os.write(stdin, launch.stdin)
+            os.lseek(stdin, 0, os.SEEK_SET)
+            return await asyncio.create_subprocess_exec(
+                *launch.words, "--ready", str(ready), stdin=stdin, preexec_fn=_die_with_parent(), process_group=0,
+                pass_fds=(*launch.descriptors, ready))
+        finally:
+            os.close(stdin)
+
+    def _on_word(self, readable: int) -> None:
+        if os.read(readable, 1):
+            self.ready.set()
+        else:
+            asyncio.get_running_loop().remove_reader(readable)
 
     async def _pause(self, seconds: float) -> None:
         if seconds <= 0:

@@ -22,10 +22,12 @@ from kproxy.model.access import Facts, Principal
 from kproxy.model.messages import SessionView
 from kproxy.model.settings import Listener
 
-#: A connection that has been silent for this long waits for nothing from us; see ``drain``.
-QUIET_SECONDS = 0.25
 #: The deadline that is no session's.
 GRANT = object()
+#: How long a connection that may be closed in a drain has been silent: nobody is cut off in the middle of his login,
+#: and few in the middle of a request.
+NEW_SECONDS = 5.0
+QUIET_SECONDS = 0.5
 #: Closed connections that the log is told of within a minute.
 MOST_TOLD_CLOSES = 600
 
@@ -147,10 +149,11 @@ class Connections:
         self.draining = True
         now = self._runtime.now()
         for connection in list(self.open.values()):
-            session = connection.half.session
-            busy = patient and now - connection.half.heard_at < QUIET_SECONDS
-            if session.slots.count == 0 and session.waiting is None and not busy:
-                connection.half.close(str(CloseCause.DRAINED))
+            half, session = connection.half, connection.half.session
+            is_new = session.facts is None or not session.requests
+            heard_out = now - half.heard_at >= (NEW_SECONDS if is_new else QUIET_SECONDS)
+            if session.slots.count == 0 and session.waiting is None and (heard_out or not patient):
+                half.close(str(CloseCause.DRAINED))
 
     def views(self, worker: int) -> tuple[SessionView, ...]:
         return tuple(connection.view(worker) for connection in self.open.values())

@@ -1,15 +1,14 @@
 """The listening sockets of a worker: per listener one for bootstrap and one for every broker that may be advertised.
 
-Every worker has sockets of its own at the same addresses with SO_REUSEPORT, and the kernel spreads connections over
-them. The supervisor opens them and each worker inherits its set: what waits in a socket's queue while its worker dies
-or is replaced is served by the next one there, instead of being reset.
+Every worker has sockets of its own at the same addresses, with SO_REUSEPORT, and the kernel spreads connections over
+them. The supervisor opens them (kproxy/dataplane/launches.py), so that they outlive the worker.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -40,36 +39,6 @@ def plan_ports(listener: Listener) -> list[tuple[int, int | None]]:
             *((advertise.first_port + node - advertise.first_broker, node) for node in brokers)]
 
 
-def plan_sockets(listeners: Mapping[str, Listener]) -> list[tuple[Listener, int, int | None]]:
-    """(listener, port, broker it stands for) of every socket of a worker, in the order they are handed on."""
-    return [(listener, port, node) for listener in listeners.values() for port, node in plan_ports(listener)]
-
-
-def open_sockets(listeners: Mapping[str, Listener]) -> list[socket.socket]:
-    """Those of ``plan_sockets``, bound. All or none: a node with half its ports would look healthy and lose clients.
-    Raises CannotListen."""
-    bound: list[socket.socket] = []
-    try:
-        for listener, port, _ in plan_sockets(listeners):
-            bound.append(open_socket(listener.host, port))
-    except CannotListen:
-        close_sockets(bound)
-        raise
-    return bound
-
-
-def close_sockets(sockets: Iterable[socket.socket]) -> None:
-    for sock in sockets:
-        sock.close()
-
-
-def stop_listening(sockets: Iterable[socket.socket]) -> None:
-    """In every process that shares them: the kernel sends clients to other workers, until somebody listens again."""
-    for sock in sockets:
-        with suppress(OSError):     # Nobody listened on it.
-            sock.shutdown(socket.SHUT_RDWR)
-
-
 def open_socket(host: str, port: int) -> socket.socket:
     """Bound and shared with the other workers, not listening yet. Raises CannotListen."""
     try:
@@ -91,44 +60,60 @@ def open_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
-class Listeners:
-    """Opens and closes all sockets of a worker together. ``inherited``: descriptors in the order of ``plan_sockets``;
-    without them it opens its own."""
+def open_all(addresses: Iterable[tuple[str, int]]) -> list[socket.socket]:
+    """Every one of them or none. Raises CannotListen."""
+    opened: list[socket.socket] = []
+    try:
+        for host, port in addresses:
+            opened.append(open_socket(host, port))
+    except CannotListen:
+        for sock in opened:
+            sock.close()
+        raise
+    return opened
 
-    def __init__(self, listeners: dict[str, Listener], accept: Accept,
-                 wrap: Wrap = lambda _, protocol: protocol, inherited: Sequence[int] = ()) -> None:
+
+def shut(sock: socket.socket) -> None:
+    """Ends listening in every process that shares the socket; it stays bound, and may listen again."""
+    with suppress(OSError):  # It did not listen.
+        sock.shutdown(socket.SHUT_RDWR)
+
+
+class Listeners:
+    """Opens and closes all sockets of a worker together. ``inherited``: those of the listeners in their order, bound
+    already; without them it opens its own."""
+
+    def __init__(self, listeners: dict[str, Listener], accept: Accept, wrap: Wrap = lambda _, protocol: protocol,
+                 inherited: list[socket.socket] | None = None) -> None:
         self._listeners = listeners
         self._accept = accept
         self._wrap = wrap
-        self._inherited = tuple(inherited)
-        self._sockets: list[socket.socket] = []
+        self._sockets = inherited
         self._servers: list[asyncio.Server] = []
 
     async def open(self) -> None:
-        """Raises CannotListen."""
-        plan = plan_sockets(self._listeners)
-        if self._inherited:
-            self._sockets = [socket.socket(fileno=descriptor) for descriptor in self._inherited]
-        else:
-            self._sockets = open_sockets(self._listeners)
+        """All or none: a node with half its ports would look healthy and lose clients. Raises CannotListen."""
+        places = [(listener, port, node) for listener in self._listeners.values()
+                  for port, node in plan_ports(listener)]
+        if self._sockets is None:
+            self._sockets = open_all([(listener.host, port) for listener, port, _ in places])
+        elif len(self._sockets) != len(places):
+            raise CannotListen(f"{len(places)} sockets are needed and {len(self._sockets)} were handed over")
         loop = asyncio.get_running_loop()
-        for (listener, _, node), sock in zip(plan, self._sockets, strict=True):
-            # The loop closes what it is given; ours stays, to be shut down.
-            self._servers.append(await loop.create_server(self._factory(listener, node), sock=sock.dup(),
-                                                          backlog=BACKLOG))
+        for (listener, _, node), sock in zip(places, self._sockets, strict=True):
+            self._servers.append(await loop.create_server(self._factory(listener, node), sock=sock, backlog=BACKLOG))
         for listener in self._listeners.values():
             log.info("listening", listener=listener.name, address=f"{listener.host}:{listener.port}",
                      count=len(plan_ports(listener)))
 
-    def close(self, *, hand_over: bool = False) -> None:
-        """No more connections are accepted here; those that are open live on. With ``hand_over`` the sockets go on
-        listening, for the worker that takes this one's place."""
+    def close(self, *, leave: bool = False) -> None:
+        """No more connections are accepted here; those that are open live on. With ``leave`` the sockets go on
+        listening for whoever else has them; without, they stop for everybody."""
+        for sock in [] if leave else self._sockets or []:
+            shut(sock)
         for server in self._servers:
             server.close()
-        if not hand_over:
-            stop_listening(self._sockets)
-        close_sockets(self._sockets)
-        self._servers, self._sockets = [], []
+        self._servers, self._sockets = [], None
 
     def _factory(self, listener: Listener, node: int | None) -> Callable[[], Any]:
         return lambda: self._wrap(listener.name, self._accept(listener, node))

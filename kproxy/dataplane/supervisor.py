@@ -3,9 +3,8 @@
 The control process starts first, because workers wait for its snapshot, and stops last, because it ships what the
 workers spool while they drain. A dead child of either kind leaves the others at work.
 
-A worker's listening sockets belong to its *place*, which the supervisor holds open: whoever connects while the worker
-there dies or is replaced waits in the queue for the next one. On SIGUSR2 every place gets a new worker, one after the
-other: the new one serves before the old one drains.
+On SIGUSR2 all of them are replaced, the control process first, then worker by worker. A successor has the sockets of
+its predecessor, so no connection is refused or reset: until it serves, the former does; then the former drains.
 """
 
 from __future__ import annotations
@@ -16,28 +15,32 @@ import itertools
 import math
 import os
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
 from kproxy import logs
+from kproxy.config import load_config
 from kproxy.dataplane.child import Child
-from kproxy.dataplane.listener import close_sockets, open_sockets, stop_listening
+from kproxy.dataplane.launches import Launch, Launches, raise_descriptor_limit
 from kproxy.errors import KproxyError
 from kproxy.model.settings import Config
 
 log = structlog.get_logger("kproxy.supervisor")
 
-#: A worker that replaces another serves within this, or the old one stays.
-READY_SECONDS = 30.0
 #: What the control process may take, once the workers are gone, to ship the rest of the spool.
 SHIPPING_SECONDS = 15.0
 #: Beyond a worker's own drain deadline, for closing what is left and ending the spool.
 WORKER_MARGIN_SECONDS = 5.0
+#: What a successor may take until it serves.
+STARTING_SECONDS = 30.0
+#: Tells a worker that a successor has its sockets: it leaves them listening and drains.
+LEAVE = signal.SIGUSR2
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -66,35 +69,43 @@ def count_workers(wanted: int | str, affinity: int, quota: float) -> int:
     return max(1, affinity if math.isinf(quota) else min(affinity, int(quota)))
 
 
-class Place:
-    """Where a worker stands. ``command(number)`` is the argument vector of the worker of that number; ``sockets`` are
-    inherited by each worker that stands here. Without sockets a worker is not waited for."""
+class Plan(Protocol):
+    """What is started, and with what; see kproxy.dataplane.launches."""
 
-    def __init__(self, command: Callable[[int], list[str]], sockets: Sequence[socket.socket] = ()) -> None:
-        self._command = command
-        self.sockets = tuple(sockets)
+    @property
+    def workers(self) -> int: ...
 
-    def build(self, number: int, clock: Callable[[], float]) -> Child:
-        return Child(f"worker-{number}", self._command(number), clock=clock, tells_ready=bool(self.sockets),
-                     descriptors=[sock.fileno() for sock in self.sockets],
-                     on_failing=lambda: stop_listening(self.sockets))
+    @property
+    def drain_timeout(self) -> float: ...
+
+    def control(self) -> Launch: ...
+
+    def worker(self, slot: int, number: int) -> Launch: ...
+
+    def take_files(self) -> None: ...
+
+    def go_back(self) -> None: ...
+
+    def settle(self) -> None: ...
+
+    def withdraw(self, slot: int) -> None: ...
 
 
 class Supervisor:
-    """Runs ``control`` (an argument vector) and a worker in each of ``places`` until told to stop. ``run`` gives the
-    exit code."""
+    """Runs the children of ``plan`` until told to stop. ``run`` gives the exit code."""
 
-    def __init__(self, control: list[str], places: Sequence[Place], *, drain_timeout: float,
-                 clock: Callable[[], float] = time.monotonic) -> None:
-        self._drain_timeout = drain_timeout
+    def __init__(self, plan: Plan, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._plan = plan
         self._clock = clock
         self._stop = asyncio.Event()
         self._exit_code = 0
-        self._places = list(places)
-        self._numbers = itertools.count(len(places))
-        self._replacing: asyncio.Task[None] | None = None
-        self.control = Child("control", control, clock=clock, on_config_refused=self._give_up)
-        self.workers = [place.build(number, clock) for number, place in enumerate(places)]
+        self._restarting: asyncio.Task[None] | None = None
+        self._leaving: dict[asyncio.Task[bool], int] = {}
+        self._numbers: dict[Child, int] = {}
+        self.control = Child("control", plan.control, clock=clock, on_config_refused=self._give_up)
+        self.workers: list[Child] = []
+        for slot in range(plan.workers):
+            self.workers.append(self._take_slot(slot, self._make(slot)))
 
     def stop(self) -> None:
         """Begins the drain; a second call changes nothing."""
@@ -104,57 +115,104 @@ class Supervisor:
         """The control process reads its files again and publishes; workers learn of it from there."""
         self.control.send(signal.SIGHUP)
 
+    def restart(self) -> None:
+        """Begins to replace every child by one that runs by the files as they are. Asked again meanwhile, it does not
+        begin again."""
+        if self._restarting is None or self._restarting.done():
+            self._restarting = asyncio.get_running_loop().create_task(self._restart())
+
     async def run(self) -> int:
         """Until ``stop`` and the drain after it. 0: clean; 1: configuration refused, or something had to be killed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self.reload)
-        loop.add_signal_handler(signal.SIGUSR2, self.replace_workers)
+        loop.add_signal_handler(signal.SIGUSR2, self.restart)
         self.control.start()
         for worker in self.workers:
             worker.start()
         await self._stop.wait()
+        if self._restarting is not None:
+            self._restarting.cancel()
+            await asyncio.gather(self._restarting, return_exceptions=True)
         await self._drain()
         return self._exit_code
 
-    def replace_workers(self) -> None:
-        """Begins a rolling restart; while one runs another call changes nothing."""
-        if self._replacing is None or self._replacing.done():
-            self._replacing = asyncio.get_running_loop().create_task(self._replace_workers())
+    def _make(self, slot: int) -> Child:
+        """A worker of this slot under a number that nobody has: while it takes over, both are there."""
+        number = next(free for free in itertools.count() if free not in self._numbers.values())
+        worker = Child(f"worker-{number}", partial(self._plan.worker, slot, number), clock=self._clock)
+        self._numbers[worker] = number
+        return worker
 
-    async def _replace_workers(self) -> None:
-        log.info("workers_replacing", count=len(self._places))
-        for at, place in enumerate(self._places):
-            fresh = place.build(next(self._numbers), self._clock)
-            fresh.start()
-            if not await self._is_up(fresh):
-                log.error("worker_not_replaced", child=self.workers[at].name, seconds=READY_SECONDS)
-                await fresh.stop(self._drain_timeout + WORKER_MARGIN_SECONDS, signal.SIGUSR2)
-                return
-            old, self.workers[at] = self.workers[at], fresh
-            await old.stop(self._drain_timeout + WORKER_MARGIN_SECONDS, signal.SIGUSR2)
-            log.info("worker_replaced", child=fresh.name)
-
-    async def _is_up(self, worker: Child) -> bool:
-        """Whether a new worker serves in time. The node may be told to stop meanwhile."""
-        waits = [asyncio.ensure_future(worker.ready.wait()), asyncio.ensure_future(self._stop.wait())]
-        await asyncio.wait(waits, timeout=READY_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        for one in waits:
-            one.cancel()
-        return worker.ready.is_set()
+    def _take_slot(self, slot: int, worker: Child) -> Child:
+        # Only now: sockets that a predecessor serves are not withdrawn because its successor does not start.
+        worker.on_pause = partial(self._plan.withdraw, slot)
+        return worker
 
     def _give_up(self, child: str) -> None:
         log.error("configuration_refused", child=child)
         self._exit_code = 1
         self._stop.set()
 
+    # -- replacing the children, one after the other -------------------------------------------------------------------
+
+    async def _restart(self) -> None:
+        try:
+            self._plan.take_files()
+        except KproxyError as error:
+            log.error("restart_refused", problem=str(error))
+            return
+        log.info("restarting", count=len(self.workers))
+        if not await self.control.start_again(SHIPPING_SECONDS, STARTING_SECONDS):
+            await self._abandon("control")
+            return
+        for slot, former in enumerate(self.workers):
+            if not await self._replace(slot, former):
+                await self._abandon(former.name)
+                return
+        self._plan.settle()
+        log.info("restarted", count=len(self.workers))
+
+    async def _replace(self, slot: int, former: Child) -> bool:
+        """Starts a successor on the same sockets; only when it serves, the former is told to leave."""
+        successor = self._make(slot)
+        successor.start()
+        try:
+            serves = await successor.is_ready(STARTING_SECONDS)
+        except asyncio.CancelledError:
+            self._leave(successor, signal.SIGTERM)
+            raise
+        if not serves:
+            self._leave(successor, signal.SIGKILL)
+            return False
+        self.workers[slot] = self._take_slot(slot, successor)
+        self._leave(former, LEAVE)
+        return True
+
+    async def _abandon(self, child: str) -> None:
+        """Workers that were replaced stay: old and new ones serve side by side, and the log says so."""
+        log.error("restart_abandoned", child=child, seconds=STARTING_SECONDS)
+        self._plan.go_back()
+        await self.control.start_again(SHIPPING_SECONDS, STARTING_SECONDS)
+
+    def _leave(self, worker: Child, number: signal.Signals) -> None:
+        allowed = self._plan.drain_timeout + WORKER_MARGIN_SECONDS
+        task = asyncio.get_running_loop().create_task(worker.stop(allowed, number))
+        self._leaving[task] = self._numbers[worker]
+
+        def forget(done: asyncio.Task[bool]) -> None:
+            del self._leaving[done], self._numbers[worker]
+
+        task.add_done_callback(forget)
+
+    # -- the end -------------------------------------------------------------------------------------------------------
+
     async def _drain(self) -> None:
-        log.info("draining", count=len(self.workers), seconds=self._drain_timeout)
-        allowed = self._drain_timeout + WORKER_MARGIN_SECONDS
-        if self._replacing is not None:
-            await self._replacing
-        by_themselves = await asyncio.gather(*(worker.stop(allowed) for worker in self.workers))
+        drain_timeout = self._plan.drain_timeout
+        log.info("draining", count=len(self.workers), seconds=drain_timeout)
+        by_themselves = await asyncio.gather(
+            *(worker.stop(drain_timeout + WORKER_MARGIN_SECONDS) for worker in self.workers), *self._leaving)
         clean = await self.control.stop(SHIPPING_SECONDS) and all(by_themselves)
         log.info("stopped", state="clean" if clean else "killed")
         if not clean:
@@ -176,65 +234,36 @@ def claim(config: Config) -> int:
     revoked since. The lock lasts as long as the returned descriptor. Raises AlreadyRunning."""
     runtime = Path(config.node.runtime_dir)
     fd = os.open(runtime / "supervisor.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if not _try_lock(fd):
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         holder = os.read(fd, 32).decode("ascii", "replace").strip()
         os.close(fd)
-        raise AlreadyRunning(f"kproxy already runs in {runtime} (process {holder})")
+        raise AlreadyRunning(f"kproxy already runs in {runtime} (process {holder})") from None
     os.ftruncate(fd, 0)
     os.write(fd, f"{os.getpid()}\n".encode())
     (runtime / "snapshot.msgpack").unlink(missing_ok=True)
     return fd
 
 
-def ask_to_replace_workers(config: Config) -> int:
-    """Sends SIGUSR2 to the supervisor that holds this configuration's runtime directory; its process id. Raises
-    KproxyError where none runs."""
-    path = Path(config.node.runtime_dir) / "supervisor.pid"
-    try:
-        with open(path, encoding="ascii") as file:
-            if _try_lock(file.fileno()):
-                raise KproxyError(f"no kproxy runs in {config.node.runtime_dir}")
-            pid = int(file.read())
-        os.kill(pid, signal.SIGUSR2)
-    except (OSError, ValueError) as error:
-        raise KproxyError(f"no kproxy can be reached by {path}: {error}") from None
-    return pid
-
-
-def _try_lock(fd: int) -> bool:
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def run(config: Config, *, dataplane: str = "kproxy.dataplane") -> int:
     """``kproxy run``: blocks until the node has stopped and returns the exit code. ``dataplane`` is the module that is
-    run as a worker."""
+    run as a worker. Raises KproxyError where the node cannot start at all."""
     logs.configure("supervisor")
     prepare_directories(config)
     lock = claim(config)
     count = count_workers(config.node.workers, len(os.sched_getaffinity(0)), cpu_quota())
-    control = [sys.executable, "-m", "kproxy.control", "--config", config.file]
-    places: list[Place] = []
+    raise_descriptor_limit()
     try:
-        for _ in range(count):
-            places.append(_build_place(config, dataplane))
-        return asyncio.run(_supervise(control, places, config.limits.drain_timeout))
+        launches = Launches(config, (sys.executable, "-m"), dataplane, count, partial(load_config, config.file))
+        try:
+            return asyncio.run(_supervise(launches))
+        finally:
+            launches.close()
     finally:
-        for place in places:
-            close_sockets(place.sockets)
         (Path(config.node.runtime_dir) / "supervisor.pid").unlink(missing_ok=True)
         os.close(lock)
 
 
-def _build_place(config: Config, dataplane: str) -> Place:
-    sockets = open_sockets(config.listeners)
-    listen = ",".join(str(sock.fileno()) for sock in sockets)
-    command = [sys.executable, "-m", dataplane, "--config", config.file, "--listen-fds", listen, "--worker"]
-    return Place(lambda number: [*command, str(number)], sockets)
-
-
-async def _supervise(control: list[str], places: list[Place], drain_timeout: float) -> int:
-    return await Supervisor(control, places, drain_timeout=drain_timeout).run()
+async def _supervise(launches: Launches) -> int:
+    return await Supervisor(launches).run()

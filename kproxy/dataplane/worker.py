@@ -13,7 +13,6 @@ import random
 import secrets
 import signal
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,6 +25,7 @@ from kproxy import logs
 from kproxy._ext import mask
 from kproxy._ext.ledger import Ledger
 from kproxy._ext.session import Epoch
+from kproxy.dataplane.arrival import Arrival
 from kproxy.dataplane.cluster_view import ClusterView
 from kproxy.dataplane.connections import Connections
 from kproxy.dataplane.control_link import ControlLink
@@ -40,7 +40,6 @@ from kproxy.dataplane.suspend import ApprovalDesk
 from kproxy.dataplane.tls import Certificates
 from kproxy.errors import CloseCause, ControlUnavailable, KproxyError
 from kproxy.model import messages
-from kproxy.model.settings import Config
 from kproxy.model.snapshot import Snapshot
 from kproxy.policy import compile as compile_policy
 
@@ -60,18 +59,16 @@ LAG_SECONDS = 0.25
 
 
 class Worker:
-    """``config`` is resolved, ``number`` is this worker's, ``loop`` is running when ``run`` is called. ``inherited``
-    are descriptors of listening sockets, ``on_ready`` is called once clients are served."""
+    """``loop`` is running when ``run`` is called."""
 
-    def __init__(self, config: Config, number: int, loop: asyncio.AbstractEventLoop, *,
-                 inherited: Sequence[int] = (), on_ready: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, arrival: Arrival, loop: asyncio.AbstractEventLoop) -> None:
+        config, number = arrival.config, arrival.worker
+        self._arrival = arrival
         self._config = config
         self._number = number
         self._loop = loop
         self._stop = asyncio.Event()
-        self._hand_over = False
-        self._on_ready = on_ready
-        self._serving = False
+        self._serving = self._replaced = False
         self._tasks: list[asyncio.Task[Any]] = []
         runtime_dir, state_dir = Path(config.node.runtime_dir), Path(config.node.state_dir)
         start = time.time_ns() // 1_000_000
@@ -94,14 +91,15 @@ class Worker:
             for name, cluster in config.clusters.items()}
         self._connections = Connections(self._build_runtime(), Ledger(self._spool), self._epoch, loop=loop)
         self._spool.end_turn = self._connections.end_turn
-        self._listeners = Listeners(config.listeners, self._connections.accept, self._certificates.wrap, inherited)
+        self._listeners = Listeners(config.listeners, self._connections.accept, self._certificates.wrap,
+                                    arrival.take_sockets())
 
     async def run(self) -> int:
-        """Serves until SIGTERM, or SIGUSR2 when another worker has taken its place, then drains. 0 once everything is
+        """Serves until SIGTERM, or SIGUSR2 where a successor has the sockets too; then drains. 0 once everything is
         closed and the spool has its END."""
         self._loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         self._loop.add_signal_handler(signal.SIGINT, self._stop.set)
-        self._loop.add_signal_handler(signal.SIGUSR2, self._make_way)
+        self._loop.add_signal_handler(signal.SIGUSR2, self._leave)
         self._start(self._link.run(), *(view.keep_fresh() for view in self._clusters.values()), self._measure_lag(),
                     self._certificates.watch())
         first = asyncio.ensure_future(self._first_snapshot())
@@ -115,8 +113,8 @@ class Worker:
             self._serving = True
             self._tell_in_force()
             self._start(self._every_second())
+            self._arrival.tell_ready()
             self._journal.record("node_started", details={"pid": os.getpid()})
-            self._on_ready()
             await self._stop.wait()
             await self._drain()
         first.cancel()
@@ -137,20 +135,22 @@ class Worker:
 
     # -- drain ---------------------------------------------------------------------------------------------------------
 
-    def _make_way(self) -> None:
-        self._hand_over = True
+    def _leave(self) -> None:
+        self._replaced = True
         self._stop.set()
 
     async def _drain(self) -> None:
         """Nothing new is accepted; what a client has asked is still answered, until the deadline."""
         self._tell_control(messages.Drain(self._number))
-        # Readiness turns false first, so that a balancer that looks now sends nobody to a closed door.
-        await asyncio.sleep(NOTICE_SECONDS)
-        self._listeners.close(hand_over=self._hand_over)
-        deadline = time.monotonic() + self._config.limits.drain_timeout
-        log.info("draining", count=len(self._connections.open), seconds=self._config.limits.drain_timeout)
-        while self._connections.open and time.monotonic() < deadline:
-            self._connections.drain(patient=2 * (deadline - time.monotonic()) > self._config.limits.drain_timeout)
+        if not self._replaced:
+            # Readiness turns false first, so that a balancer that looks now sends nobody to a closed door.
+            await asyncio.sleep(NOTICE_SECONDS)
+        self._listeners.close(leave=self._replaced)
+        began = time.monotonic()
+        allowed = self._config.limits.drain_timeout
+        log.info("draining", count=len(self._connections.open), seconds=allowed)
+        while self._connections.open and time.monotonic() < began + allowed:
+            self._connections.drain(patient=time.monotonic() < began + allowed / 2)
             await asyncio.sleep(DRAIN_STEP_SECONDS)
         for number in list(self._connections.open):
             self._connections.kill(number, CloseCause.DRAINED)
@@ -285,22 +285,14 @@ def _tell_failure(task: asyncio.Task[Any]) -> None:
         log.error("background_work_failed", exc_info=task.exception())
 
 
-def _tell_ready(descriptor: int | None) -> None:
-    if descriptor is not None:
-        os.write(descriptor, b"1")
-        os.close(descriptor)
-
-
-def run(config: Config, number: int, *, inherited: Sequence[int] = (), ready_fd: int | None = None) -> int:
-    """The worker's process. Returns its exit code. ``inherited``: descriptors of listening sockets; ``ready_fd`` gets a
-    byte once clients are served."""
-    logs.configure(f"worker-{number}")
+def run(arrival: Arrival) -> int:
+    """The worker's process. Returns its exit code."""
+    logs.configure(f"worker-{arrival.worker}")
     # A hang-up asks the node to reload, which is the control process's work.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def serve() -> int:
-        return await Worker(config, number, asyncio.get_running_loop(), inherited=inherited,
-                            on_ready=partial(_tell_ready, ready_fd)).run()
+        return await Worker(arrival, asyncio.get_running_loop()).run()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:

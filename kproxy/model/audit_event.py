@@ -64,7 +64,7 @@ KINDS = (
     "connect", "reauthenticated", "login_failed", "disconnect", "flow", "denied", "guard_hit", "would",
     "condition_error",
     "approval_requested", "approval_reviewed", "grant_started", "grant_ended", "approval_closed",
-    "policy_loaded", "policy_refused", "session_killed", "node_started", "node_stopped", "audit_gap",
+    "policy_loaded", "policy_refused", "session_killed", "restart_asked", "node_started", "node_stopped", "audit_gap",
 )
 
 

@@ -18,7 +18,7 @@ import yaml
 
 from kproxy import logs
 from kproxy.config import load_config
-from kproxy.control.__main__ import load_or_keep, prepare_directories
+from kproxy.control.__main__ import find_first, prepare_directories
 from kproxy.control.event_log import EventLog
 from kproxy.control.node import Node
 from kproxy.model.access import ApprovalWanted, Client, Facts, Principal
@@ -115,10 +115,9 @@ class ControlRig:
         logs.configure("control", stream=self.log)
         config = load_config(self.config)
         prepare_directories(config)
-        loaded, problems = load_or_keep(config)
+        first = find_first(self.config, config)
         self.events = EventLog(self.state / "events.db", born=1_800_000_000_000)
-        self.node = Node(self.config, loaded, self.events, now=self.now, new_id=lambda: f"{next(self._ids):04d}",
-                         problems=problems)
+        self.node = Node(self.config, first, self.events, now=self.now, new_id=lambda: f"{next(self._ids):04d}")
         await self.node.start()
         return self.node
 

@@ -99,6 +99,13 @@ class KproxyNode:
         self._child = None
         return code
 
+    def kill_supervisor(self) -> None:
+        """Its children end by themselves; whoever starts the node again need not wait for that."""
+        assert self._child is not None
+        self._child.kill()
+        self._child.wait()
+        self._child = None
+
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -163,8 +170,12 @@ class KproxyNode:
 
     def audit(self) -> list[dict[str, Any]]:
         """Every event shipped so far."""
-        file = self.folder / "state" / "audit" / "audit.jsonl"
+        file = self.audit_file
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    @property
+    def audit_file(self) -> Path:
+        return self.folder / "state" / "audit" / "audit.jsonl"
 
     def log_tail(self) -> str:
         return children.tail(self.log)

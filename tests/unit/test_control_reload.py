@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kproxy.config import load_config
-from kproxy.control.__main__ import load_or_keep
+from kproxy.control.__main__ import find_first
 from kproxy.errors import PolicyError
 from tests.support.control_rig import POLICY, ControlRig, ScriptedWorker, running, until
 
@@ -111,4 +111,4 @@ async def test_a_restart_with_a_bad_policy_goes_on_with_what_was_in_force(tmp_pa
 def test_a_first_start_with_a_bad_policy_does_not_begin(tmp_path: Path) -> None:
     rig = ControlRig(tmp_path, BAD)
     with pytest.raises(PolicyError, match=r"policy\.yaml:5: "):
-        load_or_keep(load_config(rig.config))
+        find_first(rig.config, load_config(rig.config))

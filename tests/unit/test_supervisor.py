@@ -13,15 +13,8 @@ from pathlib import Path
 import pytest
 
 from kproxy.dataplane import child, supervisor
-from kproxy.dataplane.supervisor import (
-    AlreadyRunning,
-    Place,
-    Supervisor,
-    claim,
-    count_workers,
-    cpu_quota,
-    prepare_directories,
-)
+from kproxy.dataplane.launches import Launch
+from kproxy.dataplane.supervisor import AlreadyRunning, Supervisor, claim, count_workers, cpu_quota, prepare_directories
 from kproxy.errors import KproxyError
 from kproxy.model.settings import Config, Node
 
@@ -67,8 +60,43 @@ def command(log: Log, name: str, linger: float = 0.0) -> list[str]:
     return [sys.executable, "-c", PROGRAM, name, str(log.path), str(linger)]
 
 
-def place(log: Log, name: str, linger: float = 0.0) -> Place:
-    return Place(lambda _: command(log, name, linger))
+class Plan:
+    """What a test wants started, and what the supervisor told it. A worker under a number beyond the list is a
+    successor: its name tells the number."""
+
+    def __init__(self, control: list[str], workers: list[list[str]], drain_timeout: float) -> None:
+        self.commands = control, workers
+        self.drain_timeout = drain_timeout
+        self.workers = len(workers)
+        self.told: list[str] = []
+        self.refusal = ""
+
+    def control(self) -> Launch:
+        return Launch(tuple(self.commands[0]))
+
+    def worker(self, slot: int, number: int) -> Launch:
+        words = list(self.commands[1][slot])
+        if number != slot:
+            words[words.index(f"w{slot}")] = f"w{number}"
+        return Launch(tuple(words))
+
+    def take_files(self) -> None:
+        if self.refusal:
+            raise KproxyError(self.refusal)
+        self.told.append("take")
+
+    def go_back(self) -> None:
+        self.told.append("back")
+
+    def settle(self) -> None:
+        self.told.append("settle")
+
+    def withdraw(self, slot: int) -> None:
+        self.told.append(f"withdraw {slot}")
+
+
+def supervise(control: list[str], workers: list[list[str]], drain_timeout: float) -> Supervisor:
+    return Supervisor(Plan(control, workers, drain_timeout))
 
 
 async def until(condition, seconds: float = 15.0) -> None:
@@ -101,7 +129,7 @@ def alive(pid: int) -> bool:
 
 
 async def test_clean_stop_ends_control_last(log):
-    node = Supervisor(command(log, "control"), [place(log, f"w{n}", 0.2) for n in range(2)], drain_timeout=10)
+    node = supervise(command(log, "control"), [command(log, f"w{n}", 0.2) for n in range(2)], drain_timeout=10)
     async with Running(node) as running:
         await until(lambda: len(log.lines()) == 3)
     assert running.task.result() == 0
@@ -113,7 +141,7 @@ async def test_clean_stop_ends_control_last(log):
 
 @pytest.mark.parametrize("name", ["control", "w0"])
 async def test_a_killed_child_is_started_again_and_the_others_live_on(log, name):
-    node = Supervisor(command(log, "control"), [place(log, "w0"), place(log, "w1")], drain_timeout=5)
+    node = supervise(command(log, "control"), [command(log, "w0"), command(log, "w1")], drain_timeout=5)
     async with Running(node):
         await until(lambda: len(log.lines()) == 3)
         (victim,) = log.said(name, "start")
@@ -128,7 +156,7 @@ async def test_a_killed_child_is_started_again_and_the_others_live_on(log, name)
 
 
 async def test_hangup_goes_to_control_alone(log):
-    node = Supervisor(command(log, "control"), [place(log, "w0")], drain_timeout=5)
+    node = supervise(command(log, "control"), [command(log, "w0")], drain_timeout=5)
     async with Running(node):
         await until(lambda: len(log.lines()) == 2)
         os.kill(os.getpid(), signal.SIGHUP)
@@ -138,7 +166,7 @@ async def test_hangup_goes_to_control_alone(log):
 
 async def test_a_worker_that_does_not_end_is_killed(log, monkeypatch):
     monkeypatch.setattr(supervisor, "WORKER_MARGIN_SECONDS", 0.2)
-    node = Supervisor(command(log, "control"), [place(log, "w0", 60)], drain_timeout=0.1)
+    node = supervise(command(log, "control"), [command(log, "w0", 60)], drain_timeout=0.1)
     async with Running(node) as running:
         await until(lambda: len(log.lines()) == 2)
     assert running.task.result() == 1
@@ -149,15 +177,67 @@ async def test_a_worker_that_does_not_end_is_killed(log, monkeypatch):
 
 async def test_it_never_gives_up_on_a_child_that_always_dies(log, monkeypatch):
     monkeypatch.setattr(child, "LONGEST_DELAY_SECONDS", 0.05)
-    dying = Place(lambda _: [sys.executable, "-c", "raise SystemExit(1)"])
-    node = Supervisor(command(log, "control"), [dying], drain_timeout=5)
+    node = supervise(command(log, "control"), [[sys.executable, "-c", "raise SystemExit(1)"]], drain_timeout=5)
     async with Running(node) as running:
         await until(lambda: node.workers[0].starts >= 6)
     assert running.task.result() == 0
 
 
+async def test_sockets_of_a_worker_that_always_dies_are_withdrawn(log, monkeypatch):
+    monkeypatch.setattr(child, "WAITED_FOR_SECONDS", 0.15)
+    node = supervise(command(log, "control"), [[sys.executable, "-c", "raise SystemExit(1)"]], drain_timeout=5)
+    async with Running(node):
+        await until(lambda: node._plan.told == ["withdraw 0"])
+        assert node.workers[0].starts == 3, "delays of 0, 0.1 and 0.2 s"
+
+
+def ready(name: str, log: Log) -> list[str]:
+    """The same program; it says at once that it is at work."""
+    words = command(log, name)
+    words[2] = words[2].replace('say("start")', 'say("start"); os.write(int(sys.argv[-1]), b"r")').replace(
+        "signal.signal(signal.SIGTERM, end)", "signal.signal(signal.SIGTERM, end); signal.signal(signal.SIGUSR2, end)")
+    return words
+
+
+async def test_a_restart_replaces_control_first_and_a_worker_only_by_one_that_serves(log):
+    node = supervise(ready("control", log), [ready("w0", log), ready("w1", log)], drain_timeout=5)
+    async with Running(node):
+        await until(lambda: len(log.lines()) == 3)
+        os.kill(os.getpid(), signal.SIGUSR2)
+        await until(lambda: node._plan.told == ["take", "settle"])
+        await until(lambda: log.said("w1", "end"))
+    order = [(name, said) for name, said, _ in log.lines()][3:]
+    wanted = [("control", "end"), ("control", "start"), ("w2", "start"), ("w3", "start")]
+    assert [one for one in order if one in wanted][:4] == wanted
+    assert order.index(("w2", "start")) < order.index(("w0", "term"))
+    assert order.index(("w3", "start")) < order.index(("w1", "term"))
+
+
+async def test_a_restart_whose_workers_do_not_serve_is_abandoned(log, monkeypatch):
+    monkeypatch.setattr(supervisor, "STARTING_SECONDS", 1.0)
+    node = supervise(ready("control", log), [ready("w0", log), command(log, "w1")], drain_timeout=5)
+    async with Running(node):
+        await until(lambda: len(log.lines()) == 3)
+        node.restart()
+        await until(lambda: node._plan.told == ["take", "back"])
+        await until(lambda: len(log.said("control", "start")) == 3)
+        await until(lambda: not alive(log.said("w3", "start")[0]))
+        assert log.said("w0", "term") and not log.said("w1", "term"), "who was not replaced serves on"
+        assert alive(log.said("w1", "start")[0]) and alive(log.said("w2", "start")[0])
+
+
+async def test_a_restart_that_is_refused_touches_nobody(log):
+    node = supervise(ready("control", log), [ready("w0", log)], drain_timeout=5)
+    node._plan.refusal = "kproxy.yaml:1: broken"
+    async with Running(node):
+        await until(lambda: len(log.lines()) == 2)
+        node.restart()
+        await asyncio.wait_for(node._restarting, 5)
+        assert (len(log.lines()), node._plan.told) == (2, [])
+
+
 async def test_a_refused_configuration_ends_the_node(log):
-    node = Supervisor([sys.executable, "-c", f"raise SystemExit({child.EXIT_CONFIG})"], [place(log, "w0")],
+    node = supervise([sys.executable, "-c", f"raise SystemExit({child.EXIT_CONFIG})"], [command(log, "w0")],
                       drain_timeout=5)
     async with asyncio.timeout(15):
         assert await node.run() == 1
@@ -165,9 +245,9 @@ async def test_a_refused_configuration_ends_the_node(log):
 
 
 async def test_children_drain_when_the_supervisor_is_killed(log, tmp_path):
-    program = ("import asyncio, sys; from kproxy.dataplane.supervisor import Place, Supervisor\n"
+    program = ("import asyncio, sys; from tests.unit.test_supervisor import supervise\n"
                "import ast; c, w = map(ast.literal_eval, sys.argv[1:])\n"
-               "async def run(): return await Supervisor(c, [Place(lambda _: w)], drain_timeout=5).run()\n"
+               "async def run(): return await supervise(c, [w], 5).run()\n"
                "asyncio.run(run())")
     parent = await asyncio.create_subprocess_exec(sys.executable, "-c", program, repr(command(log, "control")),
                                                   repr(command(log, "w0")))
