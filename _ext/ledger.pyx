@@ -22,7 +22,7 @@ cdef enum:
     NOTES = 2               # kproxy.model.spool: the kind of an entry that holds a turn's notes
     NOTE_HEAD = 45
     FIRST_PLACES = 16
-    MOST_RUNS = 512         # per session, before its flow is written out early
+    MOST_RUNS = 65536       # per session; its flow is written out within a second of the first 512 (kproxy/dataplane/flows.py)
 
 
 cdef class Flow:
@@ -34,7 +34,8 @@ cdef class Flow:
             self.since = now
         if row != NULL:
             run = &row.last
-            # A gap is another writer's records, or a read elsewhere: it begins a new run. Past MOST_RUNS the last run is
+            # A gap is another writer's records, or a read elsewhere: it begins a new run, so that nobody is told to have
+            # written what others wrote. Past MOST_RUNS, which takes as many produces in a second, the last run is
             # stretched instead, and then holds fewer records than offsets, which says as much.
             if (note.first_offset == run.last + 1 or run.first <= note.first_offset <= run.last
                     or self.runs >= MOST_RUNS):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from typing import Any, TextIO
 
 import structlog
@@ -74,11 +75,18 @@ _OWN = frozenset(("event", "level", "timestamp", "logger", "exception", "exc_inf
 
 
 class _NamedLogger(structlog.WriteLogger):
-    """Writes lines and knows the name given to ``structlog.get_logger``."""
+    """Writes lines and knows the name given to ``structlog.get_logger``. A log that takes no line (a full disk, a
+    reader that has gone) may not stop the work that the line is about."""
 
     def __init__(self, name: str, stream: TextIO) -> None:
         super().__init__(stream)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        with suppress(OSError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = error = critical = fatal = failure = exception = err = msg
 
 
 def _add_name(logger: Any, _method: str, event: EventDict) -> EventDict:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+import structlog
 
 from kproxy.control.approvals import Approvals
 from kproxy.control.callers import Caller
@@ -14,6 +15,8 @@ from kproxy.control.refusals import BAD_REQUEST, CONFLICT, FORBIDDEN, UNKNOWN, R
 from kproxy.model.access import Access, ApprovalWanted, Facts
 from kproxy.model.approval import ApprovalRequest, Grant, Review
 from kproxy.model.messages import ApprovalAnswer, ApprovalAsked
+
+log = structlog.get_logger("kproxy.control")
 
 
 class Wish(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,6 +46,9 @@ class ApprovalDesk:
             request = self._open(asked.facts, asked.wanted, "")
         except Refused as refused:
             return ApprovalAnswer(asked.ask, "", "", str(refused))
+        except OSError as error:
+            log.error("approval_not_written", error=error.strerror)
+            return ApprovalAnswer(asked.ask, "", "", "the event log cannot be written")
         return ApprovalAnswer(asked.ask, request.id, request.state)
 
     def ask(self, caller: Caller, wish: Wish) -> ApprovalRequest:

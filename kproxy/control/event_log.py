@@ -6,9 +6,11 @@ changing or deleting a line, also by hand. ``born`` tells two logs of the same n
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -45,14 +47,16 @@ class EventLog:
         self.born = self.mark("born")
 
     def append(self, bodies: Sequence[bytes]) -> None:
-        """All or none."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._db.executemany("INSERT INTO events (body) VALUES (?)", [(body,) for body in bodies])
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        """All or none. Raises OSError where the disk takes nothing."""
+        with _disk_errors():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany("INSERT INTO events (body) VALUES (?)", [(body,) for body in bodies])
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
 
     def read(self, after: int = 0, limit: int = -1) -> list[Entry]:
         """Entries with a higher number than ``after``, in order."""
@@ -69,9 +73,19 @@ class EventLog:
         return int(row[0]) if row else 0
 
     def raise_mark(self, name: str, value: int) -> None:
-        """Sets a number that only grows."""
-        self._db.execute("INSERT INTO marks VALUES (?, ?)"
-                         " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)", (name, value))
+        """Sets a number that only grows. Raises OSError where the disk takes nothing."""
+        with _disk_errors():
+            self._db.execute("INSERT INTO marks VALUES (?, ?)"
+                             " ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)", (name, value))
 
     def close(self) -> None:
         self._db.close()
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    """SQLite has errors of its own for what the system calls no space left or an I/O error."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise OSError(errno.ENOSPC if "full" in str(error) else errno.EIO, str(error)) from error

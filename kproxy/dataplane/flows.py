@@ -13,7 +13,7 @@ from kproxy.model.spool import OUTCOME, READ
 DIRECTIONS = {READ: "consume", OUTCOME: "produce"}
 KINDS = {"read": READ, "write": OUTCOME}
 
-#: A session that moves many short runs of offsets is written out before its list grows past this.
+#: A session that moves many short runs of offsets, because others write between its records, is written out early.
 MOST_RUNS = 512
 #: Plans kept for their counts. A client that may use any topic of a wide pattern makes one with every name it invents.
 MOST_PLANS = 1024

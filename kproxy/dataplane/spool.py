@@ -39,6 +39,7 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_SECONDS = 300.0
 #: With ``durability: interval`` a buffer of this size is written without waiting for the second to end.
 BUFFER_BYTES = 256 * 1024
+_END_ENTRY = pack_entry(END, b"")
 #: Events kept in memory while the spool takes nothing.
 HELD_EVENT_BYTES = 8 * 1024 * 1024
 
@@ -71,6 +72,8 @@ class Spool:
         self._held_bytes = 0
         self._scheduled = False
         self._fd = -1
+        self._unended: list[tuple[int, int]] = []
+        self._torn: list[int] = []
         self._number = 0
         self._size = 0
         self._synced = 0
@@ -128,6 +131,7 @@ class Spool:
         """Once a second: writes what waits, rotates by age, syncs, and looks whether there is room again."""
         self._take_pen_back()
         self._measure()
+        self._end_the_unended()
         if self.full and self._has_room(self._held_bytes):
             self._recover()
         if self._interval and self._waiting_bytes:
@@ -150,6 +154,9 @@ class Spool:
         if self._held or self._lost:
             log.error("audit_lines_lost", entries=self._lost + len(self._held))
         self._close_segment()
+        self._end_the_unended()
+        for fd in (*self._torn, *(fd for fd, _ in self._unended)):
+            self._retire(fd)
 
     def _end_turn(self) -> None:
         self._scheduled = False
@@ -218,8 +225,8 @@ class Spool:
         try:
             os.ftruncate(self._fd, self._size)
         except OSError:
-            # The torn tail stays. Readers stop at it, so nothing may follow it in this file.
-            self._retire(self._fd)
+            # The torn tail stays. Readers stop at it, so nothing may follow it in this file; it stays open as above.
+            self._torn.append(self._fd)
             self._elsewhere += self._size
             self._fd, self._size, self._synced = -1, 0, 0
 
@@ -240,16 +247,29 @@ class Spool:
     def _close_segment(self) -> None:
         if self._fd < 0:
             return
-        end = pack_entry(END, b"")
-        try:
-            if os.write(self._fd, end) == len(end):
-                self._size += len(end)
-        except OSError as error:
-            # Without END the segment reads as that of a dead writer, which loses nothing.
-            log.warning("audit_spool_end_not_written", error=error.strerror)
-        self._retire(self._fd)
+        if self._write_end(self._fd, self._size):
+            self._size += len(_END_ENTRY)
+            self._retire(self._fd)
+        else:
+            # Held open until END is there: a segment without it that nobody holds reads as that of a dead writer.
+            self._unended.append((self._fd, self._size))
         self._elsewhere += self._size
         self._fd, self._size, self._synced = -1, 0, 0
+
+    def _write_end(self, fd: int, size: int) -> bool:
+        try:
+            if os.write(fd, _END_ENTRY) == len(_END_ENTRY):
+                return True
+            os.ftruncate(fd, size)
+        except OSError as error:
+            log.warning("audit_spool_end_not_written", error=error.strerror)
+        return False
+
+    def _end_the_unended(self) -> None:
+        for one in list(self._unended):
+            if self._write_end(*one):
+                self._unended.remove(one)
+                self._retire(one[0])
 
     def _retire(self, fd: int) -> None:
         def sync_and_close() -> None:
@@ -284,8 +304,9 @@ class Spool:
         self._close_segment()  # Only closed segments are deleted once shipped, so this one must not stay open.
 
     def _recover(self) -> None:
+        """Full no more, if the disk takes what is held, or at least the beginning of a segment."""
         held = b"".join(self._held)
-        if held and not self._write(held):
+        if not self._write(held):
             return
         self._held, self._held_bytes = [], 0
         if self.full:

@@ -49,23 +49,28 @@ class Head(msgspec.Struct, frozen=True):
 read_head = msgspec.json.Decoder(Head).decode
 
 
-class _Flow(msgspec.Struct):
+class _Flow:
     """One topic in one direction. ``runs``: [partition, first, last, records, bytes] without gaps."""
 
-    runs: list[list[int]] = []
-    errors: dict[str, int] = {}
+    def __init__(self) -> None:
+        self.runs: list[list[int]] = []
+        self.errors: dict[str, int] = {}
+        self._last: dict[int, list[int]] = {}
 
     def add(self, note: Note) -> None:
         if note.error:
             self.errors[str(note.error)] = self.errors.get(str(note.error), 0) + 1
             return
-        for run in self.runs:
-            if run[0] == note.partition and (note.first_offset == run[2] + 1 or run[1] <= note.first_offset <= run[2]):
-                run[2] = max(run[2], note.last_offset)
-                run[3] += note.records
-                run[4] += note.bytes
-                return
-        self.runs.append([note.partition, note.first_offset, note.last_offset, note.records, note.bytes])
+        # Only with the last run of its partition: others may have written thousands in between.
+        run = self._last.get(note.partition)
+        if run is not None and (note.first_offset == run[2] + 1 or run[1] <= note.first_offset <= run[2]):
+            run[2] = max(run[2], note.last_offset)
+            run[3] += note.records
+            run[4] += note.bytes
+            return
+        fresh = [note.partition, note.first_offset, note.last_offset, note.records, note.bytes]
+        self._last[note.partition] = fresh
+        self.runs.append(fresh)
 
 
 class _Session:
@@ -80,7 +85,7 @@ class _Session:
             return
         self.intents.pop(key, None)
         direction = "produce" if note.kind == OUTCOME else "consume"
-        self.flows.setdefault((note.topic, direction), _Flow(runs=[], errors={})).add(note)
+        self.flows.setdefault((note.topic, direction), _Flow()).add(note)
 
 
 class Recovery:
