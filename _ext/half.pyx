@@ -6,7 +6,7 @@ from kproxy._ext.chunk cimport take_chunk
 from kproxy._ext.sockets cimport HIGH_WATER, LOST, Sockets
 
 cdef enum:
-    CHUNK = 131072
+    CHUNK = 262144
     LEAST_ROOM = 16384          # below this a read would come in crumbs
     LARGE = 16384               # from this size on a frame's end is aimed at, so that little of the next must be moved
     AHEAD = 4096                # read behind the frame that is aimed at: the next one's head, or all of some small ones

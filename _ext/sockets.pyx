@@ -34,7 +34,7 @@ cdef extern from "<string.h>" nogil:
 cdef enum:
     MOST_EVENTS = 64
     MOST_PARTS = 64             # of one sendmsg
-    LOOK_BYTES = 524288         # received in one look before its bytes are sent on: they are still in the cache then
+    LOOK_BYTES = 131072         # received in one look before its bytes are sent on: they are still in the cache then
 
 
 cdef class End:
