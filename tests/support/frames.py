@@ -55,8 +55,9 @@ def read_request(frame: bytes) -> tuple[int, int, int, dict[str, Any]]:
     return api, version, correlation, schema.parse(api, version, False, frame[at:])
 
 
-def batch(values: list[bytes | None], key: bytes | None = None, attributes: int = 0, base_offset: int = 0) -> bytes:
-    """One uncompressed magic 2 batch."""
+def batch(values: list[bytes | None], key: bytes | None = None, attributes: int = 0, base_offset: int = 0,
+          timestamp: int = 1000) -> bytes:
+    """One uncompressed magic 2 batch. ``timestamp``: Unix milliseconds; Kafka's retention soon deletes what is old."""
     import crc32c
 
     records = b""
@@ -66,7 +67,8 @@ def batch(values: list[bytes | None], key: bytes | None = None, attributes: int 
             fields += varint(-1) if part is None else varint(len(part)) + part
         fields += varint(0)
         records += varint(len(fields)) + fields
-    after_crc = struct.pack(">hiqqqhii", attributes, len(values) - 1, 1000, 1000, -1, -1, -1, len(values)) + records
+    after_crc = struct.pack(">hiqqqhii", attributes, len(values) - 1, timestamp, timestamp, -1, -1, -1,
+                            len(values)) + records
     head = struct.pack(">qiibI", base_offset, len(after_crc) + 9, -1, 2, crc32c.crc32c(after_crc))
     return head + after_crc
 

@@ -82,10 +82,11 @@ def first_message(token: str, mechanism: str = "OAUTHBEARER") -> bytes:
     return b"n,,\x01auth=Bearer " + token.encode() + b"\x01\x01"
 
 
-def produce(*topics: tuple[str, list[bytes | None]], acks: int = -1) -> dict[str, Any]:
+def produce(*topics: tuple[str, list[bytes | None]], acks: int = -1, timestamp: int = 1000) -> dict[str, Any]:
     """The body of a produce: one batch for partition 0 of each topic."""
     return {"transactional_id": None, "acks": acks, "timeout_ms": 5000, "topic_data": [
-        {"name": topic, "partition_data": [{"index": 0, "records": frames.batch(values)}]} for topic, values in topics]}
+        {"name": topic, "partition_data": [{"index": 0, "records": frames.batch(values, timestamp=timestamp)}]}
+        for topic, values in topics]}
 
 
 def metadata(topics: list[str] | None) -> dict[str, Any]:

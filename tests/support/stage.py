@@ -7,7 +7,7 @@ either side, so that a test sees every byte that kproxy took and gave.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -65,10 +65,12 @@ TAPPED_HOST = "127.0.0.2"
 
 
 class Stage:
-    """A context manager. ``kafka`` and ``java`` outlive it. ``way`` is a tap of the broker that no other stage uses."""
+    """A context manager. ``kafka`` and ``java`` outlive it. ``way`` is a tap of the broker that no other stage uses.
+    With ``tls`` (the configuration's own words) there is ``secure`` too, a listener like ``tapped`` that speaks TLS."""
 
     def __init__(self, kafka: KafkaBroker, java: JavaDriver, *, way: str = "tapped", policy: str = POLICY,
-                 workers: int = 1, more: dict[str, Any] | None = None, clock_skew: str = "30s") -> None:
+                 workers: int = 1, more: dict[str, Any] | None = None, clock_skew: str = "30s",
+                 tls: Mapping[str, str] | None = None) -> None:
         self.kafka = kafka
         self.java = java
         self.issuers = IssuerServer()
@@ -77,9 +79,10 @@ class Stage:
         self.node = KproxyNode(
             clusters={"plain": Cluster(kafka.address("sasl"), USERNAME, PASSWORD),
                       "tapped": Cluster(kafka.address(way))},
-            listeners={"public": Listener("plain"), "tapped": Listener("tapped", TAPPED_HOST)},
+            listeners={"public": Listener("plain"), "tapped": Listener("tapped", TAPPED_HOST),
+                       **({"secure": Listener("tapped", TAPPED_HOST, tls=tls)} if tls else {})},
             issuer=self.issuers.url, policy=policy, workers=workers, more=more, clock_skew=clock_skew)
-        self.front = Tap(*self.node.ways("tapped"))
+        self.front = Tap(*self.node.ways("tapped"), *(self.node.ways("secure") if tls else ()))
 
     def __enter__(self) -> Stage:
         self.issuers.__enter__()
@@ -106,7 +109,7 @@ class Stage:
         return self.issuers.issuer.issue(subject, "kproxy", about, lifetime=lifetime)
 
     def bootstrap(self, listener: str) -> str:
-        return self.front.bootstrap() if listener == "tapped" else self.node.bootstrap(listener)
+        return self.node.bootstrap(listener) if listener == "public" else f"{TAPPED_HOST}:{self.node.ports[listener]}"
 
     def login(self, listener: str = "public", *, token: str | None = None, mechanism: str = "OAUTHBEARER",
               extensions: dict[str, str] | None = None, **about: Any) -> Login:

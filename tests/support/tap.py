@@ -81,7 +81,21 @@ class Faults:
     hold: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Strike:
+    """One blow at the next connection in which ``where`` tells a byte of the stream in this direction (``to_broker`` or
+    ``to_client``; the whole of it so far is in the Passed). What stands before that byte is passed on, then comes
+    ``what``: ``pause`` a moment and go on, ``stall`` (nothing follows in this direction), ``finish`` (FIN in this
+    direction only, the other goes on), ``reset`` (RST on both sides)."""
+
+    direction: str
+    where: Callable[[Passed], int | None]
+    what: str
+
+
 Address = tuple[str, int]
+#: As long as whoever got the first part needs to have read it by itself.
+PAUSE_SECONDS = 0.002
 
 
 class Tap:
@@ -90,6 +104,8 @@ class Tap:
     def __init__(self, *ways: tuple[Address, Address]) -> None:
         self.ways = ways
         self.faults = Faults()
+        self.strike: Strike | None = None
+        self.struck: list[Passed] = []
         self.connections: list[Passed] = []
         self._writers: dict[int, list[asyncio.StreamWriter]] = {}
         self._loop = asyncio.new_event_loop()
@@ -161,11 +177,12 @@ class Tap:
                 return
             far_reader, far_writer = await asyncio.open_connection(*target, limit=1 << 20)
             self._writers[passed.number].append(far_writer)
-            there = asyncio.create_task(self._pump(reader, far_writer, passed.to_broker))
-            back = asyncio.create_task(self._pump(far_reader, writer, passed.to_client))
+            there = asyncio.create_task(self._pump(reader, far_writer, passed, "to_broker"))
+            back = asyncio.create_task(self._pump(far_reader, writer, passed, "to_client"))
             await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
-            # One side ended: what the other has under way may still arrive, then both are closed together.
-            await asyncio.wait((there, back), timeout=0.2)
+            # One side ended: what the other has under way may still arrive, then both are closed together; where a
+            # strike ended it the other side has all the time it takes.
+            await asyncio.wait((there, back), timeout=None if passed in self.struck else 0.2)
             there.cancel()
             back.cancel()
         except (OSError, asyncio.CancelledError):
@@ -174,10 +191,21 @@ class Tap:
             passed.open = False
             self._cut(passed.number, reset=False)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, kept: bytearray) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: Passed,
+                    direction: str) -> None:
+        kept: bytearray = getattr(passed, direction)
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(1 << 18):
                 kept += data
+                first = self._strike_in(passed, direction, len(data))
+                if first is not None:
+                    what = self.struck_by
+                    writer.write(data[:first])
+                    await writer.drain()
+                    if what != "pause":
+                        return await self._end_struck(reader, writer, passed, what)
+                    await asyncio.sleep(PAUSE_SECONDS)
+                    data = data[first:]
                 for piece in self._pieces(data):
                     if self.faults.delay:
                         await asyncio.sleep(self.faults.delay)
@@ -190,8 +218,35 @@ class Tap:
             with contextlib.suppress(OSError, RuntimeError):
                 writer.write_eof()
 
+    def _strike_in(self, passed: Passed, direction: str, fresh: int) -> int | None:
+        """How many of the fresh bytes stand before the blow, if it falls here; then there is none left to fall."""
+        strike = self.strike
+        if strike is None or strike.direction != direction:
+            return None
+        where = strike.where(passed)
+        first = -1 if where is None else where - len(getattr(passed, direction)) + fresh
+        if not 0 <= first <= fresh:
+            return None
+        self.strike = None
+        self.struck_by = strike.what
+        self.struck.append(passed)
+        return first
+
+    async def _end_struck(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: Passed,
+                          what: str) -> None:
+        if what == "reset":
+            self._cut(passed.number, reset=True)
+        elif what == "finish":
+            with contextlib.suppress(OSError, RuntimeError):
+                writer.write_eof()
+        # What is still sent in this direction is read and goes nowhere; its end is passed on.
+        while await reader.read(1 << 18):
+            pass
+        with contextlib.suppress(OSError, RuntimeError):
+            writer.write_eof()
+
     def _pieces(self, data: bytes) -> Iterator[bytes]:
-        size = self.faults.piece or len(data)
+        size = self.faults.piece or len(data) or 1
         for at in range(0, len(data), size):
             yield data[at : at + size]
 
