@@ -1,4 +1,4 @@
-"""What one Produce costs between its bytes and its bytes: framing, header, walk, decision, notes, slot, flow. No sockets.
+"""What one Produce costs between bytes and bytes: framing, header, walk, decision, notes, slot, flow. No sockets.
 
 ``python -m bench.micro.session`` prints the least of many rounds: what else runs on the machine only ever adds.
 """
