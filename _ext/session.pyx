@@ -254,8 +254,11 @@ cdef class Session:
             })
         for topic, partition, message, rules in opening.refused_records:
             decision = DENIED
-            self.journal("guard_hit", self, {"api": opening.head.api_key, "topic": topic.decode("utf-8", "replace"),
-                                             "details": {"partition": partition}, "reason": message, "rules": rules})
+            name = topic.decode("utf-8", "replace")
+            self.tell_once(("guard_hit", opening.head.api_key, name, partition, message), "guard_hit", {
+                "api": opening.head.api_key, "topic": name, "details": {"partition": partition}, "reason": message,
+                "rules": rules,
+            })
         for rule in opening.condition_errors:
             self.tell_once(("condition_error", opening.head.api_key, rule), "condition_error",
                            {"api": opening.head.api_key, "rule": rule})
@@ -264,22 +267,29 @@ cdef class Session:
     cdef int tell_once(self, object key, str kind, dict fields) except -1:
         """A client that repeats what is refused would fill the audit, and with it stop everybody's produces."""
         known = self.told.get(key)
-        if known is not None:
-            known[1] += 1
-        elif len(self.told) < MOST_TOLD:
-            self.told[key] = [kind, 0, fields]
+        if known is None and len(self.told) >= MOST_TOLD:
+            if kind != "guard_hit":
+                self.untold += 1
+                return 0
+            # Metrics count the hits of each rule by these events, so those that are not told one by one are summed up.
+            known = self.told.setdefault(kind, [kind, 0, {}, {}])
+        if known is None:
+            self.told[key] = [kind, 0, fields, {}]
             self.journal(kind, self, fields)
         else:
-            self.untold += 1
+            known[1] += 1
+            for rule, hits in fields.get("rules", {}).items():
+                known[3][rule] = known[3].get(rule, 0) + hits
         return 0
 
     def tell_repeats(self):
         """Once a second, and at the end: how often what was told has happened again since."""
         told, self.told = self.told, {}
         untold, self.untold = self.untold, 0
-        for kind, repeated, fields in told.values():
+        for kind, repeated, fields, rules in told.values():
             if repeated:
-                self.journal(kind, self, {**fields, "details": {"repeated": repeated}})
+                details = {**fields.get("details", {}), "repeated": repeated} if fields else {"more": repeated}
+                self.journal(kind, self, {**fields, "details": details, **({"rules": rules} if rules else {})})
         if untold:
             self.journal("denied", self, {"details": {"more": untold}})
 

@@ -188,6 +188,8 @@ class _KeyRing:
         now = self._clocks.monotonic()
         if because == "unknown_kid" and kid and kid in self._materials():
             return Wanted(True)
+        if because == "keys_stale" and self._is_fresh():
+            return Wanted(True)
         # The asker's snapshot may be older than a change that has just been published.
         if now - self._changed_at.get(kid, float("-inf")) < self._pace.recent:
             return Wanted(True)
@@ -206,13 +208,13 @@ class _KeyRing:
                 if turn >= until:
                     return Wanted(False, "rate_limited")
                 await self._clocks.sleep(turn - monotonic())
-                if self._has_come(kid, before):
+                if self._has_come(kid, because, before):
                     return Wanted(True)
                 continue
             flight = flight or self._begin()
             # Waits without cancelling: others wait for the same request.
             done, _ = await asyncio.wait({flight.task}, timeout=until - monotonic())
-            if self._has_come(kid, before):
+            if self._has_come(kid, because, before):
                 return Wanted(True)
             if not done:
                 break
@@ -223,7 +225,12 @@ class _KeyRing:
                 return Wanted(False, because)
         return Wanted(False, "timeout")
 
-    def _has_come(self, kid: str, before: dict[str, object]) -> bool:
+    def _is_fresh(self) -> bool:
+        return self.keys is not None and self._clocks.now() < self.keys.stale_at
+
+    def _has_come(self, kid: str, because: str, before: dict[str, object]) -> bool:
+        if because == "keys_stale":
+            return self._is_fresh()     # The same keys, vouched for anew, are all that was missing.
         after = self._materials()
         return kid in after and after[kid] != before.get(kid)
 

@@ -175,7 +175,7 @@ def _check_signature(
     if known is None:
         raise KeyMissing(issuer.alias, kid or "")
     if now >= known.stale_at:
-        raise build_refusal("keys_stale", issuer=issuer.alias)
+        raise KeyMissing(issuer.alias, kid or "", "keys_stale")
     key = choose_key(known, algorithm, kid)
     check_signature(known, key, algorithm, parsed.signed, parsed.signature)
     return key

@@ -47,7 +47,8 @@ REASONS: Final[dict[str, str]] = {
 
 
 class KeyMissing(TokenRefused):
-    """The issuer is known and the key named is not. The caller may have the keys refreshed and try once more.
+    """The issuer is known and the key named is not, or all its keys are stale. The caller may have them refreshed and
+    try once more.
 
     ``issuer`` and ``issuer_alias`` are the alias; ``kid`` is empty when the token names no key.
     """

@@ -142,6 +142,21 @@ def test_an_intent_before_a_flow_still_counts_as_unanswered(rig: Rig) -> None:
     assert (last["unanswered"], last.get("records", 0), last.get("partitions", [])) == (1, 0, [])
 
 
+def test_a_turn_of_lines_that_was_torn_by_the_kill_owes_what_was_cut_off(rig: Rig) -> None:
+    worker = rig.worker()
+    worker.connect(1)
+    worker.notes(outcome(1, "a", 0, 0, 4, 1), outcome(1, "b", 0, 7, 8, 2), read(1, "a", 0, 0, 2))
+    # One write of lines for a, b and the reads of a: the kernel may stop at any page of it when the writer is killed.
+    worker.flow(1, topic="a", direction="produce", partitions=[(0, 0, 4, 5, 100)])
+    whole = worker.path.stat().st_size
+    worker.flow(1, topic="b", direction="produce", partitions=[(0, 7, 8, 2, 100)])
+    os.truncate(worker.path, whole + 20)
+    rig.kill(worker)
+    rig.ship()
+    assert [(one["topic"], one["direction"], one["partitions"]) for one in rig.lines() if one.get("recovered")] == [
+        ("a", "consume", [[0, 0, 2, 3, 100]]), ("b", "produce", [[0, 7, 8, 2, 100]])]
+
+
 def test_who_it_was_is_found_in_the_sink_when_the_spool_no_longer_says(rig: Rig) -> None:
     other = rig.worker(worker=1)
     other.connect(1, principal="corp:somebody-else")

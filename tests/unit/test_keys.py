@@ -154,6 +154,22 @@ async def test_recovery_after_an_outage(bench):
     assert here.validate(token(exp=NOW + 7000, iat=NOW + 4000, nbf=NOW)).kid == "k1"
 
 
+async def test_a_login_that_finds_the_keys_stale_has_them_fetched_at_once(bench):
+    here = await bench(K1).started()
+    here.fetch.now_serves = DOWN
+    await here.clock.advance(4000)
+    assert await here.store.wanted("corp", "k1", "keys_stale") == Wanted(False, "fetch_failed")
+    await here.clock.advance(3)
+    here.fetch.now_serves = (K1,)
+    fetches = here.fetch.fetches
+    assert await here.store.wanted("corp", "k1", "keys_stale") == Wanted(True)
+    assert here.fetch.fetches == fetches + 1
+    assert here.validate(token(exp=NOW + 7000, iat=NOW + 4000, nbf=NOW)).kid == "k1"
+    assert here.published[-1][0].stale_at > here.clock.now() + 3500
+    assert await here.store.wanted("corp", "k1", "keys_stale") == Wanted(True), "an asker with an older snapshot"
+    assert here.fetch.fetches == fetches + 1
+
+
 async def test_retries_after_a_failure_come_slower_and_slower(bench):
     here = bench()
     here.fetch.now_serves = DOWN

@@ -3,7 +3,7 @@
     EVENT connect(session)      remember who it is
     NOTES INTENT / OUTCOME      a produce went out / was answered: offsets, records, bytes
     NOTES READ                  records went to the client
-    EVENT flow(session)         all notes of the session so far are told; only unanswered intents still count
+    EVENT flow(session, topic)  the session's notes on it in this direction are told; unanswered intents still count
     EVENT disconnect(session)   all is told
     … the worker dies           what is left becomes flow events with recovered=true
 """
@@ -41,6 +41,8 @@ class Head(msgspec.Struct, frozen=True):
     declared: dict[str, str] = {}
     policy_version: str = ""
     mode: str = ""
+    topic: str = ""
+    direction: str = ""
 
     def identity(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in IDENTITY}
@@ -143,8 +145,9 @@ class Recovery:
             self._who[number] = head
         session = self._sessions.get(number)
         if head.kind == "flow" and session is not None:
-            session.flows.clear()
-            if not session.intents:
+            # Of the lines of one turn the first may be all that a kill in the middle of the write has left.
+            session.flows.pop((head.topic, head.direction), None)
+            if not session.intents and not session.flows:
                 del self._sessions[number]
 
     def _name(self, number: int) -> str:
