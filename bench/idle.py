@@ -1,6 +1,6 @@
 """What idle connections cost: memory and CPU of the proxy with many logged-in connections that do nothing.
 
-    python -m bench.idle [RUNG…] [--connections 10000] [--seconds 10]
+    python -m bench.idle [RUNG…] [--connections 9000] [--seconds 10]
 
 Resident memory is taken with a few connections and with all, after each has logged in and been quiet for a while; the
 difference is divided by the connections between. CPU is that of the quiet seconds.
@@ -84,12 +84,14 @@ def measure(rig: Rig, running: Running, connections: int, seconds: float) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rungs", nargs="*", default=["haproxy", "kproxy"])
-    parser.add_argument("--connections", type=int, default=10_000)
+    parser.add_argument("--connections", type=int, default=9_000)
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args()
     # Two descriptors a connection in the proxy; children inherit the limit.
-    wanted = 2 * options.connections + 4096
-    hard = max(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    wanted = 2 * options.connections + 512
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if 0 <= hard < wanted:
+        parser.error(f"{options.connections} connections need {wanted} descriptors, this user may have {hard}")
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     with Rig(FORWARDERS) as rig:
         for name in options.rungs:

@@ -1,4 +1,4 @@
-"""A client that hits a guard again and again fills neither the audit nor the disk, and no hit is missing in the counts."""
+"""A client that hits a guard again and again fills neither audit nor disk, and no hit is missing in the counts."""
 
 from __future__ import annotations
 
