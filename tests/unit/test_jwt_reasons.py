@@ -16,6 +16,7 @@ SOURCES = {path: path.read_text() for path in (ROOT / "kproxy" / "identity").glo
 def test_every_word_used_is_in_the_table_and_every_word_of_the_table_is_used():
     code = "".join(text for path, text in SOURCES.items() if path.name != "refusals.py")
     used = set(re.findall(r'build_refusal\(\s*"([a-z_]+)"', code)) | {"unknown_kid", "bad_signature"}
+    used |= set(re.findall(r'KeyMissing\(.*"([a-z_]+)"\)', code))
     assert used == set(REASONS)
 
 
