@@ -141,10 +141,10 @@ def test_a_connection_that_is_lost_is_told_and_leaves_nothing(secured: Stage, ta
     talks.hold_whole()
     before, lines = secured.node.metric("kproxy_close_total", cause=cause), told(secured, cause)
     strike(tap, direction, place(direction, api), what)     # type: ignore[operator]
-    outcome = talks.hold(seconds=1.0 if what == "finish" else 5.0)
+    outcome = talks.hold(seconds=1.0 if what == "finish" else 10.0, until=lambda: tap.struck)
     assert len(tap.struck) == 1, "the blow did not fall"
     assert len(outcome.answered) < len(ASKED)
-    assert outcome.seconds < 4
+    assert outcome.closed or what == "finish"
     tap.reset(tap.struck[0].number)
     wait_for(f"a close by {cause}", lambda: secured.node.metric("kproxy_close_total", cause=cause) > before, 8)
     assert told(secured, cause) == lines + (cause != "client_closed")

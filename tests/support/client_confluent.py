@@ -26,6 +26,14 @@ from tests.support.clients import (
 )
 
 
+def is_transient(error: KafkaError) -> bool:
+    """Whether librdkafka tries again by itself. A connection that is lost in the middle of its login is told as a login
+    that failed, but nobody refused it."""
+    if error.code() == KafkaError._AUTHENTICATION:
+        return "Local: Broker transport failure" in error.str()
+    return error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT)
+
+
 class _Errors:
     """librdkafka tells of a refused login beside the call that fails for it; that is the reason worth raising."""
 
@@ -33,7 +41,7 @@ class _Errors:
         self.login = ""
 
     def on_error(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._AUTHENTICATION:
+        if error.code() == KafkaError._AUTHENTICATION and not is_transient(error):
             self.login = error.str()
 
     def translated(self, error: KafkaError) -> ClientError:
@@ -118,7 +126,7 @@ class _ConfluentConsumer(Consumer):
                 continue
             error = message.error()
             if error is not None:
-                if error.code() in (KafkaError._ALL_BROKERS_DOWN, KafkaError._TRANSPORT):
+                if is_transient(error):
                     continue
                 raise self._errors.translated(error)
             found.append(Got(message.topic(), message.partition(), message.offset(), message.key(), message.value(),

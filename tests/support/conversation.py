@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
+import struct
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -48,12 +49,19 @@ def behind(direction: str, api: int) -> Callable[[Passed], int | None]:
 
 
 def _frame(passed: Passed, direction: str, api: int, part: float) -> int | None:
-    at = 0
-    for frame in passed.requests() if direction == "to_broker" else passed.responses():
-        size = 4 + len(frame.data)
-        if frame.api == api:
-            return at + int(size * part)
-        at += size
+    """Told as soon as the frame has begun: a broker may send its head and its records apart."""
+    at, stream, waiting = 0, getattr(passed, direction), passed.requests()
+    while at + 8 <= len(stream):
+        size, correlation = struct.unpack_from(">ii", stream, at)
+        if direction == "to_broker":
+            found = correlation >> 16
+        else:
+            while waiting and waiting[0].correlation != correlation:
+                waiting.pop(0)
+            found = waiting.pop(0).api
+        if found == api:
+            return at + int((4 + size) * part)
+        at += 4 + size
     return None
 
 
@@ -103,29 +111,38 @@ class Conversations:
                   fetch(self.topic, last + 1, max_wait_ms=500)]
         return b"".join(client.frame(*api, body) for api, body in zip(ASKED, bodies, strict=True))
 
-    def hold(self, listener: str = "tapped", seconds: float = 10.0) -> Outcome:
-        """One of them. Asserts the order and content of the answers that came within ``seconds`` of silence."""
+    def hold(self, listener: str = "tapped", seconds: float = 10.0,
+             until: Callable[[], object] = lambda: True) -> Outcome:
+        """One of them. Asserts the order and content of the answers that came within ``seconds`` of silence, which
+        count from the moment when ``until`` is so."""
         self.count += 1
         outcome, begun = Outcome(), time.monotonic()
         with contextlib.suppress(ConnectionError, ssl.SSLError), \
                 RawClient(self.stage.bootstrap(listener), self._context if listener == "secure" else None) as client:
             client.socket.settimeout(seconds)
-            with contextlib.suppress(TimeoutError):
-                client.send(self.bytes_of_one(client, self.count))
-                self._receive(client, outcome)
-                outcome.closed = len(outcome.answered) < len(ASKED)
+            client.send(self.bytes_of_one(client, self.count))
+            done, give_up = until(), begun + 10 * seconds
+            while not self._receive(client, outcome) and not (done or time.monotonic() > give_up):
+                done = until()
         outcome.seconds = time.monotonic() - begun
         return outcome
 
-    def _receive(self, client: RawClient, outcome: Outcome) -> None:
-        for place, api in enumerate(ASKED):
-            if (frame := client.receive()) is None:
-                return
+    def _receive(self, client: RawClient, outcome: Outcome) -> bool:
+        """Whether it came to an end: with all answers or the connection's."""
+        for place, api in list(enumerate(ASKED))[len(outcome.answered):]:
+            try:
+                frame = client.receive()
+            except TimeoutError:
+                return False
+            if frame is None:
+                outcome.closed = True
+                return True
             client._rest = frame + client._rest
             correlation, body = client.receive_answer(*api)
             assert correlation == place + 1, "lost, doubled or out of order"
             outcome.answered.append(body)
             self._note(place, body)
+        return True
 
     def _note(self, place: int, body: dict[str, object]) -> None:
         if ASKED[place][0] != PRODUCE:
