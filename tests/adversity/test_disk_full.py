@@ -1,9 +1,9 @@
-"""A disk that takes nothing more, under a whole node: what cannot be audited is refused or passed as configured, and
-the
-node recovers by itself when there is room."""
+"""A disk that takes nothing more, under a whole node: what cannot be audited is refused or passed, as configured, and
+the node recovers by itself when there is room."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from kproxy.model.spool import EVENT, MAGIC, NOTES, walk_entries
+from kproxy.model.spool import MAGIC, walk_entries
+from tests.support import frames
 from tests.support.audited_load import Account, judge
 from tests.support.client_confluent import ConfluentClient
 from tests.support.kafka_broker import KafkaBroker
@@ -20,8 +21,7 @@ from tests.support.ports import wait_for
 from tests.support.raw_client import PRODUCE, RawClient, produce
 from tests.support.stage import Stage
 
-pytestmark = pytest.mark.integration
-
+STORAGE_ERROR = 56
 DISK_BYTES = 4 << 20
 
 
@@ -63,35 +63,42 @@ def start(kafka: KafkaBroker, disk: Path, when_full: str) -> Stage:
 
 
 class Client:
-    """One connection that produces one record at a time, and remembers what it was answered."""
+    """Produces one record at a time and remembers what it was answered. The connection whose notes meet the full disk
+    is closed, since nothing of them may leave the worker: it connects again."""
 
     def __init__(self, stage: Stage, topic: str) -> None:
+        self._stage = stage
         self._raw: RawClient = stage.raw(token=stage.token("c0-1"))
         self._topic = topic
+        self.closed = 0
         self._sent = 0
         self.account = Account()
 
     def send(self) -> int:
-        """The error code of the next record."""
+        """The error code of the next record; −1 where the connection was closed instead."""
         self._sent += 1
         value = f"c0-1/{self._sent}".encode()
-        (part,) = self._raw.ask(PRODUCE, 9, produce((self._topic, [value])))["responses"][0]["partition_responses"]
+        self._raw.send(self._raw.frame(PRODUCE, 9, produce((self._topic, [value]))))
+        answer = self._raw.receive()
+        if answer is None:
+            self.closed += 1
+            self._raw.socket.close()
+            self._raw = self._stage.raw(token=self._stage.token("c0-1"))
+            return -1
+        (part,) = frames.read_response(PRODUCE, 9, answer)[1]["responses"][0]["partition_responses"]
         if part["error_code"] == 0:
             self.account.acked[part["base_offset"]] = value
         return int(part["error_code"])
 
 
-def whole_segments(spool: Path) -> list[str]:
-    """What is torn: bytes of a segment, behind its last whole entry."""
+def find_torn(spool: Path) -> list[str]:
+    """Segments with something behind their last whole entry."""
     torn = []
     for segment in spool.glob("w*.seg"):
         data = segment.read_bytes()
-        end = len(MAGIC)
-        for kind, _, behind in walk_entries(data, len(MAGIC)):
-            assert kind in (EVENT, NOTES, 3)
-            end = behind
-        if data and end != len(data):
-            torn.append(f"{segment.name}: {len(data) - end} bytes after {end}")
+        ends = [len(MAGIC), *(end for _, _, end in walk_entries(data, len(MAGIC)))]
+        if data and ends[-1] != len(data):
+            torn.append(f"{segment.name}: {len(data) - ends[-1]} bytes after {ends[-1]}")
     return torn
 
 
@@ -109,6 +116,30 @@ def stop_and_judge(stage: Stage, topic: str, account: Account, disk: Path) -> li
     return judge(topic, account, read_all(stage, topic), [disk / "state/audit/audit.jsonl"]).problems
 
 
+def test_a_full_disk_refuses_and_comes_back_by_itself(kafka: KafkaBroker, disk: Path) -> None:
+    ballast = Ballast(disk)
+    with start(kafka, disk, "refuse") as stage:
+        topic = stage.make_topic("open.")
+        client = Client(stage, topic)
+        for _round in range(3):
+            assert [client.send() for _ in range(20)] == [0] * 20
+            ballast.fill()
+            wait_for("a refusal", lambda: client.send() == STORAGE_ERROR)
+            assert find_torn(disk / "state/spool") == []
+            # A second and more: the node looks whether there is room, finds none, and goes on refusing.
+            refused = [client.send() for _ in range(200)]
+            assert refused.count(STORAGE_ERROR) > 150 and set(refused) <= {0, -1, STORAGE_ERROR}, set(refused)
+            wait_for("the lag to be told", lambda: stage.node.metric("kproxy_audit_lag_seconds") > 0.5)
+            ballast.remove()
+            wait_for("room", lambda: client.send() == 0)
+            wait_for("the audit to catch up", lambda: stage.node.metric("kproxy_audit_lag_seconds") == 0)
+            print(f"closed {client.closed} times, acknowledged {len(client.account.acked)}")
+        assert find_torn(disk / "state/spool") == []
+        assert client.closed <= 6, "once where the disk was full, and perhaps where a look for room came too early"
+        assert stage.node.metric("kproxy_close_total", cause="audit_unavailable") == client.closed
+        assert stop_and_judge(stage, topic, client.account, disk) == []
+
+
 def test_a_full_disk_lets_pass_what_may_and_tells_of_the_gap(kafka: KafkaBroker, disk: Path) -> None:
     ballast = Ballast(disk)
     with start(kafka, disk, "pass") as stage:
@@ -120,7 +151,7 @@ def test_a_full_disk_lets_pass_what_may_and_tells_of_the_gap(kafka: KafkaBroker,
         ballast.remove()
         wait_for("the gap to be told", lambda: [line for line in _lines(disk) if line["kind"] == "audit_gap"], 20)
         assert [client.send() for _ in range(20)] == [0] * 20
-        assert whole_segments(disk / "state/spool") == []
+        assert find_torn(disk / "state/spool") == []
         stage.node.stop()
         gaps = [line["details"]["entries"] for line in _lines(disk) if line["kind"] == "audit_gap"]
         assert sum(gaps) > 0
@@ -130,6 +161,4 @@ def test_a_full_disk_lets_pass_what_may_and_tells_of_the_gap(kafka: KafkaBroker,
 
 
 def _lines(disk: Path) -> list[dict[str, Any]]:
-    import json
-
     return [json.loads(line) for line in (disk / "state/audit/audit.jsonl").read_bytes().splitlines()]
