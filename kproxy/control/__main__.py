@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import fcntl
 import os
 import secrets
@@ -30,6 +31,7 @@ log = structlog.get_logger("kproxy.control")
 EXIT_CONFIG = 78
 #: A predecessor that was told to stop may still be shipping.
 LOCK_SECONDS = 20.0
+ALIVE_SECONDS = 2.0
 
 
 def main() -> int:
@@ -107,6 +109,13 @@ def ask_supervisor() -> None:
     os.kill(os.getppid(), signal.SIGUSR2)
 
 
+def tell_alive(ready: int) -> None:
+    """Now and every few seconds: a control process whose loop hangs is replaced."""
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        os.write(ready, b"r")
+    asyncio.get_running_loop().call_later(ALIVE_SECONDS, tell_alive, ready)
+
+
 async def serve(file: Path, first: First, ready: int) -> int:
     """Until SIGTERM or SIGINT; the exit code. ``ready`` is the descriptor that is told when it answers; −1: none."""
     state = Path(first.loaded.config.node.state_dir)
@@ -129,8 +138,8 @@ async def serve(file: Path, first: First, ready: int) -> int:
     try:
         await node.start()
         if ready >= 0:
-            os.write(ready, b"r")
-            os.close(ready)
+            os.set_blocking(ready, False)
+            tell_alive(ready)
         await stop.wait()
     finally:
         await node.aclose()

@@ -1,12 +1,14 @@
 """One child process that is kept alive: started, watched, started again, replaced, stopped.
 
-It is given the number of a descriptor (``--ready``) and writes a byte to it when it is at work.
+It is given the number of a descriptor (``--ready``) and writes a byte to it when it is at work. One that goes on
+writing can be told from one that hangs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
+import math
 import os
 import signal
 import sys
@@ -21,6 +23,7 @@ log = structlog.get_logger("kproxy.supervisor")
 #: A child that lived this long has started well: its next death is answered at once again.
 STARTED_WELL_SECONDS = 10.0
 FIRST_DELAY_SECONDS = 0.1
+LOOK_SECONDS = 1.0
 #: Up to here a client that waits in the queue of a dead worker is better off than one that is refused.
 WAITED_FOR_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 10.0
@@ -55,10 +58,12 @@ def _die_with_parent() -> Callable[[], None] | None:
 class Child:
     """Keeps what ``launch`` says running until ``stop``; it is asked anew before each start. ``on_config_refused`` is
     called instead of a restart when the child says EXIT_CONFIG before it ever started well; later such an exit is a
-    death like any other. ``on_pause`` is called where the next start has to wait for long."""
+    death like any other. ``on_pause`` is called where the next start has to wait for long. One that has given a sign
+    of life and then none for ``longest_silence`` seconds is killed."""
 
     def __init__(self, name: str, launch: Callable[[], Launch], *, clock: Callable[[], float],
-                 on_config_refused: Callable[[str], None] | None = None) -> None:
+                 on_config_refused: Callable[[str], None] | None = None,
+                 longest_silence: float = math.inf) -> None:
         self.name = name
         self.starts = 0
         self.ready = asyncio.Event()
@@ -70,6 +75,8 @@ class Child:
         self._watch: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._asked_again = False
+        self._longest_silence = longest_silence
+        self._heard_at = math.inf
 
     @property
     def pid(self) -> int | None:
@@ -152,6 +159,7 @@ class Child:
 
     async def _run_once(self) -> int:
         self._running = None
+        self._heard_at = math.inf
         self.ready.clear()
         readable, writable = os.pipe2(os.O_CLOEXEC)
         try:
@@ -169,7 +177,7 @@ class Child:
         if self._stopping.is_set():
             self.send(signal.SIGTERM)
         try:
-            return await self._running.wait()
+            return await self._end_of(self._running)
         finally:
             loop.remove_reader(readable)
             os.close(readable)
@@ -186,8 +194,19 @@ class Child:
         finally:
             os.close(stdin)
 
+    async def _end_of(self, running: asyncio.subprocess.Process) -> int:
+        ended = asyncio.ensure_future(running.wait())
+        while not ended.done():
+            silent = self._clock() - self._heard_at
+            if silent >= self._longest_silence:
+                log.error("child_silent", child=self.name, pid=running.pid, seconds=round(silent, 1))
+                self.send(signal.SIGKILL)
+            await asyncio.wait({ended}, timeout=None if math.isinf(self._longest_silence) else LOOK_SECONDS)
+        return ended.result()
+
     def _on_word(self, readable: int) -> None:
-        if os.read(readable, 1):
+        if os.read(readable, 4096):
+            self._heard_at = self._clock()
             self.ready.set()
         else:
             asyncio.get_running_loop().remove_reader(readable)

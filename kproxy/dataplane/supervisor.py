@@ -37,6 +37,8 @@ log = structlog.get_logger("kproxy.supervisor")
 SHIPPING_SECONDS = 15.0
 #: Beyond a worker's own drain deadline, for closing what is left and ending the spool.
 WORKER_MARGIN_SECONDS = 5.0
+#: A control process that gives no sign of life for so long hangs, and is killed.
+SILENCE_SECONDS = 30.0
 #: What a successor may take until it serves.
 STARTING_SECONDS = 30.0
 #: Tells a worker that a successor has its sockets: it leaves them listening and drains.
@@ -102,7 +104,8 @@ class Supervisor:
         self._restarting: asyncio.Task[None] | None = None
         self._leaving: dict[asyncio.Task[bool], int] = {}
         self._numbers: dict[Child, int] = {}
-        self.control = Child("control", plan.control, clock=clock, on_config_refused=self._give_up)
+        self.control = Child("control", plan.control, clock=clock, on_config_refused=self._give_up,
+                             longest_silence=SILENCE_SECONDS)
         self.workers: list[Child] = []
         for slot in range(plan.workers):
             self.workers.append(self._take_slot(slot, self._make(slot)))

@@ -236,6 +236,17 @@ async def test_a_restart_that_is_refused_touches_nobody(log):
         assert (len(log.lines()), node._plan.told) == (2, [])
 
 
+async def test_a_control_process_that_hangs_is_killed_and_started_again(log, monkeypatch):
+    monkeypatch.setattr(supervisor, "SILENCE_SECONDS", 1.0)
+    monkeypatch.setattr(child, "LOOK_SECONDS", 0.1)
+    node = supervise(ready("control", log), [command(log, "w0")], drain_timeout=5)
+    async with Running(node):
+        # It says one word and then nothing more, as if stopped.
+        await until(lambda: len(log.said("control", "start")) >= 2)
+        assert log.said("control", "term") == [], "not asked: whoever hangs does not answer"
+        assert len(log.said("w0", "start")) == 1
+
+
 async def test_a_refused_configuration_ends_the_node(log):
     node = supervise([sys.executable, "-c", f"raise SystemExit({child.EXIT_CONFIG})"], [command(log, "w0")],
                       drain_timeout=5)
