@@ -126,5 +126,4 @@ class CloseCause(StrEnum):
     DRAINED = "drained"
     TOO_MANY_CONNECTIONS = "too_many_connections"
     AUDIT_UNAVAILABLE = "audit_unavailable"
-    NO_POLICY = "no_policy"
     INTERNAL = "internal"

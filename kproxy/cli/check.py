@@ -11,6 +11,7 @@ import typer
 
 from kproxy import policy as policies
 from kproxy.config import examine_config, read_policy
+from kproxy.control.loading import find_issuer_problems
 from kproxy.errors import ConfigError, PolicyError, Problem
 from kproxy.model.policy import Approval, Guard, Mask, Policy, Resources
 from kproxy.model.settings import Config
@@ -32,6 +33,8 @@ def examine(path: Path) -> Examined:
         return Examined(None, None, [Problem(f"cannot be read: {error.strerror}", str(path))])
     config, problems = examine_config(source, str(path), path.resolve().parent, dict(os.environ))
     policy = None
+    if config is not None:
+        problems = [*problems, *find_issuer_problems(config)]
     if config is not None and config.policy_path:
         try:
             policy = policies.load(read_policy(config.policy_path))

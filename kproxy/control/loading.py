@@ -10,6 +10,7 @@ import msgspec
 from kproxy import policy as policies
 from kproxy.config import load_config, read_policy
 from kproxy.errors import ConfigError, PolicyError, Problem
+from kproxy.identity.check import check_issuers
 from kproxy.model.policy import Approval, Policy
 from kproxy.model.settings import Config, Issuer
 from kproxy.policy import Decider
@@ -51,10 +52,16 @@ class First:
 def load_policy(config: Config) -> Policy:
     """Reads, loads and checks. Raises PolicyError or ConfigError with every problem."""
     found = policies.load(read_policy(config.policy_path))
-    problems = policies.check(found, config)
+    problems = [*find_issuer_problems(config), *policies.check(found, config)]
     if problems:
         raise PolicyError(problems)
     return found
+
+
+def find_issuer_problems(config: Config) -> list[Problem]:
+    """What makes an issuer unsafe to trust, such as a template by which two of its people would be one principal."""
+    return [Problem(one.message, config.file, path=f"identity.issuers.{one.path}")
+            for one in check_issuers(config.issuers)]
 
 
 def make_ready(config: Config, policy: Policy) -> Loaded:

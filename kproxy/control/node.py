@@ -71,6 +71,8 @@ COUNT_SECONDS = 5.0
 SHIP_RETRY_SECONDS = 1.0
 #: Told segments of living workers are kept for this long, or three times the interval of their flow lines.
 KEEP_SECONDS = 30.0
+#: A worker looks once a second whether the interval of its flow lines is over, and may be late.
+SUMMED_SECONDS = 4.0
 LAST_SHIPPING_SECONDS = 10.0
 MOST_TAIL = 10_000
 
@@ -105,6 +107,7 @@ class Node:
         self._sink = Sink(sink, state / "audit" / "position.json")
         self.shipper = Shipper(spool, self._sink, self._name, own_start=started, now=now, away=self.links.is_away,
                                settle=max(KEEP_SECONDS, 3 * config.audit.flow_interval),
+                               summed=config.audit.flow_interval + SUMMED_SECONDS,
                                max_bytes=config.audit.max_spool_bytes)
         self._overview = Overview(reloader=self.reloader, publisher=self.publisher, links=self.links, keys=self.keys,
                                   book=self.book, shipper=self.shipper, reception=self.reception, started_at=now())

@@ -15,7 +15,6 @@ import pytest
 from kproxy.model.spool import MAGIC, walk_entries
 from tests.support import frames
 from tests.support.audited_load import Account, judge
-from tests.support.client_confluent import ConfluentClient
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.ports import wait_for
 from tests.support.raw_client import PRODUCE, RawClient, produce
@@ -102,18 +101,9 @@ def find_torn(spool: Path) -> list[str]:
     return torn
 
 
-def read_all(stage: Stage, topic: str) -> list[Any]:
-    with ConfluentClient().consumer(stage.direct()) as consumer:
-        consumer.assign(topic, 0, 0)
-        found: list[Any] = []
-        while more := consumer.poll(1, seconds=2):
-            found += more
-        return found
-
-
 def stop_and_judge(stage: Stage, topic: str, account: Account, disk: Path) -> list[str]:
     assert stage.node.stop() == 0, stage.node.log_tail()
-    return judge(topic, account, read_all(stage, topic), [disk / "state/audit/audit.jsonl"]).problems
+    return judge(topic, account, stage.read_whole(topic), [disk / "state/audit/audit.jsonl"]).problems
 
 
 def test_a_full_disk_refuses_and_comes_back_by_itself(kafka: KafkaBroker, disk: Path) -> None:

@@ -24,9 +24,9 @@ roles:
 """
 
 
-def fresh_token() -> str:
+def fresh_token(**changes: Any) -> str:
     now = int(time.time())
-    return raw(header(), claims(aud="kproxy", exp=now + 300, iat=now, nbf=now), rs())
+    return raw(header(), claims(**{"aud": "kproxy", "exp": now + 300, "iat": now, "nbf": now, **changes}), rs())
 
 
 def produced(version: int, request: dict) -> dict:

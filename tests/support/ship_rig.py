@@ -28,8 +28,8 @@ class Rig:
     def restart(self, own_start: int = START + 5) -> None:
         self.sink = Sink(self.path, self.positions)
         self.shipper = Shipper(
-            self.spool, self.sink, "edge-1", own_start=own_start, settle=30.0, max_bytes=1 << 20, now=lambda: self.now,
-            away=lambda worker: self.away, list_open=lambda directory: frozenset(self.alive))
+            self.spool, self.sink, "edge-1", own_start=own_start, settle=30.0, summed=9.0, max_bytes=1 << 20,
+            now=lambda: self.now, away=lambda worker: self.away, list_open=lambda directory: frozenset(self.alive))
 
     def ship(self, approvals: list[tuple[int, bytes]] | None = None) -> None:
         self.shipper.look_soon()

@@ -148,6 +148,18 @@ class Stage:
             consumer.assign(topic, 0, offset)
             return consumer.poll(count)
 
+    def read_whole(self, topic: str) -> list[Got]:
+        """All of partition 0, past kproxy, up to a record that is written for the purpose and not given back."""
+        end = self.end_offset(topic)
+        with ConfluentClient().consumer(self.direct()) as consumer:
+            consumer.assign(topic, 0, 0)
+            found: list[Got] = []
+            while not found or found[-1].offset < end:
+                more = consumer.poll(1)
+                assert more, f"{topic} ends at {end}, and after {len(found)} records nothing more came"
+                found += more
+        return found[:-1]
+
     def end_offset(self, topic: str) -> int:
         """What the next record of partition 0 would get."""
         return int(self.write_direct(topic, [Record(b'{"probe":true}')])[0].offset)

@@ -77,16 +77,37 @@ def test_a_told_segment_goes_when_nobody_can_need_it(rig: Rig) -> None:
     assert rig.ids() == worker.ids
 
 
-def test_a_spool_that_is_half_full_gives_up_told_segments_at_once(rig: Rig) -> None:
+def test_a_spool_that_is_half_full_gives_up_told_segments_once_they_are_summed_up(rig: Rig) -> None:
     worker = rig.worker()
     worker.connect(1, details={"pad": "x" * 700_000})
+    worker.notes(intent(1, "scores.fraud", 0, 1, 1), outcome(1, "scores.fraud", 0, 4, 4, 1))
+    worker.end()
+    first = worker.path
+    os.utime(first, (rig.now, rig.now))
+    worker.next_segment()
+    rig.alive = {worker.path.name}
+    rig.ship()
+    rig.ship()
+    assert rig.segments() == [first.name, worker.path.name], "its notes may be all that tells of what was moved"
+    rig.now += 10
+    rig.ship()
+    assert rig.segments() == [worker.path.name]
+
+
+def test_a_worker_that_dies_in_a_full_spool_leaves_its_notes(rig: Rig) -> None:
+    worker = rig.worker()
+    worker.connect(1, details={"pad": "x" * 700_000})
+    worker.notes(intent(1, "scores.fraud", 0, 1, 1), outcome(1, "scores.fraud", 0, 4, 4, 1))
     worker.end()
     os.utime(worker.path, (rig.now, rig.now))
     worker.next_segment()
     rig.alive = {worker.path.name}
     rig.ship()
     rig.ship()
-    assert rig.segments() == [worker.path.name]
+    rig.kill(worker)
+    rig.ship()
+    (line,) = [line for line in rig.lines() if line["kind"] == "flow"]
+    assert (line["recovered"], line["partitions"]) == (True, [[0, 4, 4, 1, 100]])
 
 
 def test_lines_of_a_dead_worker_are_completed_from_its_notes(rig: Rig) -> None:

@@ -100,6 +100,16 @@ def test_a_file_that_is_not_there_is_one_clear_line(app: Typer, folder: Path) ->
         1, f"{folder}/absent.yaml: cannot be read: No such file or directory\n1 problem\n")
 
 
+def test_issuers_that_are_unsafe_to_trust_are_problems(app: Typer, folder: Path) -> None:
+    file = folder / "kproxy.yaml"
+    sound = 'audience: [kproxy]}'
+    assert sound in file.read_text()
+    file.write_text(file.read_text().replace(sound, 'audience: [kproxy], groups: "realm..roles"}'))
+    code, output = run(app, "check", "--config", file)
+    assert code == 1
+    assert f"{file}: identity.issuers.corp.groups: " in output and "1 problem\n" in output
+
+
 def test_explain_tells_the_decision_and_its_reasons(app: Typer, folder: Path) -> None:
     code, output = run(app, "policy", "explain", "--config", folder / "kproxy.yaml", "--principal", "corp:job",
                        "--groups", "fraud-scoring,other", "--attested", "model=models:/fraud/7",

@@ -6,11 +6,13 @@ import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kproxy.config import load_config
 from kproxy.control.__main__ import find_first
 from kproxy.errors import PolicyError
+from kproxy.model.snapshot import Snapshot
 from tests.support.control_rig import POLICY, ControlRig, ScriptedWorker, running, until
 
 OTHER = POLICY.replace("features.a", "features.b")
@@ -112,3 +114,32 @@ def test_a_first_start_with_a_bad_policy_does_not_begin(tmp_path: Path) -> None:
     rig = ControlRig(tmp_path, BAD)
     with pytest.raises(PolicyError, match=r"policy\.yaml:5: "):
         find_first(rig.config, load_config(rig.config))
+
+
+def test_issuers_that_are_unsafe_to_trust_do_not_begin(tmp_path: Path) -> None:
+    rig = ControlRig(tmp_path)
+    rig.content["identity"]["issuers"]["corp"]["groups"] = "realm..roles"
+    rig.write_config()
+    with pytest.raises(PolicyError, match=r"identity\.issuers\.corp\.groups"):
+        find_first(rig.config, load_config(rig.config))
+
+
+def test_after_a_death_the_files_count_and_what_is_bound_stays(tmp_path: Path) -> None:
+    rig = ControlRig(tmp_path)
+    running_by = load_config(rig.config)
+    loaded = find_first(rig.config, running_by).loaded
+    left = Snapshot(7, 0.0, loaded.policy, loaded.policy.version, {"public": "observe"}, masking_keys={"k": b"key"})
+    rig.runtime.mkdir(exist_ok=True)
+    (rig.runtime / "snapshot.msgpack").write_bytes(msgspec.msgpack.encode(left))
+    rig.policy.write_text(OTHER)
+    rig.content["limits"] = {"max.connections": 5}
+    rig.write_config()
+    first = find_first(rig.config, running_by)
+    assert first.loaded.policy.version != loaded.policy.version and first.problems == ()
+    assert first.restart_needed == ("limits",) and first.loaded.config.limits == running_by.limits
+
+    rig.config.write_text("nonsense: [")
+    kept = find_first(rig.config, running_by)
+    assert kept.loaded.policy.version == loaded.policy.version and len(kept.problems) == 1
+    assert kept.loaded.modes() == {"public": "observe"}, "what its predecessor had taken over stays too"
+    assert kept.loaded.config.keys == {"k": b"key"}

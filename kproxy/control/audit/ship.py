@@ -37,16 +37,17 @@ LOOK_SECONDS = 5.0
 
 class Shipper:
     """``away(worker)`` says whether a worker has been without a link for long. ``own_start`` is this control process's
-    run; ``settle`` (seconds) must exceed the time in which a worker sums up its notes."""
+    run; ``summed`` (seconds) is the time in which a worker has summed up its notes, ``settle`` is well beyond it."""
 
-    def __init__(self, directory: Path, sink: Sink, node: str, *, own_start: int, settle: float, max_bytes: int,
-                 now: Callable[[], float], away: Callable[[int], bool],
+    def __init__(self, directory: Path, sink: Sink, node: str, *, own_start: int, settle: float, summed: float,
+                 max_bytes: int, now: Callable[[], float], away: Callable[[int], bool],
                  list_open: Callable[[Path], frozenset[str]] = spool.list_open) -> None:
         self._directory = directory
         self._sink = sink
         self._node = node
         self._own = Run("control", own_start)
         self._settle = settle
+        self._summed = summed
         self._max_bytes = max_bytes
         self._now = now
         self._away = away
@@ -173,15 +174,16 @@ class Shipper:
         return found
 
     def _delete(self, runs: dict[Run, list[Segment]], position: Position) -> None:
-        """Told segments of runs that are over; of others those that nobody can need any more, or that take the room
-        which new lines need: a full spool refuses traffic."""
+        """Told segments of runs that are over; of others those that nobody can need any more. A spool that fills up
+        refuses traffic, so in one that is half full they go earlier, but never before their notes must be summed up:
+        were the worker to die now, nothing else would say what it moved."""
         for run, found in runs.items():
             if _label(run) in position.finished:
                 gone = found
             else:
-                settled = self._now() - self._settle
+                patience = self._settle if self.bytes <= self._max_bytes // 2 else self._summed
                 gone = [one for one in found[:-1] if one.name in position.ended
-                        and (one.path.stat().st_mtime < settled or self.bytes > self._max_bytes // 2)]
+                        and one.path.stat().st_mtime < self._now() - patience]
             for segment in gone:
                 segment.path.unlink(missing_ok=True)
                 position.segments.pop(segment.name, None)

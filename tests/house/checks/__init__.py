@@ -36,6 +36,7 @@ CHECKS: dict[str, Check] = {
     "metrics": documents.check_metrics,
     "config-keys": documents.check_config_keys,
     "files-named": documents.check_files_named,
+    "close-causes": documents.check_close_causes,
     "journey": documents.check_journey,
     "dockerfile": packaging.check_dockerfile,
     "scripts": packaging.check_scripts,

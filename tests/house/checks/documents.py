@@ -163,3 +163,16 @@ def check_journey(root: Path) -> list[str]:
     if not problems and firsts != sorted(firsts):
         problems.append("ARCHITECTURE.md: the journey names its files in another order than they are passed")
     return problems
+
+
+def check_close_causes(root: Path) -> list[str]:
+    """Every cause of a close is in the operator's table, with what to do about it, and no other is."""
+    values = re.findall(r'^    [A-Z_]+ = "([a-z_]+)"$', tree.text(root / "kproxy" / "errors.py"), re.M)
+    rows = tree.text(root / "docs" / "operations.md").partition("| cause of a close |")[2].partition("\n\n")[0]
+    told = [(name, [cell.strip() for cell in row.split("|")[1:-1]])
+            for row in rows.splitlines()[2:] for name in re.findall(r"`([a-z_]+)`", row.split("|")[1])]
+    problems = [f"docs/operations.md: `{cause}` is not in the table of causes"
+                for cause in values if cause not in {name for name, _ in told}]
+    problems += [f"docs/operations.md: `{name}` is no cause of a close" for name, _ in told if name not in values]
+    return problems + [f"docs/operations.md: what is to be done about `{name}`?"
+                       for name, cells in told if len(cells) != 3 or not all(cells)]
