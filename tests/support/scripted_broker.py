@@ -74,6 +74,12 @@ class ScriptedBroker:
         reply.body = schema.build(reply.api_key, reply.version, True, values)
         writer.write(reply.frame())
 
+    def answer_last_with(self, body: bytes, late_by: int = 0) -> None:
+        """Answers it with these bytes, under the correlation id that comes ``late_by`` after the right one."""
+        reply, writer = self._open
+        reply.body, reply.correlation = body, reply.correlation + late_by
+        writer.write(reply.frame())
+
     async def __aenter__(self) -> ScriptedBroker:
         return await self.start()
 

@@ -13,6 +13,7 @@ from kproxy._ext.ledger import Ledger
 from kproxy._ext.session import Epoch
 from kproxy.dataplane.connections import Connections
 from kproxy.dataplane.upstream import BrokerLogin
+from kproxy.errors import SpoolFull
 from kproxy.model.access import Facts, Principal, Verdict
 from kproxy.model.settings import Advertise, Audit, Limits, Listener
 from tests.support.async_client import RawClient
@@ -36,13 +37,16 @@ def on_uvloop(test):
 
 
 class Spool:
-    """Takes everything; ``refusing`` as a test says."""
+    """Takes everything, unless ``broken``; ``refusing`` as a test says."""
 
     refusing = False
+    broken = False
 
     def append(self, kind: int, payload: bytes) -> None: ...
 
-    def commit(self) -> None: ...
+    def commit(self) -> None:
+        if self.broken:
+            raise SpoolFull("the audit spool is full")
 
 
 class World:
@@ -50,6 +54,7 @@ class World:
 
     def __init__(self, broker: ScriptedBroker) -> None:
         self.broker = broker
+        self.spool = Spool()
         self.config = SimpleNamespace(limits=Limits(), audit=Audit())
         self.told: list[tuple[str, dict]] = []
         self.told_of: list[tuple[str, Facts]] = []
@@ -109,12 +114,14 @@ class World:
 
 
 @asynccontextmanager
-async def serving(listener: Listener = LISTENER, **broker):
+async def serving(listener: Listener = LISTENER, wrap=lambda _, half: half, **broker):
+    """``wrap`` as kproxy.dataplane.listener has it: TLS before the half."""
     async with ScriptedBroker(**broker) as upstream:
         world = World(upstream)
         loop = asyncio.get_running_loop()
-        connections = Connections(world, Ledger(Spool()), Epoch(1), loop=loop)
-        server = await loop.create_server(lambda: connections.accept(listener, None), "127.0.0.1", 0)
+        connections = Connections(world, Ledger(world.spool), Epoch(1), loop=loop)
+        server = await loop.create_server(
+            lambda: wrap(listener.name, connections.accept(listener, None)), "127.0.0.1", 0)
         world.port = server.sockets[0].getsockname()[1]
         try:
             yield world, connections

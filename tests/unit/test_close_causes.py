@@ -1,254 +1,399 @@
-"""Causes of a close, each brought about on a whole node and seen in the metric and in the log."""
+"""Every cause in the table of closes, made to happen from outside over real sockets; seen in log, metric and audit."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
+import socket
+import ssl
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
 
-import httpx
+import msgspec
 import pytest
+import structlog
 
-from kproxy.errors import CloseCause
+from kproxy.dataplane.connections import Connections
+from kproxy.dataplane.stats import Stats
+from kproxy.dataplane.tls import Certificates
+from kproxy.dataplane.upstream import BrokerLogin
+from kproxy.errors import BrokerUnreachable, CloseCause, TokenRefused
+from kproxy.model.access import Principal, Verdict
+from kproxy.model.settings import Credential, Limits, Listener, ListenerTls
 from tests.support import frames
 from tests.support.async_client import API_VERSIONS, METADATA, SASL_AUTHENTICATE, SASL_HANDSHAKE, RawClient
-from tests.support.kproxy_node import KproxyNode
-from tests.support.scripted_broker import ScriptedBroker
+from tests.support.certificates import Authority
+from tests.support.scripted_broker import RANGES
 from tests.support.scripted_control import until
-from tests.support.scripted_node import fresh_token, log_in, produce, running
+from tests.support.world import FACTS, LISTENER, OPEN_TO_ALL, World, on_uvloop, serving
 
-VERSIONS = {"client_software_name": "raw", "client_software_version": "1"}
-#: Seen where they can be brought about: tests/unit/test_tls.py, tests/integration/test_tls.py; test_access_ends.py;
-#: tests/adversity/test_disk_full.py; tests/unit/test_restart.py; tests/playbook/test_protocol.py.
-ELSEWHERE = {cause for cause in CloseCause if cause.startswith(("tls_", "plaintext_"))} - {"tls_on_plaintext"} | {
-    "access_ended", "audit_unavailable", "internal"}
+AUTHORITY = Authority()
+NOTHING = {"topics": [], "allow_auto_topic_creation": False}
+Make = Callable[[World, Connections], Awaitable[None]]
 
 
-async def connect(node: KproxyNode) -> RawClient:
-    return await RawClient.connect(node.ports["public"])
+class Way(NamedTuple):
+    """How a cause comes about. ``tls``: a listener with certificates, asking clients for theirs as it says."""
+
+    make: Make
+    listener: Listener = LISTENER
+    tls: str = ""
+    broker: Mapping[str, Any] = MappingProxyType({})
 
 
-async def send_bytes(node: KproxyNode, data: bytes) -> RawClient:
-    client = await connect(node)
-    client._writer.write(data)
+WAYS: dict[str, Way] = {}
+
+
+def by(cause: CloseCause, listener: Listener = LISTENER, tls: str = "", **broker: Any) -> Callable[[Make], Make]:
+    def note(make: Make) -> Make:
+        assert cause not in WAYS
+        WAYS[str(cause)] = Way(make, listener, tls, broker)
+        return make
+
+    return note
+
+
+def test_every_cause_has_a_way():
+    assert sorted(WAYS) == sorted(map(str, CloseCause))
+
+
+@pytest.mark.parametrize("cause", sorted(map(str, CloseCause)))
+@on_uvloop
+async def test_it_is_told_by_the_log_and_counted(cause: str, tmp_path: Path):
+    way = WAYS[cause]
+    listener, wrap = way.listener, lambda _, half: half
+    if way.tls:
+        cert, key = AUTHORITY.write(tmp_path, "kproxy")
+        tls = ListenerTls(str(cert), str(key), str(AUTHORITY.write_own(tmp_path)), way.tls)  # type: ignore[arg-type]
+        listener = msgspec.structs.replace(listener, tls=tls)
+        certificates = Certificates(SimpleNamespace(  # type: ignore[arg-type]
+            listeners={listener.name: listener}, clusters={}, limits=Limits(login_timeout=0.3)), now=time.time)
+        wrap = certificates.wrap
+    with structlog.testing.capture_logs() as lines:
+        async with serving(listener, wrap, **way.broker) as (world, connections):
+            world.open("token", "broker", "versions")
+            await way.make(world, connections)
+            await until(lambda: connections.closes)
+            assert dict(Stats(0).collect(connections)["kproxy_close_total"]) == {(cause,): 1}
+            audited = [fields["cause"] for kind, fields in world.told if kind == "disconnect"]
+            assert audited == [cause for kind, _ in world.told if kind == "connect"]
+    told = [(line["cause"], line["listener"]) for line in lines if line["event"] == "connection_closed"]
+    assert told == ([] if cause == "client_closed" else [(cause, listener.name)]), "not of clients that simply leave"
+
+
+async def connected(world: World, *first: bytes) -> RawClient:
+    client = await RawClient.connect(world.port)
+    for piece in first:
+        client._writer.write(piece)
     return client
 
 
-async def say(node: KproxyNode, *asked: tuple[int, int, dict[str, Any]]) -> RawClient:
-    client = await connect(node)
-    for one in asked:
-        client.send(*one)
+async def logged_in(world: World, seconds: float = 60.0) -> RawClient:
+    world.clock = time.time
+    world.facts = msgspec.structs.replace(FACTS, expires_at=time.time() + seconds)
+    client = await RawClient.connect(world.port)
+    assert (await client.log_in("token"))["error_code"] == 0
     return client
 
 
-async def leave(node: KproxyNode, _: ScriptedBroker) -> None:
-    client = await log_in(node)
+async def log_in_again(client: RawClient, mechanism: str = "PLAIN") -> None:
+    await client.ask(SASL_HANDSHAKE, 1, {"mechanism": mechanism})
+    assert (await client.ask(SASL_AUTHENTICATE, 1, {"auth_bytes": b"\0svc\0other"}))["error_code"] == 58
+    assert await client.closed()
+
+
+def produce(acks: int = 1) -> dict[str, Any]:
+    return {"acks": acks, "timeout_ms": 1000, "topic_data": [
+        {"name": "t", "partition_data": [{"index": 0, "records": frames.batch([b"v"])}]}]}
+
+
+def deny(world: World) -> None:
+    world.decider_for = lambda facts: lambda *_: (Verdict("deny", "r", "no"), None)  # type: ignore[method-assign]
+
+
+# -- either end --------------------------------------------------------------------------------------------------------
+
+
+@by(CloseCause.CLIENT_CLOSED)
+async def leave(world: World, connections: Connections) -> None:
+    client = await connected(world)
+    await until(lambda: connections.open)
     client.close()
 
 
-async def not_kafka(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    # A whole frame that is too short for a request's header.
-    return await send_bytes(node, struct.pack(">ihh", 4, 999, 0))
+@by(CloseCause.BROKER_CLOSED, OPEN_TO_ALL)
+async def lose_the_broker(world: World, connections: Connections) -> None:
+    client = await connected(world)
+    await client.ask(METADATA, 8, NOTHING)
+    world.broker.cut()
+    assert await client.closed()
 
 
-async def unknown_api(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    client = await connect(node)
-    await client.ask(API_VERSIONS, 3, VERSIONS)
-    client._writer.write(struct.pack(">ihhih", 10, 999, 0, 2, -1))
-    return client
+@by(CloseCause.BROKER_UNREACHABLE, OPEN_TO_ALL)
+async def find_no_broker(world: World, connections: Connections) -> None:
+    async def unreachable(*_: object) -> None:
+        raise BrokerUnreachable("127.0.0.1:1: connection refused")
+
+    world.connect_broker = unreachable  # type: ignore[assignment,method-assign]
+    client = await connected(world)
+    client.send(METADATA, 8, NOTHING)
+    assert await client.closed()
 
 
-async def malformed_request(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    client = await connect(node)
-    await client.ask(API_VERSIONS, 3, VERSIONS)
-    client._writer.write(struct.pack(">ihhihh", 12, SASL_HANDSHAKE, 1, 2, -1, 500))
-    return client
+@by(CloseCause.BROKER_REFUSED_LOGIN, OPEN_TO_ALL, users={"svc": "right"})
+async def show_the_broker_a_wrong_password(world: World, connections: Connections) -> None:
+    world.login = BrokerLogin(Credential("PLAIN", username="svc", password="wrong"), RANGES)
+    client = await connected(world)
+    client.send(METADATA, 8, NOTHING)
+    assert await client.closed()
 
 
-async def login_failed(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    client = await connect(node)
-    assert (await client.log_in("a.b.c"))["error_code"] == 58
-    return client
+async def answer_badly(world: World, body: bytes, late_by: int) -> None:
+    client = await connected(world)
+    client.send(METADATA, 8, NOTHING)
+    await until(lambda: [one.api_key for one in world.broker.asked] == [METADATA])
+    world.broker.answer_last_with(body, late_by)
+    assert await client.closed()
 
 
-async def login_again(node: KproxyNode, mechanism: str, message: bytes) -> RawClient:
-    """On an open session, as soon as it may: at most once a second."""
-    client = await log_in(node)
-    assert await produce(client) == 0
-    await client.ask(SASL_HANDSHAKE, 1, {"mechanism": mechanism})
-    client.send(SASL_AUTHENTICATE, 1, {"auth_bytes": message})
-    return client
+@by(CloseCause.MALFORMED_RESPONSE, OPEN_TO_ALL, answers={METADATA: lambda version, request: None})
+async def answer_with_what_is_no_metadata(world: World, connections: Connections) -> None:
+    await answer_badly(world, b"\x7f" * 12, 0)
 
 
-async def reauthentication_failed(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    return await login_again(node, "PLAIN", b"\0svc\0a.b.c")
+@by(CloseCause.UNEXPECTED_RESPONSE, OPEN_TO_ALL, answers={METADATA: lambda version, request: None})
+async def answer_what_nobody_asked(world: World, connections: Connections) -> None:
+    await answer_badly(world, b"", 1)
 
 
-async def mechanism_changed(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    return await login_again(node, "OAUTHBEARER", b"n,,\x01auth=Bearer a.b.c\x01\x01")
+# -- bytes -------------------------------------------------------------------------------------------------------------
 
 
-async def principal_changed(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    return await login_again(node, "PLAIN", b"\0svc\0" + fresh_token(sub="w2").encode())
+def send(first: bytes) -> Make:
+    async def make(world: World, connections: Connections) -> None:
+        await connected(world, first)
+
+    return make
 
 
-async def session_killed(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    client = await log_in(node)
-    transport = httpx.AsyncHTTPTransport(uds=str(node.folder / "run/operator.sock"))
-    async with httpx.AsyncClient(transport=transport, base_url="http://kproxy") as operator:
-        (session, *_) = (await operator.get("/v1/sessions")).json()
-        assert (await operator.delete(f"/v1/sessions/{session['id']}")).status_code == 200
-    return client
+by(CloseCause.BAD_LENGTH)(send(b"\xff\xff\xff\xff"))
+by(CloseCause.TOO_BIG)(send(b"GET / HTTP/1.1\r\n\r\n"))
+by(CloseCause.NOT_KAFKA)(send(b"\0\0\0\4abcd"))
+by(CloseCause.TLS_ON_PLAINTEXT)(send(b"\x16\x03\x01\x02\x00\x01"))
+by(CloseCause.PLAINTEXT_ON_TLS, tls="none")(send(frames.request(18, 0, 1, {})))
 
 
-async def denied_without_answer(node: KproxyNode, _: ScriptedBroker) -> RawClient:
-    client = await log_in(node)
-    client.send(0, 9, {"acks": 0, "timeout_ms": 1000, "topic_data": [
-        {"name": "secrets", "partition_data": [{"index": 0, "records": frames.batch([b"a"])}]}]})
-    return client
+@by(CloseCause.MALFORMED_REQUEST)
+async def send_half_a_request(world: World, connections: Connections) -> None:
+    client = await logged_in(world)
+    whole = frames.request(0, 8, 9, produce())
+    client._writer.write(struct.pack(">i", len(whole) - 44) + whole[4:-40])
+    assert await client.closed()
 
 
-async def broker_closed(node: KproxyNode, broker: ScriptedBroker) -> RawClient:
-    client = await log_in(node)
-    assert await produce(client) == 0
-    broker.cut()
-    return client
+@by(CloseCause.UNKNOWN_API)
+async def ask_for_what_is_not_advertised(world: World, connections: Connections) -> None:
+    client = await logged_in(world)
+    client._writer.write(struct.pack(">ihhih", 10, 999, 0, 9, -1))
+    assert await client.closed()
 
 
-async def answered_with(node: KproxyNode, broker: ScriptedBroker, answer: bytes) -> RawClient:
-    client = await log_in(node)
-    broker.answers[METADATA] = lambda version, request: None
-    seen = len(broker.asked)
-    client.send(METADATA, 9, {"topics": [{"name": "orders"}], "allow_auto_topic_creation": False})
-    await until(lambda: any(one.api_key == METADATA for one in broker.asked[seen:]))
-    broker._open[1].write(answer)
-    return client
+# -- TLS ---------------------------------------------------------------------------------------------------------------
 
 
-async def unexpected_response(node: KproxyNode, broker: ScriptedBroker) -> RawClient:
-    return await answered_with(node, broker, struct.pack(">iii", 8, 77_777, 0))
+def trusting() -> ssl.SSLContext:
+    return ssl.create_default_context(cadata=AUTHORITY.pem.decode())
 
 
-async def malformed_response(node: KproxyNode, broker: ScriptedBroker) -> RawClient:
-    return await answered_with(node, broker, b"\xff\xff\xff\xff")
+async def shake_hands(world: World, context: ssl.SSLContext) -> RawClient:
+    return RawClient(*await asyncio.open_connection("127.0.0.1", world.port, ssl=context))
 
 
-async def begin(node: KproxyNode) -> RawClient:
-    """A login that will come to the broker, and is not waited for."""
-    client = await connect(node)
-    await client.ask(API_VERSIONS, 3, VERSIONS)
+@by(CloseCause.TLS_HANDSHAKE_FAILED, tls="none")
+async def leave_within_the_handshake(world: World, connections: Connections) -> None:
+    client = await connected(world, b"\x16\x03\x01")
+    await until(lambda: connections.open)
+    client._writer.write_eof()
+    assert await client.closed()
+
+
+@by(CloseCause.TLS_HANDSHAKE_TIMEOUT, tls="none")
+async def stall_within_the_handshake(world: World, connections: Connections) -> None:
+    assert await (await connected(world, b"\x16\x03\x01")).closed()
+
+
+@by(CloseCause.TLS_CLIENT_CERTIFICATE, tls="required")
+async def show_no_certificate(world: World, connections: Connections) -> None:
+    client = await shake_hands(world, trusting())
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await client.closed()
+
+
+@by(CloseCause.TLS_REFUSED_BY_PEER, tls="none")
+async def trust_another_authority(world: World, connections: Connections) -> None:
+    def try_it() -> None:
+        # The event loop's own TLS goes away without the alert that says why.
+        strange = ssl.create_default_context(cadata=Authority("strange").pem.decode())
+        with socket.create_connection(("127.0.0.1", world.port)) as plain, pytest.raises(ssl.SSLCertVerificationError):
+            strange.wrap_socket(plain, server_hostname="localhost")
+
+    await asyncio.to_thread(try_it)
+
+
+@by(CloseCause.TLS_BROKEN, tls="none")
+async def send_a_damaged_record(world: World, connections: Connections) -> None:
+    client = await shake_hands(world, trusting())
+    await client.ask(API_VERSIONS, 0, {})
+    damaged = b"\x17\x03\x03\x00\x20" + bytes(32)
+    assert os.write(client._writer.get_extra_info("socket").fileno(), damaged) == len(damaged)
+
+
+# -- login -------------------------------------------------------------------------------------------------------------
+
+
+@by(CloseCause.NOT_AUTHENTICATED)
+async def ask_before_the_login(world: World, connections: Connections) -> None:
+    client = await connected(world)
+    client.send(METADATA, 8, NOTHING)
+    assert await client.closed()
+
+
+@by(CloseCause.ILLEGAL_SASL_STATE)
+async def shake_hands_twice(world: World, connections: Connections) -> None:
+    client = await connected(world)
+    await client.ask(SASL_HANDSHAKE, 1, {"mechanism": "PLAIN"})
     client.send(SASL_HANDSHAKE, 1, {"mechanism": "PLAIN"})
-    client.send(SASL_AUTHENTICATE, 1, {"auth_bytes": b"\0svc\0" + fresh_token().encode()})
-    client.send(METADATA, 9, {"topics": None, "allow_auto_topic_creation": False})
-    return client
+    assert (await client.receive())["error_code"] == 34
+    assert await client.closed()
 
 
-async def broker_refused_login(node: KproxyNode, broker: ScriptedBroker) -> RawClient:
-    broker.users = {"svc": "another"}
-    return await begin(node)
+@by(CloseCause.UNSUPPORTED_MECHANISM)
+async def ask_for_another_mechanism(world: World, connections: Connections) -> None:
+    client = await connected(world)
+    assert (await client.ask(SASL_HANDSHAKE, 1, {"mechanism": "GSSAPI"}))["error_code"] == 33
+    assert await client.closed()
 
 
-async def broker_unreachable(node: KproxyNode, broker: ScriptedBroker) -> RawClient:
-    await broker.stop()
-    return await begin(node)
+@by(CloseCause.LOGIN_FAILED)
+async def show_a_bad_token(world: World, connections: Connections) -> None:
+    world.refuse = TokenRefused("expired")
+    client = await connected(world)
+    assert (await client.log_in("token"))["error_code"] == 58
+    assert await client.closed()
 
 
-Provoke = Callable[[KproxyNode, ScriptedBroker], Awaitable[RawClient | None]]
-#: Those that take nothing but a client, all on one node; the broker's come last.
-PROVOKED: dict[CloseCause, Provoke] = {
-    CloseCause.CLIENT_CLOSED: leave,
-    CloseCause.BAD_LENGTH: lambda node, _: send_bytes(node, b"\xff\xff\xff\xff"),
-    CloseCause.TOO_BIG: lambda node, _: send_bytes(node, b"\x7f\xff\xff\xff"),
-    CloseCause.TLS_ON_PLAINTEXT: lambda node, _: send_bytes(node, b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"),
-    CloseCause.NOT_KAFKA: not_kafka,
-    CloseCause.UNKNOWN_API: unknown_api,
-    CloseCause.MALFORMED_REQUEST: malformed_request,
-    CloseCause.NOT_AUTHENTICATED: lambda node, _: say(node, (METADATA, 9, {"topics": None})),
-    CloseCause.ILLEGAL_SASL_STATE: lambda node, _: say(node, (SASL_AUTHENTICATE, 1, {"auth_bytes": b"x"})),
-    CloseCause.UNSUPPORTED_MECHANISM: lambda node, _: say(node, (SASL_HANDSHAKE, 1, {"mechanism": "GSSAPI"})),
-    CloseCause.LOGIN_FAILED: login_failed,
-    CloseCause.REAUTHENTICATION_FAILED: reauthentication_failed,
-    CloseCause.MECHANISM_CHANGED: mechanism_changed,
-    CloseCause.PRINCIPAL_CHANGED: principal_changed,
-    CloseCause.SESSION_KILLED: session_killed,
-    CloseCause.DENIED_WITHOUT_ANSWER: denied_without_answer,
-    CloseCause.BROKER_CLOSED: broker_closed,
-    CloseCause.UNEXPECTED_RESPONSE: unexpected_response,
-    CloseCause.MALFORMED_RESPONSE: malformed_response,
-    CloseCause.BROKER_REFUSED_LOGIN: broker_refused_login,
-    CloseCause.BROKER_UNREACHABLE: broker_unreachable,
-}
-#: Those that take a limit: what the configuration has instead of its own.
-LIMITED: dict[CloseCause, dict[str, int]] = {
-    CloseCause.IDLE: {"connections.max.idle.ms": 500},
-    CloseCause.LOGIN_TIMEOUT: {"login.timeout.ms": 500},
-    CloseCause.SESSION_EXPIRED: {"connections.max.reauth.ms": 500},
-    CloseCause.TOO_MANY_CONNECTIONS: {"max.connections": 1},
-    CloseCause.DRAINED: {},
-}
+@by(CloseCause.LOGIN_TIMEOUT)
+async def say_nothing(world: World, connections: Connections) -> None:
+    client = await connected(world)
+    await until(lambda: connections.open)
+    connections.sweep(connections.open[1].half.connected_at + 31)
+    assert await client.closed()
 
 
-def logged(node: KproxyNode, cause: str) -> int:
-    lines = map(json.loads, node.log.read_text().splitlines())
-    return sum(line["event"] == "connection_closed" and line["cause"] == cause for line in lines)
+@by(CloseCause.REAUTHENTICATION_FAILED)
+async def show_a_bad_token_anew(world: World, connections: Connections) -> None:
+    client = await logged_in(world)
+    world.refuse = TokenRefused("expired")
+    await log_in_again(client)
 
 
-async def metric(node: KproxyNode, cause: str) -> float:
-    return await asyncio.to_thread(lambda: node.metric("kproxy_close_total", cause=cause))
+@by(CloseCause.PRINCIPAL_CHANGED)
+async def become_somebody_else(world: World, connections: Connections) -> None:
+    client = await logged_in(world)
+    world.facts = msgspec.structs.replace(world.facts, principal=Principal("corp:w2", "corp", "w2"))
+    await log_in_again(client)
 
 
-async def seen(node: KproxyNode, cause: str, times: int = 1) -> None:
-    """In the metric, and in the log where it is told there."""
-    async with asyncio.timeout(15):
-        while await metric(node, cause) < times:
-            await asyncio.sleep(0.05)
-    wanted = 0 if cause == CloseCause.CLIENT_CLOSED else times
-    await until(lambda: logged(node, cause) >= wanted)
-    assert logged(node, cause) == wanted
+@by(CloseCause.MECHANISM_CHANGED)
+async def prove_it_otherwise(world: World, connections: Connections) -> None:
+    await log_in_again(await logged_in(world), "OAUTHBEARER")
 
 
-@pytest.fixture
-async def started(tmp_path: Path) -> AsyncIterator[tuple[KproxyNode, ScriptedBroker]]:
-    async with running(tmp_path, workers=1) as pair:
-        yield pair
+# -- the end of access -------------------------------------------------------------------------------------------------
 
 
-def test_every_cause_is_seen_somewhere() -> None:
-    assert {*PROVOKED, *LIMITED, *ELSEWHERE} == set(CloseCause)
-    assert not ELSEWHERE & {*PROVOKED, *LIMITED}
+@by(CloseCause.SESSION_EXPIRED)
+async def outlive_the_token(world: World, connections: Connections) -> None:
+    assert await (await logged_in(world, 0.3)).closed(2)
 
 
-async def test_causes_that_clients_and_brokers_bring_about(started: tuple[KproxyNode, ScriptedBroker]) -> None:
-    node, broker = started
-    for cause, provoke in PROVOKED.items():
-        before = await metric(node, cause)
-        assert before == 0, f"{cause} came before it was brought about"
-        users, answers = dict(broker.users), dict(broker.answers)
-        client = await provoke(node, broker)
-        try:
-            await seen(node, cause)
-        except TimeoutError:
-            page = [line for line in node.get("/metrics")[1].splitlines() if line.startswith("kproxy_close_total")]
-            raise AssertionError(f"{cause} was not seen; {page}") from None
-        broker.users, broker.answers = users, answers
-        if client is not None:
-            client.close()
+@by(CloseCause.SESSION_KILLED)
+async def be_killed(world: World, connections: Connections) -> None:
+    client = await logged_in(world)
+    assert connections.kill(1)
+    assert await client.closed()
 
 
-@pytest.mark.parametrize("cause", LIMITED)
-async def test_causes_that_limits_bring_about(tmp_path: Path, cause: CloseCause) -> None:
-    async with running(tmp_path, workers=1, limits=LIMITED[cause]) as (node, _):
-        first = await (connect(node) if cause == CloseCause.LOGIN_TIMEOUT else log_in(node))
-        if cause == CloseCause.TOO_MANY_CONNECTIONS:
-            second = await connect(node)
-            assert await second.closed()
-        if cause != CloseCause.DRAINED:
-            await seen(node, cause)
-        else:
-            await asyncio.to_thread(node.stop)
-            assert logged(node, cause) == 1
-            assert [one["cause"] for one in node.audit() if one["kind"] == "disconnect"] == [cause]
-        first.close()
+HUGE = {"responses": [{"topic": "t", "partitions": [
+    {"partition_index": 0, "error_code": 0, "high_watermark": 9, "records": bytes(30_000_000)}]}]}
+
+
+@by(CloseCause.ACCESS_ENDED, answers={1: lambda version, request: HUGE})
+async def read_slowly_what_is_taken_away(world: World, connections: Connections) -> None:
+    effects = ["allow"]
+    world.decider_for = lambda facts: lambda *_: (Verdict(effects[0]), None)  # type: ignore[arg-type,method-assign]
+    client = await logged_in(world)
+    client._writer.transport.pause_reading()
+    client.send(1, 4, {"max_wait_ms": 0, "min_bytes": 1, "topics": [{"topic": "t", "partitions": [{"partition": 0}]}]})
+    await until(lambda: connections.open[1].half.queued() > 1_000_000)
+    effects[0] = "deny"
+    connections.on_snapshot([])
+    await until(lambda: connections.closes)
+    client.close()
+
+
+@by(CloseCause.DENIED_WITHOUT_ANSWER)
+async def produce_unheard_what_is_denied(world: World, connections: Connections) -> None:
+    deny(world)
+    client = await logged_in(world)
+    client.send(0, 8, produce(acks=0))
+    assert await client.closed()
+
+
+# -- the node ----------------------------------------------------------------------------------------------------------
+
+
+@by(CloseCause.IDLE)
+async def fall_silent(world: World, connections: Connections) -> None:
+    world.config.limits = Limits(connections_max_idle=20.0)
+    client = await logged_in(world)
+    connections.sweep(connections.open[1].half.heard_at + 21)
+    assert await client.closed()
+
+
+@by(CloseCause.DRAINED)
+async def stay_until_the_drain(world: World, connections: Connections) -> None:
+    client = await logged_in(world)
+    connections.drain(patient=False)
+    assert await client.closed()
+
+
+@by(CloseCause.TOO_MANY_CONNECTIONS)
+async def come_too_late(world: World, connections: Connections) -> None:
+    world.config.limits = Limits(max_connections=1)
+    first = await connected(world)
+    await until(lambda: len(connections.open) == 1)
+    assert await (await connected(world)).closed()
+    assert not first._writer.is_closing()
+
+
+@by(CloseCause.AUDIT_UNAVAILABLE)
+async def produce_on_a_full_disk(world: World, connections: Connections) -> None:
+    client = await logged_in(world)
+    world.spool.broken = True
+    client.send(0, 8, produce())
+    assert await client.closed()
+    assert [one.api_key for one in world.broker.asked] == [], "nothing was forwarded"
+
+
+@by(CloseCause.INTERNAL)
+async def find_a_fault_of_ours(world: World, connections: Connections) -> None:
+    world.refuse = RuntimeError("a bug")
+    client = await connected(world)
+    await client.ask(SASL_HANDSHAKE, 1, {"mechanism": "PLAIN"})
+    client.send(SASL_AUTHENTICATE, 1, {"auth_bytes": b"\0svc\0token"})
+    assert await client.closed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -27,9 +28,9 @@ class ControlProcess:
         self.log = rig.folder / "control.log"
         self.child: subprocess.Popen[bytes] | None = None
 
-    async def start(self) -> None:
-        command = [sys.executable, "-m", "kproxy.control", "--config", str(self.rig.config)]
-        self.child = children.start(command, self.log)
+    async def start(self, *words: str, pass_fds: tuple[int, ...] = ()) -> None:
+        command = [sys.executable, "-m", "kproxy.control", "--config", str(self.rig.config), *words]
+        self.child = children.start(command, self.log, pass_fds=pass_fds)
         await until(self._answers, 20)
 
     def _answers(self) -> bool:
@@ -72,6 +73,25 @@ async def test_it_starts_reloads_and_stops_on_signals(control: ControlProcess) -
     lines = [json.loads(line) for line in control.log.read_text().splitlines()]
     assert {line["process"] for line in lines} == {"control"}
     assert not [line for line in lines if "unknown_keys" in line or line["level"] in ("error", "critical")]
+
+
+async def test_it_goes_on_giving_signs_of_life(control: ControlProcess) -> None:
+    readable, writable = os.pipe()
+    os.set_blocking(readable, False)
+    heard = 0
+
+    def hear() -> int:
+        nonlocal heard
+        with contextlib.suppress(BlockingIOError):
+            heard += len(os.read(readable, 64))
+        return heard
+
+    try:
+        await control.start("--ready", str(writable), pass_fds=(writable,))
+        await until(lambda: hear() >= 3, 30)
+    finally:
+        os.close(readable)
+        os.close(writable)
 
 
 async def test_killed_again_and_again_it_ships_every_line_once(control: ControlProcess) -> None:
