@@ -305,8 +305,7 @@ cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, l
                 refused.append(rule.answer_item(opening, i, name, code))
         i = item.until
     if kept < marks.items[array].value:
-        edits.append((marks.items[array].whole_at, marks.items[array].whole_length,
-                      build_count(kept, is_flexible(opening.head.api_key, opening.head.api_version))))
+        replace_count(opening, &marks.items[array], kept, edits)
     return kept
 
 
@@ -362,13 +361,19 @@ cdef list refuse_every_topic(Opening opening, int array, TopicRule rule, int cod
     return refused
 
 
+cdef int replace_count(Opening opening, Mark* array, Py_ssize_t count, list edits) except -1:
+    if count != array.value:
+        edits.append((array.whole_at, array.whole_length,
+                      build_count(count, is_flexible(opening.head.api_key, opening.head.api_version))))
+    return 0
+
+
 cdef int append_items(Opening opening, Mark* array, int kept, str path, list items, list edits) except -1:
     cdef int api_key = opening.head.api_key, version = opening.head.api_version
-    if not items and kept == array.value:
-        return 0
-    edits.append((array.whole_at, array.whole_length, build_count(kept + len(items), is_flexible(api_key, version))))
-    edits.append((array.at + array.length, 0,
-                  b"".join([schema.build_item(api_key, version, True, path, item) for item in items])))
+    replace_count(opening, array, kept + len(items), edits)
+    if items:
+        edits.append((array.at + array.length, 0,
+                      b"".join([schema.build_item(api_key, version, True, path, item) for item in items])))
     return 0
 
 
@@ -454,7 +459,7 @@ cdef int show_brokers(Opening opening, Mark* brokers, int node, list edits) exce
         else:
             edits.append((item.whole_at, item.whole_length, b""))
         i = item.until
-    return append_items(opening, brokers, kept, "brokers", [], edits)
+    return replace_count(opening, brokers, kept, edits)
 
 
 cdef bint rewrite_address(Opening opening, Mark* node, Mark* host, Mark* port, list edits) except -1:

@@ -5,7 +5,8 @@ client read on in another's session; and an incremental answer names topics the 
 with session id 0 and epoch −1 (KIP-227: a full, sessionless fetch), and each answered topic is authorised again, because
 policy may have changed while the broker held the request.
 """
-from kproxy._ext.authorise cimport append_items, apply_edits, name_of, span, text, topic_allowed, topic_visible
+from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, answer_values, append_items, apply_edits, name_of
+from kproxy._ext.authorise cimport replace_count, span, text, topic_allowed, topic_visible
 from kproxy._ext.fields cimport F_FORGOTTEN_TOPICS_DATA, F_PARTITION, F_PARTITION_INDEX, F_PARTITIONS, F_RECORDS
 from kproxy._ext.fields cimport F_REPLICA_ID, F_RESPONSES, F_SESSION_EPOCH, F_SESSION_ID, F_TOPICS
 from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
@@ -20,7 +21,6 @@ from kproxy._ext import schema
 cdef enum:
     API = 1
     FIRST_WITH_ZSTD = 10        # KIP-110
-    TOPIC_AUTHORIZATION_FAILED = 29
     FETCH_SESSION_ID_NOT_FOUND = 70
     READ = 3                    # kproxy.model.spool
 
@@ -38,8 +38,7 @@ cdef int open_request(Opening opening) except -1:
         mark = &marks.items[i]
         i += 1
         if mark.field == F_SESSION_ID and mark.value != 0:
-            return opening.answer_body(schema.build(API, opening.head.api_version, True,
-                                                    {"error_code": FETCH_SESSION_ID_NOT_FOUND}))
+            return answer_values(opening, {"error_code": FETCH_SESSION_ID_NOT_FOUND})
         if mark.field in (F_SESSION_EPOCH, F_REPLICA_ID) and mark.depth == 0 and mark.value != -1:
             edits.append((mark.whole_at, 4, MINUS_ONE))
         elif mark.field == F_TOPICS and mark.kind == ARRAY:
@@ -58,12 +57,11 @@ cdef int open_request(Opening opening) except -1:
     if opening.treatment == WAIT:
         return 0
     if refused and kept == 0:
-        return opening.answer_body(schema.build(API, opening.head.api_version, True, {"responses": refused}))
+        return answer_values(opening, {"responses": refused})
     if refused:
-        mark = &marks.items[topics]
-        edits.append((mark.whole_at, mark.whole_length, build_count(kept, is_flexible(API, opening.head.api_version))))
+        replace_count(opening, &marks.items[topics], kept, edits)
         opening.memo = refused
-    return apply_edits(opening, edits) if edits else 0
+    return apply_edits(opening, edits)
 
 
 cdef bint keep_topic(Opening opening, int item, list edits, list refused) except -1:
@@ -122,7 +120,7 @@ cdef int open_response(Opening opening, object memo) except -1:
             i = mark.until
     if memo is not None:
         append_items(opening, responses, <int>responses.value, "responses", memo, edits)
-    return apply_edits(opening, edits) if edits else 0
+    return apply_edits(opening, edits)
 
 
 cdef int open_topic(Opening opening, int item, list edits) except -1:

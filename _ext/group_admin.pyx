@@ -13,8 +13,8 @@ is kproxy's.
 from libc.limits cimport INT_MIN
 
 from kproxy._ext.authorise cimport GROUP_AUTHORIZATION_FAILED, POLICY_VIOLATION, Gate, Gated, NameRule, TopicRule
-from kproxy._ext.authorise cimport add_refused, append_items, apply_edits, covered_by_cluster, find, find_top
-from kproxy._ext.authorise cimport group_operations, open_gated, replace_number, text
+from kproxy._ext.authorise cimport add_refused, apply_edits, covered_by_cluster, find, find_top
+from kproxy._ext.authorise cimport group_operations, open_gated, replace_count, replace_number, text
 from kproxy._ext.fields cimport F_AUTHORIZED_OPERATIONS, F_GROUP_ID, F_GROUPS, F_GROUPS_NAMES, F_RESULTS, F_TOPICS
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, OPERATION_DELETE, OPERATION_DESCRIBE, OPERATION_READ
@@ -111,7 +111,7 @@ cdef int hide_groups(Opening opening, list edits) except -1:
         else:
             edits.append((item.whole_at, item.whole_length, b""))
         i = item.until
-    return append_items(opening, groups, kept, "groups", [], edits)
+    return replace_count(opening, groups, kept, edits)
 
 
 cdef bint may_be_listed(Opening opening, Mark* name) except -1:

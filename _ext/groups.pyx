@@ -11,15 +11,14 @@
 from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, COORDINATOR_NOT_AVAILABLE, GROUP_AUTHORIZATION_FAILED
 from kproxy._ext.authorise cimport INVALID_REQUEST, READ_GROUP, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Gated, NameRule
 from kproxy._ext.authorise cimport TopicRule, add_refused, append_items, apply_edits, cluster_allowed, find, find_top
-from kproxy._ext.authorise cimport name_of, open_gated, refuse_every_topic, refuse_topics, rewrite_address
+from kproxy._ext.authorise cimport name_of, open_gated, refuse_every_topic, refuse_topics, replace_count, rewrite_address
 from kproxy._ext.authorise cimport span, text, topic_visible
 from kproxy._ext.fields cimport F_COORDINATOR_KEYS, F_COORDINATORS, F_ERROR_CODE, F_GROUP_ID, F_GROUPS, F_HOST, F_KEY
 from kproxy._ext.fields cimport F_KEY_TYPE, F_NODE_ID, F_PORT, F_TOPICS
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport OPERATION_CLUSTER_ACTION, OPERATION_DESCRIBE, OPERATION_READ
 from kproxy._ext.policy_table cimport RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TRANSACTIONAL_ID
-from kproxy._ext.request cimport build_count
-from kproxy._ext.schema cimport Mark, Marks, is_flexible
+from kproxy._ext.schema cimport Mark, Marks
 
 from kproxy._ext import schema
 
@@ -75,7 +74,7 @@ cdef int open_response(Opening opening, object memo) except -1:
     elif api == OFFSET_FETCH and opening.head.api_version >= FIRST_WITH_GROUPS:
         answer_groups(opening, memo, edits)
     elif api == OFFSET_FETCH and memo == ALL_TOPICS:
-        answer_all_topics(opening, find_top(opening, F_TOPICS), "topics", edits)
+        answer_all_topics(opening, find_top(opening, F_TOPICS), edits)
     else:
         add_refused(opening, F_TOPICS, "topics", memo, edits)
     return apply_edits(opening, edits)
@@ -140,8 +139,7 @@ cdef int open_groups(Opening opening) except -1:
     if not wanted:
         return answer_offsets(opening, {"groups": denied})
     if denied:
-        edits.append((groups.whole_at, groups.whole_length,
-                      build_count(groups.value - len(denied), is_flexible(OFFSET_FETCH, opening.head.api_version))))
+        replace_count(opening, groups, groups.value - len(denied), edits)
     opening.memo = (denied, wanted)
     return apply_edits(opening, edits)
 
@@ -179,14 +177,14 @@ cdef int answer_groups(Opening opening, object memo, list edits) except -1:
         treatment = asked.pop(0) if asked else ALL_TOPICS
         topics = find(opening, F_TOPICS, 1, i + 1, item.until)
         if treatment == ALL_TOPICS:
-            answer_all_topics(opening, topics, "groups.topics", edits)
+            answer_all_topics(opening, topics, edits)
         elif treatment is not None:
             append_items(opening, topics, <int>topics.value, "groups.topics", treatment, edits)
         i = item.until
     return append_items(opening, groups, <int>groups.value, "groups", denied, edits)
 
 
-cdef int answer_all_topics(Opening opening, Mark* array, str path, list edits) except -1:
+cdef int answer_all_topics(Opening opening, Mark* array, list edits) except -1:
     """Leaves out of an answer about all topics of a group those the client may not know of."""
     cdef Marks marks = opening.marks
     cdef Mark* item
@@ -200,7 +198,7 @@ cdef int answer_all_topics(Opening opening, Mark* array, str path, list edits) e
         else:
             edits.append((item.whole_at, item.whole_length, b""))
         i = item.until
-    return append_items(opening, array, kept, path, [], edits)
+    return replace_count(opening, array, kept, edits)
 
 
 # ---- FindCoordinator

@@ -2,7 +2,7 @@
 cimport cython
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-from kproxy._ext.frame cimport BAD_LENGTH, FRAME, NEED_DATA, TOO_BIG, scan_frame
+from kproxy._ext.frame cimport FRAME, NEED_DATA, TOO_BIG, scan_frame
 from kproxy._ext.session cimport CLOSED, ENDING, LOGIN, OPEN, OURS, REAUTHENTICATING, STOP, TAKEN
 from kproxy._ext.sockets cimport Sockets
 

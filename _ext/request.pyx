@@ -3,9 +3,7 @@
     request header  = api_key:i16 api_version:i16 correlation:i32 client_id:nullable string(i16) [tags]
     response header = correlation:i32 [tags]
 """
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy
 
 from kproxy._ext.schema cimport is_served, request_header_version, response_header_version
 from kproxy._ext.wire cimport Cursor, read_i16, read_i32, read_uvarint, skip, store_i16, store_i32, store_uvarint
@@ -128,30 +126,6 @@ cdef class Splice:
         self.pieces.append(new)
         return 0
 
-    cdef int cut(self, Py_ssize_t at, Py_ssize_t length) except -1:
-        return self.replace(at, length, b"")
-
-    cdef int insert(self, Py_ssize_t at, bytes new) except -1:
-        return self.replace(at, 0, new)
-
-    cdef bytes finish_bytes(self):
-        cdef Py_ssize_t size = self.length + self.grown, at = 0
-        cdef bytes frame = PyBytes_FromStringAndSize(NULL, 4 + size)
-        cdef unsigned char* out = <unsigned char*>PyBytes_AS_STRING(frame)
-        cdef Edit* edit
-        cdef int i
-        store_i32(out, <int32_t>size)
-        out += 4
-        for i in range(self.count):
-            edit = &self.edits[i]
-            memcpy(out, self.data + at, edit.at - at)
-            out += edit.at - at
-            memcpy(out, PyBytes_AS_STRING(self.pieces[i]), edit.new_length)
-            out += edit.new_length
-            at = edit.at + edit.length
-        memcpy(out, self.data + at, self.length - at)
-        return frame
-
     cdef list finish_segments(self, object owner):
         cdef list segments = []
         cdef bytearray held = bytearray(4)      # short pieces that travel together
@@ -211,7 +185,8 @@ def splice(frame not None, edits, bint segments=False):
     one.begin(&data[0] if data.shape[0] else <const unsigned char*>b"", data.shape[0])
     for at, length, new in edits:
         one.replace(at, length, new)
-    return one.finish_segments(frame) if segments else one.finish_bytes()
+    found = one.finish_segments(frame)
+    return found if segments else b"".join(found)
 
 
 def count_prefix(long long count, bint flexible):

@@ -132,6 +132,8 @@ cdef int count_refused(Opening opening, Py_ssize_t more) except -1
 cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, list refused) except -1
 # All items refused with one code and nothing asked: for an API that refuses a whole request item by item.
 cdef list refuse_every_topic(Opening opening, int array, TopicRule rule, int code)
+# Has the array say that it holds ``count`` items.
+cdef int replace_count(Opening opening, Mark* array, Py_ssize_t count, list edits) except -1
 # Appends items to the answer's array at mark ``array``, of which ``kept`` of the broker's own stay.
 cdef int append_items(Opening opening, Mark* array, int kept, str path, list items, list edits) except -1
 cdef int replace_number(Mark* mark, int value, list edits) except -1          # of four bytes

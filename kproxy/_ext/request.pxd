@@ -43,7 +43,7 @@ cdef class Splice:
     ``begin`` may be called again to use the object for another frame. An edit out of order or out of range raises
     ValueError: it would be a mistake of ours, never of a peer's, since spans come from marks.
     """
-    # SAFETY: the frame belongs to the caller and must live until finish_* has returned.
+    # SAFETY: the frame belongs to the caller and must live until finish_segments has returned.
     cdef const unsigned char* data
     cdef Py_ssize_t length
     cdef Py_ssize_t done            # end of the last edit
@@ -55,9 +55,6 @@ cdef class Splice:
 
     cdef int begin(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int replace(self, Py_ssize_t at, Py_ssize_t length, bytes new) except -1
-    cdef int cut(self, Py_ssize_t at, Py_ssize_t length) except -1
-    cdef int insert(self, Py_ssize_t at, bytes new) except -1
-    cdef bytes finish_bytes(self)           # the whole new frame with its size
-    # The same for writelines: long spans as views of ``owner`` (which exports the bytes from ``data`` on), the rest
-    # copied.
+    # The whole new frame with its size, for writelines: long spans as views of ``owner`` (which exports the bytes from
+    # ``data`` on), the rest copied.
     cdef list finish_segments(self, object owner)
