@@ -29,6 +29,7 @@ from kproxy.config_values import (
 )
 from kproxy.errors import ConfigError, Problem
 from kproxy.model import settings
+from kproxy.yaml_documents import read_document
 from kproxy.yaml_nodes import (
     Report,
     Section,
@@ -37,7 +38,6 @@ from kproxy.yaml_nodes import (
     dict_of,
     duration,
     integer,
-    read_document,
     size,
     some_text,
     tuple_of,

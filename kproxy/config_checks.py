@@ -140,5 +140,5 @@ def _place(root: Value, *path: str) -> Value:
         found = next((value for key, value in here.node.value if key.value == name), None)
         if found is None:
             break
-        here = Value(found, f"{here.path}.{name}" if here.path else name, here.report)
+        here = Value(found, here.report, here, name)
     return here

@@ -1,16 +1,15 @@
 """YAML 1.2 core schema, read as nodes that know their line, so that every problem of a file is found in one run.
 
 PyYAML alone would read YAML 1.1 (``on`` is a boolean, ``1:30`` a number) and let the last duplicate key win. Here its
-parser only composes nodes; scalars keep their text until a converter asks for a type. Anchors, aliases, merge keys and
-tags are refused: a policy is to be read by people, and what a line means must stand on it.
+parser only composes nodes (``kproxy.yaml_documents``); scalars keep their text until a converter asks for a type.
+Anchors, aliases, merge keys and tags are refused: a policy is to be read by people, and what a line means must stand on
+it.
 """
 
 from __future__ import annotations
 
-import gc
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import yaml
@@ -20,19 +19,16 @@ from kproxy.errors import Problem
 T = TypeVar("T")
 Converter = Callable[["Value"], T]
 
-#: A policy of ten thousand rules takes about 2 MiB.
-MAX_SOURCE = 16 * 1024 * 1024
-#: Deeper than any real file; the composer recurses once per level.
-MAX_DEPTH = 100
-
-_MAYBE_ANCHOR = re.compile(rb"(?:^|[\s\[\]{},:?-])[&*][^\s]", re.MULTILINE)
 _NULL = re.compile(r"~|null|Null|NULL|")
 _BOOLEAN = re.compile(r"true|True|TRUE|false|False|FALSE")
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
                     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _NOT_TEXT = re.compile("|".join(f"(?:{kind.pattern})" for kind in (_BOOLEAN, _INTEGER, _FLOAT, _NULL)))
-_PLAIN, _QUOTED, _COLLECTION = "plain", "quoted", "collection"
+#: How a node was written, in the place of a tag.
+PLAIN, QUOTED, COLLECTION = "plain", "quoted", "collection"
+_SCALARS = (PLAIN, QUOTED)
+_TAGS = (PLAIN, QUOTED, COLLECTION)
 
 
 class Wrong(Exception):
@@ -57,12 +53,23 @@ class Report:
 class Value:
     """A node with its path. Converters take one and return a Python value or raise Wrong."""
 
-    __slots__ = ("node", "path", "report")
+    __slots__ = ("_above", "_step", "node", "report")
 
-    def __init__(self, node: yaml.Node, path: str, report: Report) -> None:
+    def __init__(self, node: yaml.Node, report: Report, above: Value | None = None, step: str | int = "") -> None:
         self.node = node
-        self.path = path
         self.report = report
+        self._above = above
+        self._step = step
+
+    @property
+    def path(self) -> str:
+        """As ``roles.fraud.allow[0]``. Worked out when asked for: most values are never told of."""
+        if self._above is None:
+            return ""
+        above, step = self._above.path, self._step
+        if isinstance(step, int):
+            return f"{above}[{step}]"
+        return f"{above}.{step}" if above else step
 
     @property
     def line(self) -> int:
@@ -70,7 +77,7 @@ class Value:
 
     @property
     def is_null(self) -> bool:
-        return self.node.tag == _PLAIN and _NULL.fullmatch(self.node.value) is not None
+        return self.node.tag == PLAIN and _NULL.fullmatch(self.node.value) is not None
 
     def complain(self, message: str) -> None:
         self.report.add(message, self.line, self.path)
@@ -82,7 +89,7 @@ class Value:
             return "a mapping"
         if isinstance(node, yaml.SequenceNode):
             return "a list"
-        if node.tag == _QUOTED:
+        if node.tag == QUOTED:
             return "text"
         kinds = ((_NULL, "nothing"), (_BOOLEAN, "a boolean"), (_INTEGER, "a number"), (_FLOAT, "a number"))
         for pattern, name in kinds:
@@ -97,23 +104,27 @@ class Value:
         found: list[tuple[str, Value, int]] = []
         seen: set[str] = set()
         for key_node, value_node in self.node.value:
-            key = Value(key_node, self.path, self.report)
-            name = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
-            if not isinstance(name, str):
-                key.complain(f"a key must be text, found {key.kind()}")
-            elif name in seen:
-                key.complain(f"duplicate key {name!r}")
-            else:
-                _refuse_tag(key)
-                seen.add(name)
-                path = f"{self.path}.{name}" if self.path else name
-                found.append((name, Value(value_node, path, self.report), key.line))
+            if key_node.tag not in _SCALARS or key_node.value in seen:
+                self._refuse_key(key_node, seen)
+                continue
+            name = key_node.value
+            seen.add(name)
+            found.append((name, Value(value_node, self.report, self, name), key_node.start_mark.line + 1))
         return found
+
+    def _refuse_key(self, node: yaml.Node, seen: set[str]) -> None:
+        key = Value(node, self.report, self._above, self._step)
+        if not isinstance(node, yaml.ScalarNode):
+            key.complain(f"a key must be text, found {key.kind()}")
+        elif node.value in seen:
+            key.complain(f"duplicate key {node.value!r}")
+        else:
+            _refuse_tag(key)
 
     def elements(self) -> list[Value]:
         if not isinstance(self.node, yaml.SequenceNode):
             raise Wrong(self, f"expected a list, found {self.kind()}")
-        return [Value(node, f"{self.path}[{index}]", self.report) for index, node in enumerate(self.node.value)]
+        return [Value(node, self.report, self, index) for index, node in enumerate(self.node.value)]
 
     def convert(self, converter: Converter[T], fallback: T) -> T:
         """The converted value; or ``fallback`` with the problem reported."""
@@ -184,45 +195,10 @@ class Section:
         self.entries = {}
 
 
-@contextmanager
-def uncollected() -> Iterator[None]:
-    """Holds the cyclic collector still while many long-lived nodes are made. It would walk them again and again and
-    find nothing: composing 20,000 rules takes 0.2 s with it held and 2.2 s without."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-def read_document(source: bytes, file: str) -> tuple[Value | None, Report]:
-    """The root of a YAML document. None with the problem reported if it cannot be read; None alone if it is empty."""
-    report = Report(file)
-    if len(source) > MAX_SOURCE:
-        report.add(f"the file is larger than {MAX_SOURCE} bytes")
-        return None, report
-    try:
-        source.decode("utf-8")
-        if _check_shape(source, report):
-            with uncollected():
-                node = _Composer(source).get_single_node()
-            return (None if node is None else Value(node, "", report)), report
-    except UnicodeDecodeError as error:
-        report.add(f"not UTF-8 at byte {error.start}", source.count(b"\n", 0, error.start) + 1)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        report.add(" ".join(part for part in (error.context, error.problem) if part), mark.line + 1 if mark else 0)
-    except yaml.YAMLError as error:
-        report.add(str(error).splitlines()[0])
-    return None, report
-
-
 def text(value: Value) -> str:
     node = value.node
     if isinstance(node, yaml.ScalarNode):
-        if node.tag == _QUOTED or _NOT_TEXT.fullmatch(node.value) is None:
+        if node.tag == QUOTED or _NOT_TEXT.fullmatch(node.value) is None:
             return str(node.value)
         if not value.is_null:
             raise Wrong(value, f"expected text, found {value.kind()}; put it in quotes: \"{node.value}\"")
@@ -238,14 +214,14 @@ def some_text(value: Value) -> str:
 
 
 def boolean(value: Value) -> bool:
-    if value.node.tag == _PLAIN and _BOOLEAN.fullmatch(value.node.value):
+    if value.node.tag == PLAIN and _BOOLEAN.fullmatch(value.node.value):
         return value.node.value[0] in "tT"
     raise Wrong(value, f"expected true or false, found {value.kind()}{_shown(value)}")
 
 
 def integer(minimum: int = 0, maximum: int = 2**63 - 1) -> Converter[int]:
     def convert(value: Value) -> int:
-        if value.node.tag != _PLAIN or _INTEGER.fullmatch(value.node.value) is None:
+        if value.node.tag != PLAIN or _INTEGER.fullmatch(value.node.value) is None:
             raise Wrong(value, f"expected a whole number, found {value.kind()}{_shown(value)}")
         written = value.node.value
         number = int(written, 0) if written[:2] in ("0x", "0o") else int(written, 10)
@@ -324,64 +300,8 @@ def size(value: Value) -> int:
     return int(match[1]) * _SIZES[match[2]]
 
 
-class _CoreSchema:
-    """Says only how a node was written; what a plain scalar means is settled by the converter that reads it."""
-
-    def resolve(self, kind: Any, value: str | None, implicit: Any) -> str:
-        if kind is not yaml.ScalarNode:
-            return _COLLECTION
-        return _PLAIN if implicit[0] else _QUOTED
-
-    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
-        """Resolution by path is not used."""
-
-    def ascend_resolver(self) -> None:
-        """Resolution by path is not used."""
-
-
-if yaml.__with_libyaml__:
-
-    class _Composer(_CoreSchema, yaml.cyaml.CParser):  # type: ignore[misc]
-        """libyaml's parser: 10,000 rules in tenths of a second."""
-else:  # pragma: no cover - PyYAML's wheels carry libyaml
-
-    class _Composer(_CoreSchema, yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser,  # type: ignore[no-redef]
-                    yaml.composer.Composer):
-        def __init__(self, source: bytes) -> None:
-            yaml.reader.Reader.__init__(self, source)
-            yaml.scanner.Scanner.__init__(self)
-            yaml.parser.Parser.__init__(self)
-            yaml.composer.Composer.__init__(self)
-
-
-def _check_shape(source: bytes, report: Report) -> bool:
-    """False, with the problem reported, for anchors, aliases and absurd depth. The events are only looked at when the
-    text gives cause, because walking them costs as much again as composing the nodes."""
-    deep = source.count(b"[") + source.count(b"{") > MAX_DEPTH or _indentation(source.splitlines()) > MAX_DEPTH
-    if not deep and _MAYBE_ANCHOR.search(source) is None:
-        return True
-    depth = 0
-    for event in yaml.parse(source, Loader=yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            report.add("anchors and aliases are not allowed; write the value out", event.start_mark.line + 1)
-            return False
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            report.add(f"nested deeper than {MAX_DEPTH} levels", event.start_mark.line + 1)
-            return False
-    return True
-
-
-def _indentation(lines: Iterable[bytes]) -> int:
-    """The most leading blanks and dashes of a line: an upper bound of the depth that block style can reach."""
-    return max((len(line) - len(line.lstrip(b" -?:\t")) for line in lines), default=0)
-
-
 def _refuse_tag(value: Value) -> None:
-    if value.node.tag not in (_PLAIN, _QUOTED, _COLLECTION):
+    if value.node.tag not in _TAGS:
         raise Wrong(value, f"tags are not allowed: {value.node.tag}")
 
 

@@ -2,6 +2,9 @@
 
 Conditions are carried as CEL text with the place they were written at; ``kproxy.policy.compile`` turns them into
 programs. Nothing here depends on the configuration, so that a worker can decide from a snapshot alone.
+
+Values cannot refer to themselves, so they are kept from the cyclic collector (``gc=False``): with ten thousand rules it
+would otherwise stop a worker for a tenth of a second, again and again.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ IMPLIED_BY: dict[str, frozenset[str]] = {
 }
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where something was written; ``path`` as ``roles.fraud.allow[0]``."""
 
     file: str = ""
@@ -43,14 +46,14 @@ class Place(msgspec.Struct, frozen=True):
     path: str = ""
 
 
-class Condition(msgspec.Struct, frozen=True):
+class Condition(msgspec.Struct, frozen=True, gc=False):
     """A CEL expression as written."""
 
     text: str
     at: Place = Place()
 
 
-class TopicEntry(msgspec.Struct, frozen=True):
+class TopicEntry(msgspec.Struct, frozen=True, gc=False):
     """Labels of the topics that ``match`` (a glob) covers."""
 
     match: str
@@ -58,7 +61,7 @@ class TopicEntry(msgspec.Struct, frozen=True):
     at: Place = Place()
 
 
-class Resources(msgspec.Struct, frozen=True):
+class Resources(msgspec.Struct, frozen=True, gc=False):
     """What a rule is about: globs of names by kind, and whether the cluster itself is meant."""
 
     topics: tuple[str, ...] = ()
@@ -68,18 +71,22 @@ class Resources(msgspec.Struct, frozen=True):
 
     def kinds(self) -> tuple[str, ...]:
         """The resource kinds named, in the words of ``Access.resource``."""
+        if not self.groups and not self.transactional_ids and not self.cluster:
+            return ("topic",) if self.topics else ()
         named = (("topic", self.topics), ("group", self.groups), ("transactional_id", self.transactional_ids),
                  ("cluster", self.cluster))
         return tuple(kind for kind, what in named if what)
 
     def patterns(self, kind: str) -> tuple[str, ...]:
         """Globs of one kind; for the cluster the glob that matches every name, because there is only one."""
+        if kind == "topic":
+            return self.topics
         if kind == "cluster":
             return ("*",) if self.cluster else ()
-        return {"topic": self.topics, "group": self.groups, "transactional_id": self.transactional_ids}[kind]
+        return {"group": self.groups, "transactional_id": self.transactional_ids}[kind]
 
 
-class Allow(msgspec.Struct, frozen=True):
+class Allow(msgspec.Struct, frozen=True, gc=False):
     """Members of the role may do ``operations`` on ``resources`` while ``when`` is true."""
 
     name: str
@@ -89,7 +96,7 @@ class Allow(msgspec.Struct, frozen=True):
     at: Place = Place()
 
 
-class Role(msgspec.Struct, frozen=True):
+class Role(msgspec.Struct, frozen=True, gc=False):
     """Members are those in one of ``groups`` and those for whom ``condition`` is true."""
 
     name: str
@@ -99,7 +106,7 @@ class Role(msgspec.Struct, frozen=True):
     at: Place = Place()
 
 
-class Forbid(msgspec.Struct, frozen=True):
+class Forbid(msgspec.Struct, frozen=True, gc=False):
     """Nobody may do ``operations`` on ``resources`` while ``when`` is true; beats every allow."""
 
     name: str
@@ -110,7 +117,7 @@ class Forbid(msgspec.Struct, frozen=True):
     at: Place = Place()
 
 
-class Mask(msgspec.Struct, frozen=True):
+class Mask(msgspec.Struct, frozen=True, gc=False):
     """What is hidden in records of ``topics`` from everybody outside ``except_roles``."""
 
     name: str
@@ -126,7 +133,7 @@ class Mask(msgspec.Struct, frozen=True):
     at: Place = Place()
 
 
-class Guard(msgspec.Struct, frozen=True):
+class Guard(msgspec.Struct, frozen=True, gc=False):
     """Record content that is refused, with the words the client is shown."""
 
     name: str
@@ -139,7 +146,7 @@ class Guard(msgspec.Struct, frozen=True):
     at: Place = Place()
 
 
-class Approval(msgspec.Struct, frozen=True):
+class Approval(msgspec.Struct, frozen=True, gc=False):
     """An access that is allowed and yet waits for people. Times in seconds."""
 
     name: str
@@ -157,7 +164,7 @@ class Approval(msgspec.Struct, frozen=True):
     at: Place = Place()
 
 
-class Policy(msgspec.Struct, frozen=True):
+class Policy(msgspec.Struct, frozen=True, gc=False):
     """``version`` is the SHA-256 (hex) of the source files. ``declared`` are names of facts that clients may declare,
     beyond launcher, run, model and commit, so that a misspelt one in a condition is found."""
 

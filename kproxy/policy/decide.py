@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 
@@ -26,8 +25,7 @@ from kproxy.policy.plan import Planned, Planner
 MOST_SEATS = 4096
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Rule:
+class Rule(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A rule ready to be looked up. ``role`` is empty for a forbid, which is for everybody."""
 
     name: str

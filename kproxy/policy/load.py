@@ -21,6 +21,7 @@ from kproxy.policy.rule_values import (
     place,
     take_resources,
 )
+from kproxy.yaml_documents import read_document, uncollected
 from kproxy.yaml_nodes import (
     Section,
     Value,
@@ -29,11 +30,9 @@ from kproxy.yaml_nodes import (
     dict_of,
     duration,
     integer,
-    read_document,
     some_text,
     text,
     tuple_of,
-    uncollected,
 )
 
 _directions = tuple_of(choice("produce", "consume"))

@@ -13,7 +13,8 @@ from kproxy.config import parse_config
 from kproxy.model.policy import Approval, Mask
 from kproxy.model.record_plan import ENTITIES, Action
 from kproxy.model.settings import Audit, Config, Issuer, Limits, Listener, Node
-from kproxy.yaml_nodes import duration, read_document, size
+from kproxy.yaml_documents import read_document
+from kproxy.yaml_nodes import duration, size
 
 DOCS = Path(__file__).parents[2] / "docs"
 

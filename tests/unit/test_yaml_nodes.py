@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from kproxy.yaml_documents import MAX_SOURCE, read_document
 from kproxy.yaml_nodes import (
-    MAX_SOURCE,
     Section,
     Value,
     Wrong,
@@ -16,7 +16,6 @@ from kproxy.yaml_nodes import (
     dict_of,
     duration,
     integer,
-    read_document,
     size,
     text,
     tuple_of,
@@ -71,6 +70,7 @@ def test_what_a_scalar_does_not_mean(converter: Any, source: str, words: str) ->
     (b"a: *x", "anchors and aliases are not allowed", 1),
     (b"[" * 200 + b"]" * 200, "nested deeper than 100 levels", 1),
     (b"[" * 100_000, "nested deeper than 100 levels", 1),
+    (b"a: 1\nb: " + b"!x [" * 100_000, "nested deeper than 100 levels", 2),
     (b"- " * 100_000 + b"a", "nested deeper than 100 levels", 1),
     (b"".join(b" " * depth + b"a:\n" for depth in range(150)), "nested deeper than 100 levels", 101),
     (b"a: 1\n---\nb: 2", "single document", 2),
@@ -85,6 +85,15 @@ def test_documents_that_are_refused(source: bytes, words: str, line: int) -> Non
     assert len(report.problems) == 1
     assert words in report.problems[0].message
     assert report.problems[0].line == line
+
+
+def test_a_hundred_levels_can_be_read() -> None:
+    root, report = read_document(b"[" * 100 + b"a" + b"]" * 100, "f.yaml")
+    assert report.problems == []
+    assert root is not None
+    for _ in range(100):
+        [root] = root.elements()
+    assert (text(root), root.path) == ("a", "[0]" * 100)
 
 
 def test_a_star_or_ampersand_within_text_is_no_anchor() -> None:
