@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TextIO
 
@@ -110,6 +111,30 @@ class _IntoStructlog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         log = structlog.get_logger(record.name)
         log.log(record.levelno, "library_message", reason=record.getMessage(), exc_info=record.exc_info or None)
+
+
+class PerMinute:
+    """A bound on telling of what anybody who may connect can cause, so that nobody fills a log or the audit with it:
+    the first ``most`` of each minute are told one by one.
+
+    ``tell_rest`` is called with the number of those that were not, before the first one of a later minute.
+    """
+
+    def __init__(self, most: int, tell_rest: Callable[[int], object] = lambda rest: None) -> None:
+        self._most = most
+        self._tell_rest = tell_rest
+        self._minute = 0
+        self._count = 0
+
+    def admits(self, now: float) -> bool:
+        """Counts one more at ``now`` (Unix seconds); whether it is to be told."""
+        minute = int(now // 60)
+        if minute != self._minute:
+            if self._count > self._most:
+                self._tell_rest(self._count - self._most)
+            self._minute, self._count = minute, 0
+        self._count += 1
+        return self._count <= self._most
 
 
 def configure(process: str, *, stream: TextIO | None = None, terminal: bool | None = None,

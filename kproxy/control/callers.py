@@ -21,6 +21,7 @@ from kproxy.control.refusals import FORBIDDEN, UNAUTHENTICATED, Refused
 from kproxy.errors import TokenRefused
 from kproxy.identity import jwt
 from kproxy.identity.refusals import ACCEPTED, KeyMissing
+from kproxy.logs import PerMinute
 from kproxy.model.access import Client, Facts
 from kproxy.model.approval import Person
 from kproxy.model.snapshot import IssuerKeys
@@ -77,8 +78,7 @@ class Reception:
         self._now = now
         self._record = record
         self._new_id = new_id
-        self._minute = 0
-        self._refusals = 0
+        self._audited = PerMinute(MOST_REFUSALS, lambda more: log.error("login_refusals_not_audited", count=more))
         self.checks: Counter[tuple[str, str]] = Counter()
 
     async def receive(self, authorization: str | None, address: str, peer: Peer | None) -> Caller:
@@ -106,34 +106,23 @@ class Reception:
             error_id = self._new_id()
             log.warning("login_refused", reason=refused.reason, issuer=refused.issuer, address=address,
                         error_id=error_id)
-            self._audit(refused, address, error_id)
+            if self._audited.admits(self._now()):
+                self._record("login_failed", listener="admin", mechanism="bearer", address=address,
+                             issuer=refused.issuer, reason=refused.reason, error_id=error_id)
             raise Refused(UNAUTHENTICATED, f"the token was refused (error {error_id})") from None
         self.checks[(found.issuer, ACCEPTED)] += 1
         return Facts(found.principal, "bearer", "admin", found.attested, {}, Client(address=address), found.expires_at,
                      found.token_id)
 
     async def _validate(self, token: str) -> jwt.ValidatedToken:
-        """A key nobody knows yet is fetched once."""
-        try:
-            return self._validate_now(token)
-        except KeyMissing as missing:
-            await self._keys.wanted(missing.issuer_alias, missing.kid, missing.reason)
-            return self._validate_now(token)
+        def attempt() -> jwt.ValidatedToken:
+            keys = {one.issuer: one for one in (*self._published(), *self._keys.current())}
+            return jwt.validate(token, self._loaded().issuers, keys, self._now())
 
-    def _validate_now(self, token: str) -> jwt.ValidatedToken:
-        keys = {one.issuer: one for one in (*self._published(), *self._keys.current())}
-        return jwt.validate(token, self._loaded().issuers, keys, self._now())
+        async def fetch_key(missing: KeyMissing) -> bool:
+            return (await self._keys.wanted(missing.issuer_alias, missing.kid, missing.reason)).found
 
-    def _audit(self, refused: TokenRefused, address: str, error_id: str) -> None:
-        minute = int(self._now() // 60)
-        if minute != self._minute:
-            if self._refusals > MOST_REFUSALS:
-                log.error("login_refusals_not_audited", count=self._refusals - MOST_REFUSALS)
-            self._minute, self._refusals = minute, 0
-        self._refusals += 1
-        if self._refusals <= MOST_REFUSALS:
-            self._record("login_failed", listener="admin", mechanism="bearer", address=address, issuer=refused.issuer,
-                         reason=refused.reason, error_id=error_id)
+        return await jwt.validate_twice(attempt, fetch_key)
 
 
 def _socket_person(peer: Peer) -> Person:

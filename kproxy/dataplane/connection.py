@@ -128,7 +128,7 @@ class Connection:
         cause = session.cause or str(CloseCause.CLIENT_CLOSED)
         closes = self._connections.closes
         closes[cause] = closes.get(cause, 0) + 1
-        if cause != CloseCause.CLIENT_CLOSED and self._connections.may_tell_close(self._now()):
+        if cause != CloseCause.CLIENT_CLOSED and self._connections.told_closes.admits(self._now()):
             log.info("connection_closed", cause=cause, session=session.number, listener=self.listener.name,
                      address=self.address)
         if cause == CloseCause.BROKER_CLOSED:

@@ -18,6 +18,7 @@ from kproxy._ext.session import Epoch, Session
 from kproxy.dataplane.connection import Connection
 from kproxy.dataplane.deadlines import Deadlines
 from kproxy.errors import CloseCause
+from kproxy.logs import PerMinute
 from kproxy.model.access import Facts, Principal
 from kproxy.model.messages import SessionView
 from kproxy.model.settings import Listener
@@ -28,7 +29,7 @@ GRANT = object()
 #: and few in the middle of a request.
 NEW_SECONDS = 5.0
 QUIET_SECONDS = 0.5
-#: Closed connections that the log is told of within a minute.
+#: Closed connections that the log is told of within a minute; the metric counts each.
 MOST_TOLD_CLOSES = 600
 
 
@@ -49,7 +50,7 @@ class Connections:
         self.addresses: dict[str, Addresses] = {}
         self.draining = False
         self._grant_ends: list[float] = []
-        self._minute = self._told = 0
+        self.told_closes = PerMinute(MOST_TOLD_CLOSES)
         self._deadlines = Deadlines(loop.call_later, runtime.now, self._on_due)
 
     def accept(self, listener: Listener, node: int | None) -> ClientHalf:
@@ -113,14 +114,6 @@ class Connections:
     def forget(self, number: int) -> None:
         self.open.pop(number, None)
         self._deadlines.drop(number)
-
-    def may_tell_close(self, now: float) -> bool:
-        """Whoever may connect could fill the log with closes; the metric counts each of them."""
-        minute = int(now // 60)
-        if minute != self._minute:
-            self._minute, self._told = minute, 0
-        self._told += 1
-        return self._told <= MOST_TOLD_CLOSES
 
     def on_snapshot(self, grant_ends: Iterable[float]) -> None:
         """Other rules, grants or keys are in force: sessions decide anew by themselves, what is queued is looked at

@@ -11,8 +11,9 @@ from kproxy.dataplane.in_force import SnapshotFile
 from kproxy.dataplane.journal import Journal
 from kproxy.errors import ControlUnavailable, TokenRefused
 from kproxy.identity import sasl
-from kproxy.identity.jwt import ValidatedToken, validate
+from kproxy.identity.jwt import ValidatedToken, validate, validate_twice
 from kproxy.identity.refusals import ACCEPTED, KeyMissing
+from kproxy.logs import PerMinute
 from kproxy.model.access import Client, Facts
 from kproxy.model.messages import KeyWanted
 from kproxy.model.settings import Issuer, Listener
@@ -21,7 +22,8 @@ log = structlog.get_logger("kproxy.login")
 
 #: How long a login waits for the control process to fetch an issuer's keys; below every client's own login timeout.
 KEY_SECONDS = 8.0
-#: Refused logins that one worker tells the audit and the log of within a minute.
+#: Refused logins that one worker tells the audit and the log of within a minute; the metrics count each. A full audit
+#: refuses produces, so nobody may fill it with these.
 MOST_REFUSALS = 600
 
 
@@ -40,8 +42,7 @@ class Logins:
         self._now = now
         self._error_id = error_id
         self._on_checked = on_checked
-        self._minute = 0
-        self._refusals = 0
+        self._told = PerMinute(MOST_REFUSALS, self._tell_rest)
 
     async def check(self, mechanism: str, payload: bytes, listener: Listener, client: Client) -> Facts:
         """Raises TokenRefused with ``error_id`` set, after the refusal has been counted, logged and audited."""
@@ -50,7 +51,7 @@ class Logins:
         except TokenRefused as error:
             error.error_id = self._error_id()
             self._on_checked(error.issuer, error.reason)
-            if self._is_too_many():
+            if not self._told.admits(self._now()):
                 raise
             self._journal.record("login_failed", listener=listener.name, mechanism=mechanism, issuer=error.issuer,
                                  client_id=client.id, address=client.address, reason=error.reason,
@@ -61,18 +62,9 @@ class Logins:
         self._on_checked(issuer, ACCEPTED)
         return facts
 
-    def _is_too_many(self) -> bool:
-        """Counts a refusal. Whoever may connect could fill the audit with them, and a full audit refuses produces; past
-        the bound of a minute one event says how many more there were, and the metrics still count each."""
-        minute = int(self._now() // 60)
-        if minute != self._minute:
-            if self._refusals > MOST_REFUSALS:
-                more = self._refusals - MOST_REFUSALS
-                self._journal.record("login_failed", details={"more": more})
-                log.error("login_refusals_not_told", count=more)
-            self._minute, self._refusals = minute, 0
-        self._refusals += 1
-        return self._refusals > MOST_REFUSALS
+    def _tell_rest(self, more: int) -> None:
+        self._journal.record("login_failed", details={"more": more})
+        log.error("login_refusals_not_told", count=more)
 
     async def _check(self, mechanism: str, payload: bytes, listener: Listener, client: Client) -> tuple[Facts, str]:
         if mechanism not in listener.authenticate:
@@ -97,17 +89,11 @@ class Logins:
         return facts, token.issuer
 
     async def _validate(self, token: str) -> ValidatedToken:
-        """With the keys at hand, and once more with fresher ones if those could change the answer."""
-        try:
-            return self._try(token)
-        except KeyMissing as missing:
-            if not await self._fetch_key(missing):
-                raise
-        return self._try(token)
+        def attempt() -> ValidatedToken:
+            in_force = self._file.in_force
+            return validate(token, self._issuers, in_force.issuer_keys if in_force else {}, self._now())
 
-    def _try(self, token: str) -> ValidatedToken:
-        in_force = self._file.in_force
-        return validate(token, self._issuers, in_force.issuer_keys if in_force else {}, self._now())
+        return await validate_twice(attempt, self._fetch_key)
 
     async def _fetch_key(self, missing: KeyMissing) -> bool:
         """True when a snapshot with other keys is in force now."""

@@ -17,6 +17,7 @@ from kproxy._ext.tls import TlsLink
 from kproxy._ext.tls_context import TlsContext
 from kproxy.certificates import CertificateProblem, read_authorities, read_chain
 from kproxy.errors import KproxyError
+from kproxy.logs import PerMinute
 from kproxy.model.settings import BrokerTls, Config, ListenerTls
 
 log = structlog.get_logger("kproxy.tls")
@@ -119,8 +120,7 @@ class Certificates:
         self._all = [*self._listeners.values(), *self._clusters.values()]
         self._asked = asyncio.Event()
         self._handshake_seconds = min(HANDSHAKE_SECONDS, config.limits.login_timeout)
-        self._minute = 0
-        self._told = 0
+        self._told = PerMinute(MOST_TOLD)
         for one in self._all:
             one.start(now())
 
@@ -136,7 +136,7 @@ class Certificates:
             return half
 
         def on_failed(cause: str, detail: str) -> None:
-            if self._may_tell():
+            if self._told.admits(self._now()):
                 peer = half.transport.get_extra_info("peername") if half.transport is not None else None
                 log.warning("tls_failed", listener=listener, address=peer[0] if peer else "", cause=cause,
                             reason=detail)
@@ -174,13 +174,6 @@ class Certificates:
                 [((use,), end) for one in self._all for use, end in one.ends.items()],
             "kproxy_certificate_reload_successful": [((one.use,), int(one.is_good)) for one in self._all],
         }
-
-    def _may_tell(self) -> bool:
-        minute = int(self._now() // 60)
-        if minute != self._minute:
-            self._minute, self._told = minute, 0
-        self._told += 1
-        return self._told <= MOST_TOLD
 
 
 def _read(path: str) -> bytes:

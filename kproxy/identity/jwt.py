@@ -15,7 +15,7 @@ import base64
 import binascii
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -94,6 +94,20 @@ def validate(
         issuer=issuer.alias,
         kid=key.get("kid", ""),
     )
+
+
+async def validate_twice(
+    attempt: Callable[[], ValidatedToken], fetch: Callable[[KeyMissing], Awaitable[bool]]
+) -> ValidatedToken:
+    """``attempt`` validates with the keys at hand; it is called once more where ``fetch`` found fresher ones that could
+    change the answer. Raises TokenRefused.
+    """
+    try:
+        return attempt()
+    except KeyMissing as missing:
+        if not await fetch(missing):
+            raise
+    return attempt()
 
 
 def parse(token: str | bytes) -> Parsed:

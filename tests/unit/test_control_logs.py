@@ -78,3 +78,15 @@ def test_every_key_that_is_logged_is_in_the_table() -> None:
                 names = {keyword.arg for keyword in call.keywords if keyword.arg}
                 unknown |= {(file.name, name) for name in names - set(logs.LOG_KEYS) - {"exc_info"}}
     assert unknown == set()
+
+
+def test_what_anybody_may_cause_is_told_within_bounds_and_the_rest_is_counted() -> None:
+    rests: list[int] = []
+    told = logs.PerMinute(3, rests.append)
+    assert [told.admits(now) for now in (0, 10, 59, 59.5, 59.9)] == [True, True, True, False, False] and rests == []
+    assert told.admits(60.0) and rests == [2]
+    # A minute that stayed within the bound has no rest, and neither have those in which nothing happened.
+    assert told.admits(600.0) and rests == [2]
+    # Without a listener the rest is dropped.
+    silent = logs.PerMinute(1)
+    assert [silent.admits(now) for now in (5, 6, 7, 65)] == [True, False, False, True]

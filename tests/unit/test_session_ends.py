@@ -141,8 +141,8 @@ async def test_the_log_is_told_of_closes_and_not_flooded_with_them():
         told = [(line["event"], line["cause"], line["listener"]) for line in lines if line["event"].startswith("conn")]
         assert told == [("connection_closed", "session_killed", "public")] * 3
         now = 60.0 * 1000
-        assert sum(connections.may_tell_close(now) for _ in range(2000)) == MOST_TOLD_CLOSES
-        assert connections.may_tell_close(now + 60)
+        assert sum(connections.told_closes.admits(now) for _ in range(2000)) == MOST_TOLD_CLOSES
+        assert connections.told_closes.admits(now + 60)
 
 
 @on_uvloop
