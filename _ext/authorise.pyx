@@ -23,6 +23,9 @@ cdef tuple INTERNAL = (b"__consumer_offsets", b"__transaction_state", b"__share_
 cdef const char* CLUSTER_NAME = "kafka-cluster"
 cdef enum:
     CLUSTER_NAME_LENGTH = 13
+    # Items, partitions among them, of one request that are answered with a refusal. Each costs far more than the four
+    # bytes that may name it, so a request with more of them is not answered.
+    MOST_REFUSED = 1 << 16
 
 cdef tuple TOPIC_OPERATIONS = (OPERATION_READ, OPERATION_WRITE, OPERATION_CREATE, OPERATION_DELETE, OPERATION_ALTER,
                                OPERATION_DESCRIBE, OPERATION_DESCRIBE_CONFIGS, OPERATION_ALTER_CONFIGS)
@@ -274,6 +277,7 @@ cdef list partition_indexes(Opening opening, int item):
 
 
 cdef int count_refused(Opening opening, Py_ssize_t more) except -1:
+    """Takes note of ``more`` refusals before they are made. Raises RefusalTooLongError, for which the session closes."""
     if more > MOST_REFUSED - opening.refused_count:
         raise RefusalTooLongError(f"more than {MOST_REFUSED} refusals in one answer")
     opening.refused_count += <int>more

@@ -465,14 +465,3 @@ def walk(int api_key, int version, bint response, const unsigned char[::1] body 
     if walk_body(api_key, version, response, data, body.shape[0], marks) != 0:
         raise WireError(f"api {api_key} version {version}: the body is not what the schema says")
     return [dict(marks.items[i], name=NAMES[marks.items[i].field]) for i in range(marks.count)]
-
-
-def time_walk(int api_key, int version, bint response, const unsigned char[::1] body not None, int rounds):
-    """Walks a body ``rounds`` times and returns how many marks that left in all, for the micro bench."""
-    cdef Marks marks = Marks()
-    cdef int64_t total = 0
-    cdef int i
-    for i in range(rounds):
-        walk_body(api_key, version, response, &body[0], body.shape[0], marks)
-        total += marks.count
-    return total

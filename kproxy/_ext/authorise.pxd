@@ -23,12 +23,6 @@ cdef enum ErrorCode:
     OPERATION_NOT_ATTEMPTED = 55
 
 
-# Items, partitions among them, of one request that are answered with a refusal. Each costs far more than the four bytes
-# that may name it, so a request with more of them is not answered.
-cdef enum:
-    MOST_REFUSED = 1 << 16
-
-
 # What becomes of an item that a request names more than once.
 cdef enum Repeats:
     REPEATS_FORWARDED = 0       # each is checked, and the broker says what it makes of them
@@ -113,7 +107,6 @@ cdef bint covered_by_cluster(Opening opening, int cluster_operation, int resourc
 # Kafka's bit field of the operations allowed: bit number = operation code.
 cdef int topic_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1
 cdef int group_operations(Opening opening, const unsigned char* name, Py_ssize_t length) except? -1
-cdef int cluster_operations(Opening opening) except? -1
 # Puts them where a broker answered with those of kproxy's own account; a client that did not ask gets none.
 cdef int show_cluster_operations(Opening opening, list edits) except -1
 
@@ -125,8 +118,6 @@ cdef Mark* find_top(Opening opening, int field) noexcept
 # The name of the item at mark ``item``: of a topic, of a resource, or the item itself. Raises WireError where there is none.
 cdef Mark* name_of(Opening opening, int item) except NULL
 
-# Takes note of ``more`` refusals before they are made. Raises RefusalTooLongError, for which the session closes.
-cdef int count_refused(Opening opening, Py_ssize_t more) except -1
 # Decides every item of the array at mark ``array``. Edits that take out the refused go to ``edits``, their answer
 # items to ``refused``. Returns how many items stay. Stop on WAIT.
 cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, list refused) except -1

@@ -4,7 +4,7 @@ A reader that runs out of bytes sets ``bad`` and returns 0; the caller checks ``
 Bounds are written ``n > end - at``: the sum ``at + n`` may overflow, the difference of two pointers into one span
 cannot.
 """
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef struct Cursor:
@@ -37,11 +37,6 @@ cdef inline void store_i32(unsigned char* at, int32_t value) noexcept nogil:
     at[3] = <uint8_t>value
 
 
-cdef inline void store_i64(unsigned char* at, int64_t value) noexcept nogil:
-    store_i32(at, <int32_t>(<uint64_t>value >> 32))
-    store_i32(at + 4, <int32_t>value)
-
-
 # At most 5 bytes are written; returns how many.
 cdef inline int store_uvarint(unsigned char* at, uint32_t value) noexcept nogil:
     cdef int n = 0
@@ -61,10 +56,6 @@ cdef inline bint skip(Cursor* c, int64_t n) noexcept nogil:
     return True
 
 
-cdef inline int8_t read_i8(Cursor* c) noexcept nogil:
-    return <int8_t>(c.at - 1)[0] if skip(c, 1) else 0
-
-
 cdef inline int16_t read_i16(Cursor* c) noexcept nogil:
     return load_i16(c.at - 2) if skip(c, 2) else 0
 
@@ -73,25 +64,20 @@ cdef inline int32_t read_i32(Cursor* c) noexcept nogil:
     return load_i32(c.at - 4) if skip(c, 4) else 0
 
 
-cdef inline int64_t read_i64(Cursor* c) noexcept nogil:
-    return load_i64(c.at - 8) if skip(c, 8) else 0
-
-
-# The varint readers share one body. ``most`` is the number of bytes the type may take, ``last`` the bits its last byte
-# may hold: Java shifts surplus bits away in silence, and two readers of one message must never disagree, so here they
-# are bad.
-cdef inline uint64_t read_base128(Cursor* c, int most, int last) noexcept nogil:
-    cdef uint64_t value = 0
+# At most 5 bytes, of which the last may hold 4 bits: Java shifts surplus bits away in silence, and two readers of one
+# message must never disagree, so here they are bad.
+cdef inline uint32_t read_long_uvarint(Cursor* c) noexcept nogil:
+    cdef uint32_t value = 0
     cdef uint8_t byte
     cdef int n
-    for n in range(most):
+    for n in range(5):
         if c.at == c.end:
             break
         byte = c.at[0]
         c.at += 1
-        value |= <uint64_t>(byte & 0x7f) << (7 * n)
+        value |= <uint32_t>(byte & 0x7f) << (7 * n)
         if byte < 0x80:
-            if n == most - 1 and byte > last:
+            if n == 4 and byte > 0x0f:
                 break
             return value
     c.bad = True
@@ -102,14 +88,4 @@ cdef inline uint32_t read_uvarint(Cursor* c) noexcept nogil:
     if c.at != c.end and c.at[0] < 0x80:
         c.at += 1
         return (c.at - 1)[0]
-    return <uint32_t>read_base128(c, 5, 0x0f)
-
-
-cdef inline int32_t read_varint(Cursor* c) noexcept nogil:
-    cdef uint32_t value = read_uvarint(c)
-    return <int32_t>((value >> 1) ^ (0 - (value & 1)))
-
-
-cdef inline int64_t read_varlong(Cursor* c) noexcept nogil:
-    cdef uint64_t value = read_base128(c, 10, 1)
-    return <int64_t>((value >> 1) ^ (0 - (value & 1)))
+    return read_long_uvarint(c)

@@ -67,11 +67,6 @@ class ClusterView:
     def nodes(self) -> dict[int, Address]:
         return dict(self._nodes)
 
-    @property
-    def contact_ranges(self) -> Ranges:
-        """Versions of the broker that bootstrap connections go to; empty before any was reached."""
-        return self._contact_ranges
-
     def learn_from(self, addresses: dict[int, Address]) -> None:
         """``addresses`` is filled elsewhere, from answers on their way to clients; it is looked at where the view lacks
         a broker."""

@@ -24,8 +24,6 @@ MAX_EXTENSION_KEY: Final = 64
 MAX_EXTENSION_VALUE: Final = 1024
 MAX_MESSAGE: Final = MAX_TOKEN + MAX_EXTENSIONS * (MAX_EXTENSION_KEY + MAX_EXTENSION_VALUE + 2) + 2048
 MAX_NAME: Final = 1024
-#: What a client sends after it was told of the error; only then is the exchange over (RFC 7628 §3.2.3).
-ACKNOWLEDGEMENT: Final = b"\x01"
 
 _AUTHZID = r"(?:[\x01-\x2B\x2D-\x3C\x3E-\x7F]|=2C|=3D)+"
 _PAIR = r"[A-Za-z]+=[\x21-\x7E \t\r\n]+\x01"

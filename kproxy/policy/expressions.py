@@ -31,8 +31,6 @@ SESSION_NAMES = frozenset((
 TOPIC_NAMES = frozenset(("topic.name", "topic.labels"))
 ACCESS_NAMES = SESSION_NAMES | TOPIC_NAMES | {"operation"}
 GRANT_NAMES = ACCESS_NAMES | {"granted.models"}
-#: Maps: a name under one is a key that may be missing, so it is checked on the tree and not by the type checker.
-MAPS = ("principal.attributes", "attested", "declared", "topic.labels")
 
 
 class BadCondition(ValueError):

@@ -77,10 +77,6 @@ def overlapping_pairs(patterns: Iterable[str]) -> Iterator[tuple[str, str]]:
                 yield pattern, other
 
 
-def is_literal(pattern: str) -> bool:
-    return len(parse(pattern)) == 1
-
-
 class GlobIndex(Generic[P]):
     """Payloads by glob. Finding costs a look-up per distinct prefix length, not a comparison per rule."""
 

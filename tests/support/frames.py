@@ -6,6 +6,7 @@ import struct
 from typing import Any
 
 from kproxy._ext import schema
+from tests.support.batches import Record, write_batch
 
 
 def is_flexible(api: int, version: int) -> bool:
@@ -58,26 +59,6 @@ def read_request(frame: bytes) -> tuple[int, int, int, dict[str, Any]]:
 def batch(values: list[bytes | None], key: bytes | None = None, attributes: int = 0, base_offset: int = 0,
           timestamp: int = 1000) -> bytes:
     """One uncompressed magic 2 batch. ``timestamp``: Unix milliseconds; Kafka's retention soon deletes what is old."""
-    import crc32c
-
-    records = b""
-    for at, value in enumerate(values):
-        fields = b"\x00" + varint(0) + varint(at)
-        for part in (key, value):
-            fields += varint(-1) if part is None else varint(len(part)) + part
-        fields += varint(0)
-        records += varint(len(fields)) + fields
-    after_crc = struct.pack(">hiqqqhii", attributes, len(values) - 1, timestamp, timestamp, -1, -1, -1,
-                            len(values)) + records
-    head = struct.pack(">qiibI", base_offset, len(after_crc) + 9, -1, 2, crc32c.crc32c(after_crc))
-    return head + after_crc
-
-
-def varint(value: int) -> bytes:
-    value = (value << 1) ^ (value >> 63)
-    out = bytearray()
-    while value & ~0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
+    records = [Record(value, key) for value in values]
+    return write_batch(records, attributes=attributes, base_offset=base_offset, base_timestamp=timestamp,
+                       max_timestamp=timestamp)

@@ -23,7 +23,6 @@ from tests.support.tap import FETCH, PRODUCE, Tap, fetched_records, produced_rec
 from tests.support.transactions import Transactions, open_transactions
 
 KINDS = ("plain", "idempotent", "transactional")
-SORTS = ("open.", "cards.", "pii.")
 CARD, HIDDEN_CARD = "4111 1111 1111 1111", "***************1111"
 #: More than one batch per topic, so that a second base offset is there to be kept.
 BATCHES = (3, 4)

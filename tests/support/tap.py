@@ -145,11 +145,6 @@ class Tap:
         """Ends one connection with RST on both sides."""
         self._loop.call_soon_threadsafe(lambda: self._cut(number, reset=True))
 
-    def reset_all(self) -> None:
-        for passed in self.connections:
-            if passed.open:
-                self.reset(passed.number)
-
     def requests(self, api: int | None = None, since: int = 0) -> list[Frame]:
         """Every request so far, of the connections from number ``since`` on."""
         found = [frame for passed in self.connections[since:] for frame in passed.requests()]
