@@ -15,6 +15,7 @@ from kproxy.model.policy import Approval, Policy
 from kproxy.model.settings import Config, Issuer
 from kproxy.policy import Decider
 from kproxy.policy.expressions import BadCondition, Program, compile_membership
+from kproxy.yaml_documents import uncollected
 
 #: What of the configuration is taken over without a restart; the rest is bound to sockets, processes and directories.
 RELOADED = frozenset(("file", "policy_path", "mode", "keys", "node_roles"))
@@ -49,13 +50,29 @@ class First:
     restart_needed: tuple[str, ...] = ()
 
 
+class PolicyFiles:
+    """Remembers the files it read last: while they are the same it gives the same policy and does not read it again. A
+    file that was changed and then asked for is otherwise read twice, once for the change and once for the asking."""
+
+    def __init__(self) -> None:
+        self._last: tuple[dict[str, bytes], Policy] | None = None
+
+    def load(self, config: Config) -> Policy:
+        """Reads, loads and checks. Raises PolicyError or ConfigError with every problem."""
+        sources = read_policy(config.policy_path)
+        if self._last is None or self._last[0] != sources:
+            self._last = None
+            self._last = sources, policies.load(sources)
+        found = self._last[1]
+        problems = [*find_issuer_problems(config), *policies.check(found, config)]
+        if problems:
+            raise PolicyError(problems)
+        return found
+
+
 def load_policy(config: Config) -> Policy:
     """Reads, loads and checks. Raises PolicyError or ConfigError with every problem."""
-    found = policies.load(read_policy(config.policy_path))
-    problems = [*find_issuer_problems(config), *policies.check(found, config)]
-    if problems:
-        raise PolicyError(problems)
-    return found
+    return PolicyFiles().load(config)
 
 
 def find_issuer_problems(config: Config) -> list[Problem]:
@@ -64,8 +81,9 @@ def find_issuer_problems(config: Config) -> list[Problem]:
             for one in check_issuers(config.issuers)]
 
 
-def make_ready(config: Config, policy: Policy) -> Loaded:
-    """Compiles what was loaded. Raises ConfigError for a role of the node whose condition cannot be used."""
+def make_ready(config: Config, policy: Policy, known: Decider | None = None) -> Loaded:
+    """Compiles what was loaded, unless ``known`` is made of it. Raises ConfigError for a role of the node whose
+    condition cannot be used."""
     problems, roles = [], {}
     for role, text in config.node_roles.items():
         try:
@@ -75,13 +93,17 @@ def make_ready(config: Config, policy: Policy) -> Loaded:
     if problems:
         raise ConfigError(problems)
     issuers = {issuer.issuer: issuer for issuer in config.issuers.values()}
-    return Loaded(config, policy, policies.compile(policy), issuers, roles)
+    decider = known if known is not None and known.policy is policy else policies.compile(policy)
+    return Loaded(config, policy, decider, issuers, roles)
 
 
-def load_node(file: str | Path, *, certificates: bool = False) -> Loaded:
-    """Everything from the files, ``certificates`` as load_config has it. Raises ConfigError or PolicyError."""
+def load_node(file: str | Path, *, certificates: bool = False, policy: PolicyFiles | None = None,
+              known: Decider | None = None) -> Loaded:
+    """Everything from the files, ``certificates`` as load_config has it; ``policy`` and ``known`` are what was read and
+    made ready before. Raises ConfigError or PolicyError."""
     config = load_config(file, certificates=certificates)
-    return make_ready(config, load_policy(config))
+    with uncollected():
+        return make_ready(config, (policy or PolicyFiles()).load(config), known)
 
 
 def find_restart_needed(running: Config, wanted: Config) -> list[str]:
@@ -107,5 +129,5 @@ def keep_running_parts(running: Config, wanted: Config) -> Config:
 def take_over(running: Config, wanted: Loaded) -> tuple[Loaded, tuple[str, ...]]:
     """What of ``wanted`` comes into force while the node runs, and the names of what only a restart takes over."""
     kept = keep_running_parts(running, wanted.config)
-    ready = wanted if kept == wanted.config else make_ready(kept, wanted.policy)
+    ready = wanted if kept == wanted.config else make_ready(kept, wanted.policy, wanted.decider)
     return ready, tuple(find_restart_needed(running, wanted.config))

@@ -10,7 +10,7 @@ import msgspec
 import structlog
 import watchfiles
 
-from kproxy.control.loading import Loaded, load_node, take_over
+from kproxy.control.loading import Loaded, PolicyFiles, load_node, take_over
 from kproxy.errors import Problem, ProblemsFound
 
 log = structlog.get_logger("kproxy.control")
@@ -42,13 +42,15 @@ class Reloader:
         self._publish = publish
         self._record = record
         self._reading = asyncio.Lock()
+        self._policy = PolicyFiles()
 
     async def reload(self) -> bool:
         """Reads the files again. False if they were refused."""
         async with self._reading:
             try:
                 # Compiling a big policy takes a while and must not keep questions of workers waiting.
-                wanted = await asyncio.to_thread(load_node, self.file)
+                wanted = await asyncio.to_thread(load_node, self.file, policy=self._policy,
+                                                 known=self.loaded.decider)
             except ProblemsFound as error:
                 self.refuse(error.problems)
                 return False

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
+from kproxy.dataplane.snapshot_reading import SnapshotReader, free_in_pieces, list_parts
 from kproxy.errors import KproxyError
 from kproxy.model.access import Access, Facts, Resource, Verdict
 from kproxy.model.approval import Grant
@@ -80,14 +81,14 @@ class InForce:
 
 
 class SnapshotFile:
-    """Keeps ``in_force`` at what the file at ``path`` says. ``on_changed`` is called, on the loop, after each
-    replacement."""
+    """Keeps ``in_force`` at what the file at ``path`` says. ``build`` is called on a thread, with the very policy of the
+    last snapshot where only grants or keys have changed; ``on_changed`` on the loop, after each replacement."""
 
     def __init__(self, path: Path, build: Callable[[Snapshot], InForce], on_changed: Callable[[InForce], None]) -> None:
         self._path = path
         self._build = build
         self._on_changed = on_changed
-        self._decoder = msgspec.msgpack.Decoder(Snapshot)
+        self._reader = SnapshotReader()
         self._loading = asyncio.Lock()
         self._arrived = asyncio.Event()
         self.in_force: InForce | None = None
@@ -96,28 +97,43 @@ class SnapshotFile:
         """Reads the file and puts it in force unless its epoch already is. Gives an error, empty when there is none or
         no snapshot was ever there; after an error the last good snapshot stays."""
         async with self._loading:
+            loop = asyncio.get_running_loop()
             try:
-                snapshot = self._decoder.decode(self._path.read_bytes())
-                if self.in_force is not None and self.in_force.snapshot.epoch == snapshot.epoch:
-                    return ""
-                # Compiling ten thousand rules takes a while; on a thread the loop goes on serving by the old ones.
-                built = await asyncio.get_running_loop().run_in_executor(None, self._build, snapshot)
+                # Ten thousand rules take a while; on a thread the loop goes on serving by the old ones.
+                built = await loop.run_in_executor(None, self._read)
             except FileNotFoundError:
                 return "the snapshot file is gone" if self.in_force else ""
             except (OSError, msgspec.MsgspecError, KproxyError, ValueError) as error:
                 log.error("snapshot_refused", error=str(error))
                 return str(error)
-            self.in_force = built
+            if built is None:
+                return ""
+            last, self.in_force = [self.in_force], built
             self._on_changed(built)
             self._arrived.set()
-            log.info("snapshot_in_force", epoch=snapshot.epoch, policy_version=snapshot.policy_version)
+            log.info("snapshot_in_force", epoch=built.snapshot.epoch, policy_version=built.snapshot.policy_version)
+            loop.run_in_executor(None, _let_go, last)
             return ""
+
+    def _read(self) -> InForce | None:
+        """None where the file's epoch is in force already."""
+        snapshot = self._reader.read(self._path.read_bytes())
+        if self.in_force is not None and self.in_force.snapshot.epoch == snapshot.epoch:
+            return None
+        return self._build(snapshot)
 
     async def wait(self) -> InForce:
         """Until a first snapshot is in force; whoever calls ``load`` brings it."""
         await self._arrived.wait()
         assert self.in_force is not None
         return self.in_force
+
+
+def _let_go(last: list[InForce | None]) -> None:
+    """Frees what ``last`` alone refers to; in one go that would take the interpreter from the loop for milliseconds."""
+    parts = list_parts(last[0].snapshot.policy) if last[0] is not None else []
+    last.clear()
+    free_in_pieces(parts)
 
 
 def decider_for(file: SnapshotFile, facts: Facts, count_fields: bool, on_condition_error: OnConditionError) -> Decide:

@@ -12,6 +12,7 @@ import os
 import random
 import secrets
 import signal
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -56,6 +57,8 @@ DRAIN_STEP_SECONDS = 0.02
 #: Between telling the control process and closing the listening sockets.
 NOTICE_SECONDS = 0.1
 LAG_SECONDS = 0.25
+#: How long the loop waits for a thread that makes a new policy ready, each time it comes back from its sockets.
+SWITCH_SECONDS = 0.0005
 
 
 class Worker:
@@ -174,7 +177,12 @@ class Worker:
     # -- snapshots and the control process -----------------------------------------------------------------------------
 
     def _build(self, snapshot: Snapshot) -> InForce:
-        return InForce(snapshot, compile_policy(snapshot.policy), mask, self._config.keys, self._config.limits)
+        former = self._file.in_force
+        if former is not None and former.snapshot.policy is snapshot.policy:
+            decider = former.decider
+        else:
+            decider = compile_policy(snapshot.policy)
+        return InForce(snapshot, decider, mask, self._config.keys, self._config.limits)
 
     def _on_changed(self, in_force: InForce) -> None:
         # Sessions compare this with their own number at every frame and empty their tables where it differs.
@@ -288,6 +296,7 @@ def _tell_failure(task: asyncio.Task[Any]) -> None:
 def run(arrival: Arrival) -> int:
     """The worker's process. Returns its exit code."""
     logs.configure(f"worker-{arrival.worker}")
+    sys.setswitchinterval(SWITCH_SECONDS)
     # A hang-up asks the node to reload, which is the control process's work.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 

@@ -7,7 +7,7 @@ regular expression nor a loop over characters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Generic, TypeVar
 
@@ -81,17 +81,17 @@ class GlobIndex(Generic[P]):
     """Payloads by glob. Finding costs a look-up per distinct prefix length, not a comparison per rule."""
 
     def __init__(self, entries: Iterable[tuple[str, P]]) -> None:
-        self._exact: dict[str, list[P]] = {}
-        self._prefix: dict[int, dict[str, list[P]]] = {}
-        self._other: dict[str, list[P]] = {}
+        self._exact: dict[str, Sequence[P]] = {}
+        self._prefix: dict[int, dict[str, Sequence[P]]] = {}
+        self._other: dict[str, Sequence[P]] = {}
         for pattern, payload in entries:
             parts = parse(pattern)
             if len(parts) == 1:
-                self._exact.setdefault(parts[0], []).append(payload)
+                _enter(self._exact, parts[0], payload)
             elif len(parts) == 2 and not parts[1]:
-                self._prefix.setdefault(len(parts[0]), {}).setdefault(parts[0], []).append(payload)
+                _enter(self._prefix.setdefault(len(parts[0]), {}), parts[0], payload)
             else:
-                self._other.setdefault(pattern, []).append(payload)
+                _enter(self._other, pattern, payload)
 
     def find(self, name: str) -> list[P]:
         """Payloads of every glob that matches; one that was entered under two of them comes twice."""
@@ -107,6 +107,18 @@ class GlobIndex(Generic[P]):
     def find_containing(self, pattern: str) -> list[P]:
         """Payloads of every glob that matches all names ``pattern`` matches."""
         return self.find(_ANYTHING.join(parse(pattern)))
+
+
+def _enter(index: dict[str, Sequence[P]], key: str, payload: P) -> None:
+    """Most keys have one payload. In a tuple it is soon forgotten by the collector; ten thousand lists stop a worker
+    for ten milliseconds each time they are gone through."""
+    known = index.get(key)
+    if known is None:
+        index[key] = (payload,)
+    elif isinstance(known, list):
+        known.append(payload)
+    else:
+        index[key] = [*known, payload]
 
 
 def _parse_escaped(pattern: str) -> list[str]:

@@ -78,6 +78,26 @@ async def test_a_broken_configuration_is_refused_the_same_way(rig: ControlRig) -
     assert rig.node.reloader.outcome.problems[0].endswith("cannot be read: No such file or directory")
 
 
+async def test_unchanged_files_are_not_made_ready_again(rig: ControlRig) -> None:
+    replace(rig.policy, OTHER)
+    assert await rig.node.reloader.reload() is True
+    before, epoch = rig.node.reloader.loaded, rig.node.publisher.epoch
+    assert await rig.node.reloader.reload() is True
+    again = rig.node.reloader.loaded
+    assert again is not before and again.decider is before.decider and again.policy is before.policy
+    assert rig.node.publisher.epoch == epoch
+    replace(rig.policy, POLICY)
+    assert await rig.node.reloader.reload() is True
+    assert rig.node.reloader.loaded.policy.version != before.policy.version
+
+
+async def test_a_bad_policy_is_told_again_each_time_it_is_read(rig: ControlRig) -> None:
+    rig.policy.write_text(BAD)
+    for _ in range(2):
+        assert await rig.node.reloader.reload() is False
+        assert len(rig.node.reloader.outcome.problems) == 1
+
+
 async def test_what_no_reload_takes_over_is_named_and_left_as_it_runs(rig: ControlRig) -> None:
     rig.content["policy"]["mode"] = "observe"
     rig.content["limits"] = {"max.connections": 7}
