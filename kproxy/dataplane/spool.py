@@ -4,7 +4,9 @@ What the ledger adds during a turn of the event loop is one ``write(2)`` in ``co
 leave the worker: a killed worker loses nothing that a client has seen. ``fdatasync`` follows once a second on a thread
 of its own, which bounds what a power cut may take. With ``durability: interval`` also the write waits up to a second.
 
-A turn that cannot be written raises SpoolFull and its notes are dropped: nothing of that turn may leave the worker.
+A turn that cannot be written raises SpoolFull and its notes are dropped: nothing of that turn may leave the worker, and
+its connections are closed. So new work is refused a little earlier (``scant``), while there is room for the outcomes of
+what was forwarded already, and for the control process to ship by.
 Events (a denial, a closed session) did happen, so they stay in memory, bounded, until there is room again.
 
 Within a turn events come after notes. A flow event covers the notes before it, and the ledger hands over its notes only
@@ -39,6 +41,11 @@ SEGMENT_BYTES = 64 * 1024 * 1024
 SEGMENT_SECONDS = 300.0
 #: With ``durability: interval`` a buffer of this size is written without waiting for the second to end.
 BUFFER_BYTES = 256 * 1024
+#: Room below ``max_spool_bytes`` that is kept for outcomes; a sixteenth of the limit where that is less.
+RESERVE_BYTES = 1024 * 1024
+#: Room that is left on the disk itself, also for what the control process writes in a pass (PASS_BYTES in
+#: kproxy/control/audit/ship.py); an eighth of a smaller disk.
+DISK_RESERVE_BYTES = 16 * 1024 * 1024
 _END_ENTRY = pack_entry(END, b"")
 #: Events kept in memory while the spool takes nothing.
 HELD_EVENT_BYTES = 8 * 1024 * 1024
@@ -80,6 +87,12 @@ class Spool:
         self._opened_at = 0.0
         self._elsewhere = 0
         self._lost = 0
+        self._refuses = settings.when_full == "refuse"
+        self._reserve = min(RESERVE_BYTES, settings.max_spool_bytes // 16) if self._refuses else 0
+        self._scarce = False
+        self.scant = False
+        """Whether there is room for outcomes only. Never where nothing is refused: then there is nothing to keep it
+        for."""
         self.full = False
         self.pen = Pen()
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,7 +101,7 @@ class Spool:
     @property
     def refusing(self) -> bool:
         """Whether work that must be audited is to be refused now, before it is begun."""
-        return self.full and self._settings.when_full == "refuse"
+        return self.scant or (self.full and self._refuses)
 
     @property
     def bytes_used(self) -> int:
@@ -134,6 +147,7 @@ class Spool:
         self._end_the_unended()
         if self.full and self._has_room(self._held_bytes):
             self._recover()
+        self._look_at_reserve()
         if self._interval and self._waiting_bytes:
             # It was told once where the spool turned full; whoever needs an answer hears of it in commit().
             with suppress(SpoolFull):
@@ -172,18 +186,20 @@ class Spool:
         data = turn[0] if len(turn) == 1 else b"".join(turn)
         self._notes, self._events, self._waiting_bytes = [], [], 0
         if not self.full and self._has_room(len(data)) and self._write(data):
+            self._look_at_reserve()
             return
         self._turn_full()
         self._hold(turn)
-        if self._settings.when_full == "refuse" and notes:
+        if self._refuses and notes:
             raise SpoolFull("the audit spool is full")
 
     def _lend_pen(self) -> None:
         """While a turn of notes needs nothing but one write: the segment is not closed by it, and all of it fits."""
-        if self._fd < 0 or self.full or self._interval or self._waiting_bytes or self._at_commit:
+        if self._fd < 0 or self.full or self.scant or self._interval or self._waiting_bytes or self._at_commit:
             return
         self.pen.fd = self._fd
-        self.pen.room = min(self._segment_bytes - self._size, self._settings.max_spool_bytes - self.bytes_used)
+        limit = self._settings.max_spool_bytes - self._reserve
+        self.pen.room = min(self._segment_bytes - self._size, limit - self.bytes_used)
 
     def _take_pen_back(self) -> None:
         self.pen.room = 0
@@ -295,6 +311,20 @@ class Spool:
     def _has_room(self, size: int) -> bool:
         return self.bytes_used + size <= self._settings.max_spool_bytes
 
+    def _look_at_reserve(self) -> None:
+        scant = self._refuses and (self._scarce or not self._has_room(self._reserve))
+        if scant == self.scant:
+            return
+        self.scant = scant
+        if self.full:
+            return  # Which was told, and is worse.
+        if scant:
+            log.error("audit_spool_nearly_full", used=self.bytes_used, limit=self._settings.max_spool_bytes,
+                      reason="the disk" if self._scarce else "max_spool_bytes")
+            self._close_segment()  # Only closed segments are deleted once shipped.
+        else:
+            log.warning("audit_spool_has_room", used=self.bytes_used, lost=self._lost)
+
     def _turn_full(self) -> None:
         if self.full:
             return
@@ -314,7 +344,10 @@ class Spool:
             log.warning("audit_spool_has_room", used=self.bytes_used, lost=self._lost)
 
     def _measure(self) -> None:
-        """Sums the directory, this worker's open segment aside: the limit is the node's, not the worker's."""
+        """Sums the directory, this worker's open segment aside: the limit is the node's, not the worker's. Looks at the
+        disk too, which others fill as well."""
+        disk = os.statvfs(self._directory)
+        self._scarce = disk.f_bavail * disk.f_frsize < min(DISK_RESERVE_BYTES, disk.f_blocks * disk.f_frsize // 8)
         own = f"{self._prefix}{self._number - 1:06d}.seg" if self._fd >= 0 else ""
         total = 0
         with os.scandir(self._directory) as entries:

@@ -86,7 +86,7 @@ class Worker:
         self._link = ControlLink(runtime_dir / "control.sock", messages.Hello(number, os.getpid()), self._receive,
                                  self._on_connected)
         self._certificates = Certificates(config, now=time.time)
-        self._stats.gauges.append(self._certificates.read_gauges)
+        self._stats.gauges += [self._certificates.read_gauges, self._read_gauges]
         self._clusters = {
             name: ClusterView(cluster, timeout=BROKER_SECONDS, max_bytes=config.limits.socket_request_max_bytes,
                               clock=time.monotonic, random=random.random, on_error=self._count_broker_error,
@@ -247,6 +247,8 @@ class Worker:
                 self._spool.at_commit(self._sweep)
                 self._connections.end_turn()
                 self._spool.tick()
+                # Whether work is refused from now on is learned before the next request comes.
+                self._connections.end_turn()
             except Exception:
                 # One second's work lost is repeated in the next; a loop that ended would never expire a session again.
                 log.exception("second_failed")
@@ -277,6 +279,9 @@ class Worker:
     def _learn_addresses(self) -> None:
         for listener in self._config.listeners.values():
             self._clusters[listener.cluster].learn_from(self._connections.addresses_of(listener).learned)
+
+    def _read_gauges(self) -> dict[str, list[tuple[tuple[str, ...], Any]]]:
+        return {"kproxy_audit_refusing": [((str(self._number),), int(self._spool.refusing))]}
 
     def _count_broker_error(self, cluster: str, cause: str) -> None:
         self._stats.add("kproxy_broker_errors_total", (cluster, cause))

@@ -60,6 +60,8 @@ _TABLE = (
     Metric("kproxy_audit_lag_seconds", "gauge", (),
            "Age of the oldest audit line that is not in the sink yet.", "control"),
     Metric("kproxy_audit_spool_bytes", "gauge", (), "Bytes of spool segments on disk.", "control"),
+    Metric("kproxy_audit_refusing", "gauge", ("worker",),
+           "1 while the worker refuses produces because they could not be recorded."),
     Metric("kproxy_broker_connections", "gauge", ("cluster", "node"), "Open connections to brokers."),
     Metric("kproxy_broker_errors_total", "counter", ("cluster", "cause"),
            "Connections to brokers that failed, by cause."),

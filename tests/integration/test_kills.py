@@ -26,9 +26,7 @@ def stage(kafka: KafkaBroker) -> Iterator[Stage]:
     """Two workers, small segments, and a Kafka of its own, because it dies too."""
     more = {"limits": {"drain.timeout.ms": 2000},
             "audit": {"durability": "request", "flow_interval": "500ms", "max_spool_bytes": "8MiB"}}
-    # The records' own timestamps are long ago, so Kafka would soon let go of them.
-    with (KafkaBroker(taps=["tapped"], settings={"log.retention.ms": "-1"}) as broker,
-          Stage(broker, None, workers=2, more=more) as one):  # type: ignore[arg-type]
+    with KafkaBroker(taps=["tapped"]) as broker, Stage(broker, None, workers=2, more=more) as one:  # type: ignore[arg-type]
         yield one
 
 

@@ -175,6 +175,7 @@ class KafkaBroker:
             "log.cleaner.backoff.ms": "100",        # compaction is looked for often, so that a test can await it
             "log.flush.interval.messages": "9223372036854775807",
             **(_secure_lines(self._secure, module) if self._secure else {}),
+            "log.retention.ms": "-1",               # a record's own timestamp may be long ago: nobody lets go of it
             **settings,
         }
         path = self.folder / "server.properties"

@@ -32,6 +32,7 @@ CONTRACT = {
     "kproxy_policy_info": ("gauge", ("version", "mode")),
     "kproxy_audit_lag_seconds": ("gauge", ()),
     "kproxy_audit_spool_bytes": ("gauge", ()),
+    "kproxy_audit_refusing": ("gauge", ("worker",)),
     "kproxy_broker_connections": ("gauge", ("cluster", "node")),
     "kproxy_broker_errors_total": ("counter", ("cluster", "cause")),
     "kproxy_close_total": ("counter", ("cause",)),

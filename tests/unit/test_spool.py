@@ -6,8 +6,10 @@ import errno
 import os
 import struct
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import structlog
 
 from kproxy.dataplane import spool as spool_module
 from kproxy.dataplane.spool import SEGMENT_SECONDS, Spool
@@ -179,6 +181,69 @@ def test_full_refuses_and_keeps_below_the_limit(tmp_path):
         spool.commit()
 
 
+def test_new_work_is_refused_while_there_is_room_for_outcomes(tmp_path):
+    spool, _ = build(tmp_path, max_spool_bytes=160_000)  # a reserve of 10 000 bytes
+    while not spool.refusing:
+        spool.append(NOTES, bytes(1000))
+        spool.commit()
+    assert not spool.full and 149_000 < spool.bytes_used <= 160_000
+    assert entries(tmp_path)[-1][0] == END, "only a closed segment can be shipped and deleted"
+    for _ in range(5):
+        spool.append(NOTES, bytes(1000))
+        spool.commit()
+    assert spool.refusing and spool.pen.room == 0
+    for path in segments(tmp_path)[:-1]:
+        path.unlink()
+    spool.tick()
+    assert not spool.refusing and spool.pen.room > 0
+
+
+def test_a_disk_that_runs_short_refuses_before_it_is_full(tmp_path, monkeypatch):
+    spool, _ = build(tmp_path)
+    disk = Disk(1 << 20)
+    monkeypatch.setattr(spool_module, "os", disk)
+    for round_number in range(1, 3):
+        disk.free = 15 << 20
+        with structlog.testing.capture_logs() as lines:
+            spool.tick()
+            spool.tick()
+        assert [line["event"] for line in lines] == ["audit_spool_nearly_full"], "told once"
+        assert (spool.refusing, spool.full) == (True, False)
+        spool.append(NOTES, NOTE)
+        spool.commit()
+        assert [kind for kind, _ in entries(tmp_path)].count(NOTES) == round_number, "an outcome still has its place"
+        disk.free = 17 << 20
+        spool.tick()
+        assert not spool.refusing
+
+
+def test_a_small_disk_keeps_an_eighth_free(tmp_path, monkeypatch):
+    spool, _ = build(tmp_path)
+    disk = Disk(1 << 20, free=1 << 20, size=8 << 20)
+    monkeypatch.setattr(spool_module, "os", disk)
+    spool.tick()
+    assert not spool.refusing
+    disk.free -= 4096
+    spool.tick()
+    assert spool.refusing
+    disk.size = 0  # A file system that has no bounds of its own says so.
+    spool.tick()
+    assert not spool.refusing
+
+
+def test_who_passes_keeps_nothing_back(tmp_path, monkeypatch):
+    spool, _ = build(tmp_path, max_spool_bytes=160_000, when_full="pass")
+    disk = Disk(1 << 20, free=0)
+    monkeypatch.setattr(spool_module, "os", disk)
+    spool.tick()
+    while not spool.full:
+        before = spool.bytes_used
+        spool.append(NOTES, bytes(1000))
+        spool.commit()
+        assert not spool.refusing
+    assert before + 1009 > 160_000, "every byte is used"
+
+
 def test_full_counts_what_others_wrote(tmp_path):
     (tmp_path / "w0-1-000000.seg").write_bytes(bytes(40_000))
     spool, _ = build(tmp_path, max_spool_bytes=40_000)
@@ -215,8 +280,13 @@ def test_when_full_pass_loses_notes_and_counts_them(tmp_path):
 class Disk:
     """os with a disk that fills up: a write beyond ``room`` is cut short, the next one fails."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, room: int, free: int = 1 << 30, size: int = 1 << 32) -> None:
         self.room = room
+        self.free = free
+        self.size = size
+
+    def statvfs(self, path: object) -> SimpleNamespace:
+        return SimpleNamespace(f_bavail=self.free // 4096, f_blocks=self.size // 4096, f_frsize=4096)
 
     def __getattr__(self, name: str):
         return getattr(os, name)
