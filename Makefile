@@ -30,7 +30,7 @@ fuzz: ## fuzz every parser under asan and ubsan for FUZZ_SECONDS (30) each, coun
 bench: ## the ladder: direct, HAProxy, kproxy with policy and audit; ratios with medians and spread
 	@scripts/setup.sh bench && scripts/bench.sh
 
-docs: ## check the documentation against the code and build it into build/docs
+docs: ## write the tables of keys, check the documentation against the code and build it into build/docs
 	@scripts/setup.sh && scripts/docs.sh
 
 lock: ## write requirements.lock anew from pyproject.toml

@@ -129,7 +129,7 @@ class _Reader:
         keys = {name: value.convert(self.files.key, b"") for name, value, _ in root.named("keys")}
         policy_path, mode = self._policy(root)
         admin = self._admin(root.section("admin"))
-        metrics, metrics_topics = self._metrics(root.section("metrics"))
+        metrics = self._metrics(root.section("metrics"))
         config = settings.Config(
             file=file,
             node=node,
@@ -141,7 +141,6 @@ class _Reader:
             keys=keys,
             audit=self._audit(root.section("audit")),
             metrics=metrics,
-            metrics_topics=metrics_topics,
             limits=self._limits(root.section("limits"), defaults),
             **admin,
         )
@@ -242,20 +241,20 @@ class _Reader:
             "admin": bind,
             "admin_authenticate": section.take("authenticate", tuple_of(choice("oidc")), ("oidc",)),
             "node_roles": {role: value.convert(membership, "") for role, value, _ in roles},
+            "admin_allow_plaintext": section.take("allow_plaintext", boolean, False),
         }
-        if not section.take("allow_plaintext", boolean, False) and not config_checks.is_loopback(bind[0]):
+        if not admin["admin_allow_plaintext"] and not config_checks.is_loopback(bind[0]):
             section.value.complain("tokens would travel in the clear: bind to loopback or set allow_plaintext: true")
         section.close()
         return admin
 
-    def _metrics(self, section: Section | None) -> tuple[tuple[str, int], tuple[str, ...]]:
+    def _metrics(self, section: Section | None) -> tuple[str, int]:
         bind = ("127.0.0.1", 9465)
-        topics: tuple[str, ...] = ()
         if section is not None:
+            section.not_yet("topics", "the topic as a label of metrics")
             bind = section.take("bind", address, bind)
-            topics = section.take("topics", tuple_of(some_text), ())
             section.close()
-        return bind, topics
+        return bind
 
     def _limits(self, section: Section | None, plain: settings.Limits) -> settings.Limits:
         if section is None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any, get_args, get_type_hints
 
-from kproxy.model.settings import Issuer
+from kproxy.model.settings import Algorithm, Issuer
 from kproxy.yaml_nodes import Converter, Section, Value, Wrong, choice, integer, size, some_text, text, tuple_of
 
-#: Signatures that need no shared secret; the rest of JOSE's list is refused when it is written, not when a token comes.
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 TOKEN_PROFILES: tuple[str, ...] = get_args(get_type_hints(Issuer)["token_profile"])
 #: What kproxy can show a broker with a name and a password.
 UPSTREAM_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")

@@ -9,11 +9,12 @@ would otherwise stop a worker for a tenth of a second, again and again.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
-from kproxy.model.record_plan import Action, Direction
+from kproxy.model.record_plan import ENTITIES, Action, Direction
+from kproxy.model.written import NO_KEY, Duration, Pattern, Written
 
 Part = Literal["value", "headers", "key"]
 
@@ -53,21 +54,31 @@ class Condition(msgspec.Struct, frozen=True, gc=False):
     at: Place = Place()
 
 
+Operations = Annotated[tuple[str, ...], Written(kind=f"list of `{'`, `'.join(sorted(OPERATIONS))}`; or `[all]`")]
+When = Annotated[Condition | None, Written(kind="condition", default="always")]
+
+
 class TopicEntry(msgspec.Struct, frozen=True, gc=False):
     """Labels of the topics that ``match`` (a glob) covers."""
 
-    match: str
-    labels: dict[str, str] = {}
-    at: Place = Place()
+    match: Pattern
+    """the topics that get the labels"""
+    labels: Annotated[dict[str, str], Written(default="none")] = {}
+    """conditions read `topic.labels.NAME`"""
+    at: Annotated[Place, NO_KEY] = Place()
 
 
 class Resources(msgspec.Struct, frozen=True, gc=False):
     """What a rule is about: globs of names by kind, and whether the cluster itself is meant."""
 
-    topics: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    transactional_ids: tuple[str, ...] = ()
+    topics: Annotated[tuple[Pattern, ...], Written(default="none")] = ()
+    """names of topics; a rule names topics, groups, transactional ids or the cluster"""
+    groups: Annotated[tuple[Pattern, ...], Written(default="none")] = ()
+    """ids of consumer groups"""
+    transactional_ids: Annotated[tuple[Pattern, ...], Written(default="none")] = ()
+    """transactional ids"""
     cluster: bool = False
+    """the cluster itself is meant"""
 
     def kinds(self) -> tuple[str, ...]:
         """The resource kinds named, in the words of ``Access.resource``."""
@@ -89,79 +100,112 @@ class Resources(msgspec.Struct, frozen=True, gc=False):
 class Allow(msgspec.Struct, frozen=True, gc=False):
     """Members of the role may do ``operations`` on ``resources`` while ``when`` is true."""
 
-    name: str
-    operations: tuple[str, ...]
-    resources: Resources
-    when: Condition | None = None
-    at: Place = Place()
+    name: Annotated[str, Written(default="`ROLE.allow[N]`")]
+    """what the audit calls the rule"""
+    operations: Operations
+    """Kafka's ACL operations in lower case"""
+    resources: Annotated[Resources, Written(key="*")]
+    when: When = None
+    """the rule counts while this is true"""
+    at: Annotated[Place, NO_KEY] = Place()
 
 
 class Role(msgspec.Struct, frozen=True, gc=False):
     """Members are those in one of ``groups`` and those for whom ``condition`` is true."""
 
-    name: str
-    groups: tuple[str, ...] = ()
-    condition: Condition | None = None
-    allow: tuple[Allow, ...] = ()
-    at: Place = Place()
+    name: Annotated[str, NO_KEY]
+    groups: Annotated[tuple[str, ...], Written(
+        key="members", kind="`{groups: [...]}`, or a condition", default="–")] = ()
+    """who has the role: those in one of the groups, or those for whom the condition is true"""
+    condition: Annotated[Condition | None, NO_KEY] = None
+    allow: Annotated[tuple[Allow, ...], Written(kind="list of allows", default="none")] = ()
+    """what its members may do"""
+    at: Annotated[Place, NO_KEY] = Place()
 
 
 class Forbid(msgspec.Struct, frozen=True, gc=False):
     """Nobody may do ``operations`` on ``resources`` while ``when`` is true; beats every allow."""
 
     name: str
-    operations: tuple[str, ...]
-    resources: Resources
-    when: Condition | None = None
-    message: str = ""
-    at: Place = Place()
+    operations: Operations
+    resources: Annotated[Resources, Written(key="*")]
+    when: When = None
+    message: Annotated[str, Written(default="none")] = ""
+    """what the client is told"""
+    at: Annotated[Place, NO_KEY] = Place()
 
 
 class Mask(msgspec.Struct, frozen=True, gc=False):
     """What is hidden in records of ``topics`` from everybody outside ``except_roles``."""
 
     name: str
-    topics: tuple[str, ...]
-    directions: tuple[Direction, ...]
-    action: Action
-    fields: tuple[tuple[str, ...], ...] = ()
-    detect: tuple[str, ...] = ()
+    """what audit and metrics call the rule"""
+    topics: tuple[Pattern, ...]
+    """the topics whose records are looked into"""
+    directions: Annotated[tuple[Direction, ...], Written(default="produce, consume")]
+    """what is written, what is read, or both"""
+    action: Annotated[Action, Written(
+        kind="`redact`, `{replace: text}`, `{mask: {keep_first: 2, keep_last: 4, character: \"*\"}}`, "
+             "`{hmac: {key: k1}}` or `block`")]
+    """what happens to what is found (a guard's is always `block`)"""
+    fields: Annotated[tuple[tuple[str, ...], ...], Written(kind="list of paths", default="none")] = ()
+    """paths into JSON values: `user.email`, `items[*].phone`; a dot within a name is `\\.`"""
+    detect: Annotated[tuple[str, ...], Written(kind=f"list of `{'`, `'.join(ENTITIES)}`", default="none")] = ()
+    """what is looked for wherever it stands"""
     parts: tuple[Part, ...] = ("value", "headers")
-    except_roles: tuple[str, ...] = ()
-    when: Condition | None = None
+    """where to detect. On keys a mask may only `hmac` or `block`"""
+    except_roles: Annotated[tuple[str, ...], Written(kind="list of roles", default="none")] = ()
+    """who sees the value all the same"""
+    when: When = None
+    """the rule counts while this is true"""
     on_unknown: Literal["refuse", "pass"] = "refuse"
-    at: Place = Place()
+    """what happens to a value that is not JSON where fields are looked for"""
+    at: Annotated[Place, NO_KEY] = Place()
 
 
 class Guard(msgspec.Struct, frozen=True, gc=False):
     """Record content that is refused, with the words the client is shown."""
 
     name: str
-    topics: tuple[str, ...]
-    directions: tuple[Direction, ...]
-    detect: tuple[str, ...]
-    message: str = ""
+    topics: tuple[Pattern, ...]
+    directions: Annotated[tuple[Direction, ...], Written(default="produce")]
+    detect: Annotated[tuple[str, ...], Written(kind=f"list of `{'`, `'.join(ENTITIES)}`")]
+    message: Annotated[str, Written(default="none")] = ""
+    """what the client is told"""
     parts: tuple[Part, ...] = ("value", "headers")
-    when: Condition | None = None
-    at: Place = Place()
+    when: When = None
+    at: Annotated[Place, NO_KEY] = Place()
 
 
 class Approval(msgspec.Struct, frozen=True, gc=False):
     """An access that is allowed and yet waits for people. Times in seconds."""
 
     name: str
-    operations: tuple[str, ...]
-    topics: tuple[str, ...]
-    approver_role: str
-    quorum: int = 1
-    when: Condition | None = None
-    unless: Condition | None = None
+    """what audit and requests call the rule"""
+    operations: Annotated[tuple[str, ...], Written(
+        kind=f"list of `{'`, `'.join(sorted(LEGAL_OPERATIONS['topic']))}`; or `[all]`")]
+    """those that are asked about"""
+    topics: tuple[Pattern, ...]
+    """on which topics; approvals are about topics only"""
+    approver_role: Annotated[str, Written(key="approvers", kind="`{role: NAME, quorum: N}`")]
+    """a role of this policy, and how many different people of it (1 to 100, 1 by default)"""
+    quorum: Annotated[int, NO_KEY] = 1
+    when: When = None
+    """people are asked while this is true"""
+    unless: Annotated[Condition | None, Written(kind="condition", default="none")] = None
+    """while it is true nobody is asked. It may read `granted.models`: the models of this principal's grants under this
+    rule"""
     reason: Literal["required", "optional", "none"] = "none"
-    request_ttl: float = 3600.0
-    max_duration: float = 28800.0
+    """whether the requester must say why"""
+    request_ttl: Duration = 3600.0
+    """how long a request waits"""
+    max_duration: Duration = 28800.0
+    """how long a grant may last"""
     while_pending: Literal["refuse"] = "refuse"
-    message: str = ""
-    at: Place = Place()
+    """what a client gets that has to wait; `hold` is not supported yet"""
+    message: Annotated[str, Written(default="none")] = ""
+    """what the client is told"""
+    at: Annotated[Place, NO_KEY] = Place()
 
 
 class Policy(msgspec.Struct, frozen=True, gc=False):

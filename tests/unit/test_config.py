@@ -49,7 +49,7 @@ policy: {path: policy/, mode: enforce}
 audit: {durability: interval, when_full: pass, fields: true, sinks: [{file: audit.jsonl}], max_spool_bytes: 64MiB}
 admin: {bind: 127.0.0.1:9464, authenticate: [oidc],
         roles: {viewer: {groups: [sre, "o\\"ps"]}, approver: '"ml" in principal.groups'}}
-metrics: {bind: 0.0.0.0:9465, topics: [orders]}
+metrics: {bind: 0.0.0.0:9465}
 limits: {connections.max.idle.ms: 1500, socket.request.max.bytes: 2048, connections.max.reauth.ms: 60000,
          max.connections: 5, login.timeout.ms: 1000, drain.timeout.ms: 2000, queued.bytes.per.connection: 64KiB,
          records.max.bytes: 32MiB, records.max.ratio: 50, records.any.ratio.bytes: 1MiB}
@@ -104,7 +104,6 @@ def test_everything_that_is_supported_is_read(folder: Path) -> None:
         node_roles={"viewer": '"sre" in principal.groups || "o\\"ps" in principal.groups',
                     "approver": '"ml" in principal.groups'},
         metrics=("0.0.0.0", 9465),
-        metrics_topics=("orders",),
         limits=Limits(1.5, 2048, 60.0, 5, 1.0, 2.0, 64 << 10, 32 << 20, 50, 1 << 20),
     )
 
@@ -157,6 +156,7 @@ limits: {max.connections: many}
     ("policy: {path: p}", "policy: {path: p}\nidentity: {token_service: {}}", "the token service is not supported yet"),
     ("policy: {path: p}", "policy: {path: p}\naudit: {sinks: [{kafka: {topic: t}}]}", "audit sink is not supported"),
     ("policy: {path: p}", "policy: {path: p}\nadmin: {tls: {}}", "TLS on the admin API is not supported yet"),
+    ("policy: {path: p}", "policy: {path: p}\nmetrics: {topics: [t]}", "a label of metrics is not supported yet"),
     ("policy: {path: p}", "policy: {path: p}\nadmin: {bind: 0.0.0.0:9464}", "tokens would travel in the clear"),
     ("policy: {path: p}", "policy: {path: p}\nadmin: {roles: {root: {groups: [x]}}}", "'root' is not one of viewer"),
     ("policy: {path: p}", "policy: {path: p}\nmetrics: {bind: 127.0.0.1:9464}", "metrics (port 9464) overlaps admin"),

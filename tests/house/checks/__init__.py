@@ -35,6 +35,7 @@ CHECKS: dict[str, Check] = {
     "shown-commands": documents.check_shown_commands,
     "metrics": documents.check_metrics,
     "config-keys": documents.check_config_keys,
+    "reference": documents.check_reference,
     "files-named": documents.check_files_named,
     "close-causes": documents.check_close_causes,
     "journey": documents.check_journey,

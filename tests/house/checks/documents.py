@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +154,13 @@ def check_config_keys(root: Path) -> list[str]:
         problems += [f"{document}: the key {key} is not in it" for key in sorted(keys)
                      if not re.search(rf"(?<![\w.]){re.escape(key)}(?![\w])", text)]
     return problems
+
+
+def check_reference(root: Path) -> list[str]:
+    """The tables of keys in docs/ are what scripts/reference.py makes of the structs."""
+    done = subprocess.run([sys.executable, "scripts/reference.py", "--check"], cwd=root, capture_output=True, text=True,
+                          timeout=60, env={"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"})
+    return [*done.stdout.splitlines(), *done.stderr.splitlines()[-1:]]
 
 
 def check_files_named(root: Path) -> list[str]:
