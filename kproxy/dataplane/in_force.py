@@ -81,8 +81,8 @@ class InForce:
 
 
 class SnapshotFile:
-    """Keeps ``in_force`` at what the file at ``path`` says. ``build`` is called on a thread, with the very policy of the
-    last snapshot where only grants or keys have changed; ``on_changed`` on the loop, after each replacement."""
+    """Keeps ``in_force`` at what the file at ``path`` says. ``build`` is called on a thread, with the very policy of
+    the last snapshot where only grants or keys have changed; ``on_changed`` on the loop, after each replacement."""
 
     def __init__(self, path: Path, build: Callable[[Snapshot], InForce], on_changed: Callable[[InForce], None]) -> None:
         self._path = path

@@ -306,66 +306,6 @@ async def test_an_error_in_a_masks_condition_masks_and_is_heard(tmp_path):
         assert one.stats._counts["kproxy_policy_errors_total"] == {("contact",): 1}
 
 
-# -- snapshots ---------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("damage", [b"", b"\xc1 not msgpack", b"\x81\xa5epoch\x05"])
-async def test_a_bad_snapshot_leaves_the_old_one_in_force(tmp_path, damage):
-    async with world(tmp_path) as one:
-        one.path.write_bytes(damage)
-        assert await one.file.load() != ""
-        assert one.runtime.epoch == 1 and one.epochs == [1]
-
-
-async def test_the_same_epoch_is_not_compiled_again_and_loads_do_not_overlap(tmp_path):
-    async with world(tmp_path) as one:
-        one.publish(2)
-        assert await asyncio.gather(*(one.file.load() for _ in range(10))) == [""] * 10
-        assert one.epochs == [1, 2]
-
-
-async def test_a_snapshot_is_read_rule_by_rule_as_it_was_written(tmp_path):
-    async with world(tmp_path) as one:
-        written = msgspec.msgpack.decode(one.path.read_bytes(), type=Snapshot)
-        assert one.file.in_force.snapshot == written
-        assert len(written.policy.allows()) > 1 and written.policy.masks, "every kind of piece is there"
-
-
-async def test_new_grants_leave_the_policy_the_very_same(tmp_path):
-    async with world(tmp_path) as one:
-        policy_of_first = one.file.in_force.snapshot.policy
-        one.publish(2, grants=[Grant("g", "big", "corp:w1", "write", "topic", "t", "m", NOW, NOW + 60)])
-        assert await one.file.load() == ""
-        assert one.file.in_force.snapshot.policy is policy_of_first
-        assert [grant.id for grant in one.file.in_force.snapshot.grants] == ["g"]
-        one.publish(3, POLICY + "\n# changed\n")
-        assert await one.file.load() == ""
-        assert one.file.in_force.snapshot.policy is not policy_of_first
-
-
-@pytest.mark.parametrize("at", [("roles", 0, "allow", 0, "name"), ("topics", 0, "match"), ("masks", 0, "topics")])
-async def test_one_bad_rule_spoils_a_snapshot(tmp_path, at):
-    async with world(tmp_path) as one:
-        one.publish(2)
-        snapshot = msgspec.msgpack.decode(one.path.read_bytes())
-        inner = snapshot["policy"]
-        for step in at[:-1]:
-            inner = inner[step]
-        inner[at[-1]] = 5
-        one.path.write_bytes(msgspec.msgpack.encode(snapshot))
-        assert "got `int`" in await one.file.load()
-        assert one.runtime.epoch == 1
-
-
-async def test_no_file_yet_is_no_error_and_a_lost_one_is(tmp_path):
-    async with world(tmp_path, epoch=0) as one:
-        assert await one.file.load() == "" and one.file.in_force is None
-        one.publish(1)
-        await one.file.load()
-        one.path.unlink()
-        assert await one.file.load() == "the snapshot file is gone" and one.runtime.epoch == 1
-
-
 # -- brokers, events, counters -----------------------------------------------------------------------------------------
 
 
