@@ -7,6 +7,7 @@ from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
 from kproxy._ext.schema cimport TRAILING, is_flexible, response_header_version, walk_body
 from kproxy._ext.wire cimport store_i32
 
+from kproxy._ext.policy_table import OPERATION_NAMES, RESOURCE_NAMES
 from kproxy.errors import CloseCause
 
 cdef extern from *:
@@ -23,15 +24,7 @@ cdef extern from *:
 cdef enum:
     METADATA = 3
     LONGEST_LIST = 8        # bytes of a Metadata request's body for all topics, with three too many
-
-OPERATIONS = {
-    3: "read", 4: "write", 5: "create", 6: "delete", 7: "alter", 8: "describe", 9: "cluster_action",
-    10: "describe_configs", 11: "alter_configs", 12: "idempotent_write",
-}
-cdef enum:
     MOST_ASKED = 100        # approvals one principal may have pending; more are not worth asking for
-
-RESOURCES = {2: "topic", 3: "group", 4: "cluster", 5: "transactional_id", 100: "any_topic"}
 
 
 cdef class Addresses:
@@ -136,7 +129,7 @@ cdef class Opening:
         verdict = <object>cell.verdict
         if verdict.condition_errors:
             self.condition_errors.extend(verdict.condition_errors)
-        self.denials.append((OPERATIONS.get(operation, str(operation)), RESOURCES.get(resource, str(resource)),
+        self.denials.append((OPERATION_NAMES[operation], RESOURCE_NAMES[resource],
                              name[:length].decode("utf-8", "replace"), verdict))
         if (cell.effect == EFFECT_ASK and verdict.wanted not in self.asked
                 and len(self.asked) + len(self.wanted) < MOST_ASKED):
@@ -146,8 +139,8 @@ cdef class Opening:
 
     cdef int tell_refusal(self, int resource, int operation, const unsigned char* name, Py_ssize_t length,
                           str reason) except -1:
-        self.denials.append((OPERATIONS[operation], RESOURCES[resource], name[:length].decode("utf-8", "replace"),
-                             OwnRefusal(reason)))
+        self.denials.append((OPERATION_NAMES[operation], RESOURCE_NAMES[resource],
+                             name[:length].decode("utf-8", "replace"), OwnRefusal(reason)))
         return 0
 
     cdef bint allowed(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1:

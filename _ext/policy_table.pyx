@@ -30,8 +30,8 @@ OPERATIONS = {
     "describe_configs": OPERATION_DESCRIBE_CONFIGS, "alter_configs": OPERATION_ALTER_CONFIGS,
     "idempotent_write": OPERATION_IDEMPOTENT_WRITE, "two_phase_commit": OPERATION_TWO_PHASE_COMMIT,
 }
-cdef dict RESOURCE_NAMES = {number: name for name, number in RESOURCES.items()}
-cdef dict OPERATION_NAMES = {number: name for name, number in OPERATIONS.items()}
+RESOURCE_NAMES = {number: name for name, number in RESOURCES.items()}
+OPERATION_NAMES = {number: name for name, number in OPERATIONS.items()}
 cdef dict EFFECTS = {"allow": EFFECT_ALLOW, "deny": EFFECT_DENY, "ask": EFFECT_ASK}
 
 cdef Py_ssize_t FIRST_SLOTS = 64

@@ -2,9 +2,6 @@
 
 from typing import Any
 
-OPERATIONS: dict[int, str]
-RESOURCES: dict[int, str]
-
 class Addresses:
     host: bytes
     first_broker: int

@@ -5,6 +5,8 @@ from typing import Any
 
 RESOURCES: dict[str, int]
 OPERATIONS: dict[str, int]
+RESOURCE_NAMES: dict[int, str]
+OPERATION_NAMES: dict[int, str]
 
 class NotUtf8:
     """The verdict on a name that is not UTF-8: no rule could mean it, so nobody may."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.children import is_alive
 from tests.support.clients import POLICY_VIOLATION, TOPIC_DENIED, Record
 from tests.support.java import JavaDriver
 from tests.support.kafka_broker import KafkaBroker
@@ -29,15 +30,6 @@ def own(kafka: KafkaBroker, java: JavaDriver) -> Iterator[Stage]:
 
 def status(stage: Stage) -> tuple[int, Any]:
     return stage.node.admin("GET", "/v1/status", stage.token("olga", ["operators"]))
-
-
-def is_alive(pid: int) -> bool:
-    """A process that ends is here until its parent has taken note, and until its sockets are closed."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_a_killed_worker_is_started_again_and_the_client_goes_on(own: Stage) -> None:

@@ -7,8 +7,9 @@ import ctypes
 import os
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -16,6 +17,29 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def _die_with_parent() -> None:
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Served(ABC):
+    """What runs as a process of its own within a ``with``. One that does not come up leaves nothing behind."""
+
+    @abstractmethod
+    def start(self) -> object:
+        """Returns once it serves."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends it, whatever state it is in, and removes its files."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
 
 def start(command: list[str], log: Path, **more: Any) -> subprocess.Popen[bytes]:
@@ -42,6 +66,15 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+
+
+def is_alive(pid: int) -> bool:
+    """A process that ends is here until its parent has taken note, and until its sockets are closed."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def tail(log: Path, size: int = 4000) -> str:

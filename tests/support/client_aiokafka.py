@@ -26,7 +26,7 @@ from tests.support.clients import (
     Producer,
     Record,
     Sent,
-    tls_context,
+    build_settings,
 )
 
 T = TypeVar("T")
@@ -70,20 +70,6 @@ class _Token(AbstractTokenProvider):  # type: ignore[misc]
 
     def extensions(self) -> dict[str, str]:
         return self._login.extensions
-
-
-def _settings(login: Login) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "bootstrap_servers": login.bootstrap, "request_timeout_ms": 8000, "retry_backoff_ms": 50,
-    }
-    if login.mechanism == "NONE":
-        return settings
-    settings |= {"security_protocol": login.protocol, "sasl_mechanism": login.mechanism}
-    if login.ca:
-        settings["ssl_context"] = tls_context(login)
-    if login.mechanism == "PLAIN":
-        return settings | {"sasl_plain_username": login.username, "sasl_plain_password": login.token}
-    return settings | {"sasl_oauth_token_provider": _Token(login)}
 
 
 class _AiokafkaProducer(Producer):
@@ -206,14 +192,14 @@ class AiokafkaClient(KafkaClient):
     name = "aiokafka"
 
     def producer(self, login: Login, *, codec: str = "none", acks: str = "all", idempotent: bool = False) -> Producer:
-        return _AiokafkaProducer(_settings(login) | {
+        return _AiokafkaProducer(build_settings(login, _Token(login)) | {
             "compression_type": None if codec == "none" else codec, "acks": "all" if acks == "all" else int(acks),
             "enable_idempotence": idempotent, "linger_ms": 20})
 
     def consumer(self, login: Login, group: str | None = None, *, isolation: str = "read_uncommitted") -> Consumer:
-        return _AiokafkaConsumer(_settings(login) | {
+        return _AiokafkaConsumer(build_settings(login, _Token(login)) | {
             "group_id": group, "check_crcs": True, "auto_offset_reset": "earliest", "enable_auto_commit": False,
             "fetch_max_wait_ms": 100, "isolation_level": isolation})
 
     def admin(self, login: Login) -> Admin:
-        return _AiokafkaAdmin(_settings(login))
+        return _AiokafkaAdmin(build_settings(login, _Token(login)))

@@ -34,7 +34,7 @@ from tests.support.clients import (
     Record,
     Sent,
     TopicAdmin,
-    tls_context,
+    build_settings,
 )
 
 T = TypeVar("T")
@@ -70,18 +70,8 @@ def _try(work: Callable[[], T]) -> T:
 
 
 def _settings(login: Login) -> dict[str, Any]:
-    settings: dict[str, Any] = {
-        "bootstrap_servers": login.bootstrap, "request_timeout_ms": 8000, "bootstrap_timeout_ms": 1500,
-        "retry_backoff_ms": 50, "reconnect_backoff_ms": 20, "reconnect_backoff_max_ms": 500,
-    }
-    if login.mechanism == "NONE":
-        return settings
-    settings |= {"security_protocol": login.protocol, "sasl_mechanism": login.mechanism}
-    if login.ca:
-        settings["ssl_context"] = tls_context(login)
-    if login.mechanism == "PLAIN":
-        return settings | {"sasl_plain_username": login.username, "sasl_plain_password": login.token}
-    return settings | {"sasl_oauth_token_provider": _Token(login)}
+    return build_settings(login, _Token(login)) | {
+        "bootstrap_timeout_ms": 1500, "reconnect_backoff_ms": 20, "reconnect_backoff_max_ms": 500}
 
 
 class _KafkaPythonProducer(Producer):

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from tests.support.java import JavaDriver
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 TOPIC_DENIED, GROUP_DENIED, CLUSTER_DENIED, LOGIN_FAILED, POLICY_VIOLATION, INVALID_RECORD = 29, 30, 31, 58, 44, 87
 #: What a library gives up after; kproxy on loopback answers in milliseconds.
 GIVE_UP_SECONDS = 15
-
-Self = TypeVar("Self", bound="Opened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +92,23 @@ class LoginWatch(logging.Handler):
             self.reason = record.getMessage()
 
 
+def build_settings(login: Login, provider: object) -> dict[str, Any]:
+    """The settings that aiokafka and kafka-python call by the same names; ``provider`` gives tokens."""
+    settings: dict[str, Any] = {
+        "bootstrap_servers": login.bootstrap, "request_timeout_ms": 8000, "retry_backoff_ms": 50,
+    }
+    if login.mechanism == "NONE":
+        return settings
+    settings |= {"security_protocol": login.protocol, "sasl_mechanism": login.mechanism}
+    if login.ca:
+        settings["ssl_context"] = tls_context(login)
+    if login.mechanism == "PLAIN":
+        return settings | {"sasl_plain_username": login.username, "sasl_plain_password": login.token}
+    return settings | {"sasl_oauth_token_provider": provider}
+
+
 class Opened(ABC):
-    def __enter__(self: Self) -> Self:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

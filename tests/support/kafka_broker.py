@@ -47,7 +47,7 @@ class Secure:
     authorities: Path
 
 
-class KafkaBroker:
+class KafkaBroker(children.Served):
     """One broker. ``start`` after ``kill`` keeps its data: the folder goes away only with ``close``."""
 
     def __init__(self, *, auto_create: bool = False, taps: Sequence[str] = (), jvm: Sequence[str] = QUICK,
@@ -108,16 +108,6 @@ class KafkaBroker:
     def close(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> KafkaBroker:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     def run_tool(self, tool: str, *arguments: str, seconds: float = 600) -> str:
         """Runs one of Kafka's own tools (``org.apache.kafka.tools.TopicCommand`` …) to its end; its output."""

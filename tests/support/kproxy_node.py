@@ -48,7 +48,7 @@ class Listener:
     tls: Mapping[str, str] | None = None
 
 
-class KproxyNode:
+class KproxyNode(children.Served):
     """``issuer`` is the URL of a token issuer (alias ``dev``). ``more`` is merged into the configuration's top level.
     ``prefix`` goes before the command line (``taskset -c 1``); ``program`` is the module that is run."""
 
@@ -109,16 +109,6 @@ class KproxyNode:
     def close(self) -> None:
         self.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def __enter__(self) -> KproxyNode:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(self, *exc: object) -> None:
-        self.close()
 
     @property
     def supervisor(self) -> int:

@@ -25,8 +25,8 @@ def promtool(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["promtool", *words], cwd=RULES, capture_output=True, text=True, timeout=60, check=False)
 
 
-class Prometheus:
-    """A context manager. ``target``: host:port of what is scraped, every second."""
+class Prometheus(children.Served):
+    """``target``: host:port of what is scraped, every second."""
 
     def __init__(self, target: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="kproxy-prometheus-"))
@@ -38,18 +38,13 @@ class Prometheus:
             "scrape_configs": [{"job_name": "kproxy", "static_configs": [{"targets": [target]}]}]}))
         self._child: subprocess.Popen[bytes] | None = None
 
-    def __enter__(self) -> Prometheus:
+    def start(self) -> None:
         self._child = children.start(
             ["prometheus", f"--config.file={self._config}", f"--storage.tsdb.path={self._folder / 'data'}",
              f"--web.listen-address=127.0.0.1:{self._port}"], self._folder / "prometheus.log")
-        try:
-            wait_for("Prometheus to scrape the node", lambda: self.query("kproxy_build_info"), 30)
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+        wait_for("Prometheus to scrape the node", lambda: self.query("kproxy_build_info"), 30)
 
-    def __exit__(self, *exc: object) -> None:
+    def close(self) -> None:
         if self._child is not None:
             children.stop(self._child)
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -17,6 +17,7 @@ from kproxy.dataplane.launches import Launch
 from kproxy.dataplane.supervisor import AlreadyRunning, Supervisor, claim, count_workers, cpu_quota, prepare_directories
 from kproxy.errors import KproxyError
 from kproxy.model.settings import Config, Node
+from tests.support.children import is_alive
 
 #: Writes its name and each signal to a log that all share, and ends on SIGTERM after ``linger`` seconds.
 PROGRAM = """
@@ -120,14 +121,6 @@ class Running:
         await self.task
 
 
-def alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
 async def test_clean_stop_ends_control_last(log):
     node = supervise(command(log, "control"), [command(log, f"w{n}", 0.2) for n in range(2)], drain_timeout=10)
     async with Running(node) as running:
@@ -152,7 +145,7 @@ async def test_a_killed_child_is_started_again_and_the_others_live_on(log, name)
         assert log.said(name, "start")[1] != victim
         for other in {"control", "w0", "w1"} - {name}:
             assert len(log.said(other, "start")) == 1
-            assert alive(log.said(other, "start")[0])
+            assert is_alive(log.said(other, "start")[0])
 
 
 async def test_hangup_goes_to_control_alone(log):
@@ -171,7 +164,7 @@ async def test_a_worker_that_does_not_end_is_killed(log, monkeypatch):
         await until(lambda: len(log.lines()) == 2)
     assert running.task.result() == 1
     assert log.said("w0", "end") == []
-    assert not alive(log.said("w0", "start")[0])
+    assert not is_alive(log.said("w0", "start")[0])
     assert len(log.said("control", "end")) == 1
 
 
@@ -221,9 +214,9 @@ async def test_a_restart_whose_workers_do_not_serve_is_abandoned(log, monkeypatc
         node.restart()
         await until(lambda: node._plan.told == ["take", "back"])
         await until(lambda: len(log.said("control", "start")) == 3)
-        await until(lambda: not alive(log.said("w3", "start")[0]))
+        await until(lambda: not is_alive(log.said("w3", "start")[0]))
         assert log.said("w0", "term") and not log.said("w1", "term"), "who was not replaced serves on"
-        assert alive(log.said("w1", "start")[0]) and alive(log.said("w2", "start")[0])
+        assert is_alive(log.said("w1", "start")[0]) and is_alive(log.said("w2", "start")[0])
 
 
 async def test_a_restart_that_is_refused_touches_nobody(log):
@@ -252,7 +245,7 @@ async def test_a_refused_configuration_ends_the_node(log):
                       drain_timeout=5)
     async with asyncio.timeout(15):
         assert await node.run() == 1
-    assert all(not alive(pid) for pid in log.said("w0", "start"))
+    assert all(not is_alive(pid) for pid in log.said("w0", "start"))
 
 
 async def test_children_drain_when_the_supervisor_is_killed(log, tmp_path):
