@@ -7,7 +7,7 @@ from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, REPLACE, WAIT, NoteRow
 from kproxy._ext.request cimport HEAD_BAD, UNKNOWN_API, walk_request_head, walk_response_head
 from kproxy._ext.slots cimport OWN, Intent, Slot, Slots, find_intent
 
-from kproxy.errors import CloseCause
+from kproxy.errors import CloseCause, WireError
 
 cdef enum:
     PRODUCE = 0
@@ -351,7 +351,12 @@ cdef class Session:
         return self.to_broker.add(frame)
 
     cdef int open_response(self, Slot* slot) except -1:
-        return apis.open_response(self.opening, <object>slot.memo if slot.memo != NULL else None)
+        try:
+            return apis.open_response(self.opening, <object>slot.memo if slot.memo != NULL else None)
+        except WireError:
+            # Well formed, and yet none that can be read: a host that is no text.
+            self.opening.treatment = CLOSE
+            return 0
 
     cdef int settle(self, Slot* slot, double now) except -1:
         """Notes of an answer: an outcome takes records and size from its intent, and both go into the session's flow."""

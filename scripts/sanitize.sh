@@ -4,25 +4,39 @@
 #   sanitize.sh                              everything
 #   sanitize.sh tests/unit/test_mask.py      only these pytest arguments, no fuzzing
 #   sanitize.sh --fuzz wire [--seed 1 …]     only this harness
+#   sanitize.sh --build                      only builds; --built before other words builds nothing
 # KPROXY_MODULES builds only the modules named, SANITIZE_TREE puts the copy elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root=$PWD
 tree=${SANITIZE_TREE:-$root/build/sanitize}
-mkdir -p "$tree"
-# Files keep their times, so only what changed since the last run is compiled again.
-for part in _ext kproxy tests setup.py pyproject.toml README.md; do
-    cp -a --update -- "$part" "$tree/"
-done
-rm -f "$tree"/kproxy/_ext/*.so
+
+build() {
+    mkdir -p "$tree"
+    # Files keep their times, so only what changed since the last run is compiled again.
+    for part in _ext kproxy tests setup.py pyproject.toml README.md; do
+        cp -a --update -- "$part" "$tree/"
+    done
+    # What Cython made of the modules is the same in every flavour but debug and coverage.
+    if [ -d build/cython ]; then mkdir -p "$tree/build" && cp -a --update build/cython "$tree/build/"; fi
+    rm -f "$tree"/kproxy/_ext/*.so
+    cd "$tree"
+    if [ -d so ]; then cp -a so/*.so kproxy/_ext/ 2>/dev/null || true; fi
+    KPROXY_BUILD=sanitize "$root/.venv/bin/python" setup.py -q build_ext --inplace --parallel 2
+    mkdir -p so && cp -a kproxy/_ext/*.so so/
+    gcc -O2 -Wall -Wextra -shared -fPIC -o "$tree/edges.so" "$root/tests/fuzz/native/edges.c"
+}
+
+if [ "${1:-}" = "--built" ]; then
+    shift
+else
+    build
+fi
+if [ "${1:-}" = "--build" ]; then exit 0; fi
 cd "$tree"
-if [ -d so ]; then cp -a so/*.so kproxy/_ext/ 2>/dev/null || true; fi
-KPROXY_BUILD=sanitize "$root/.venv/bin/python" setup.py -q build_ext --inplace --parallel 2
-mkdir -p so && cp -a kproxy/_ext/*.so so/
 
 # The interpreter itself is not instrumented, so the runtimes come before it. Python's own arenas hide overflows and its
 # interned objects are no leaks. C++ libraries of others allocate with new and free through their own copies.
-gcc -O2 -Wall -Wextra -shared -fPIC -o "$tree/edges.so" "$root/tests/fuzz/native/edges.c"
 export LD_PRELOAD="$(gcc -print-file-name=libasan.so) $(gcc -print-file-name=libubsan.so) $(gcc -print-file-name=libstdc++.so) $tree/edges.so"
 export ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1:alloc_dealloc_mismatch=0
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1

@@ -15,7 +15,7 @@ from kproxy.errors import TokenRefused
 from kproxy.identity.jwt import validate
 from kproxy.identity.refusals import REASONS
 from kproxy.identity.sasl import parse_oauthbearer, parse_plain
-from tests.fuzz.harness import Harness, mutate
+from tests.fuzz.harness import Harness, Lines, mutate
 from tests.support.tokens import ISS, NOW, b64, claims, header, issuer, issuer_keys, raw, rs, token
 
 PIECES = (b"eyJ", b".", b"..", b"=", b"\x00", b"\x01", b"\xff", b"{", b"}", b"[", b'"', b"\\u", b"1e400", b"NaN",
@@ -68,7 +68,8 @@ def check_input(data: bytes) -> str:
     return word
 
 
-HARNESS = Harness("identity", make, lambda data, chance: mutate(data, chance, PIECES), check_input)
+HARNESS = Harness("identity", make, lambda data, chance: mutate(data, chance, PIECES), check_input,
+                  edges=Lines("kproxy/identity"))
 
 if __name__ == "__main__":
     HARNESS.main(__doc__)

@@ -1,25 +1,24 @@
 """Invariant: whatever a client or broker sends, no refused name and no broker's address passes an authorising module.
 
-    python -m tests.fuzz.fuzz_wire_api --seconds 30 [--seed 1]
+    python -m tests.fuzz.fuzz_wire_api --seconds 30 [--seed 1] [FILE ...]
 
 Requests and answers of the rows in APIS with random names, some allowed; a part of them harmed. A module forwards,
 replaces, answers or raises WireError; what it makes is well formed, and only the names the policy allows are in the
-frame for the broker, and in the topics of the answer that do not carry an error. """
+frame for the broker, and in the topics of the answer that do not carry an error. A file given is one input: api key
+(i16), version (i16), the request's length (u32), the request's frame and the broker's answer without their sizes.
+"""
 
 from __future__ import annotations
 
-import argparse
 import random
 import struct
-import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
 from kproxy._ext import schema
 from kproxy.errors import WireError
 from tests.fuzz.fuzz_wire import PIECES
-from tests.fuzz.harness import mutate
+from tests.fuzz.harness import Harness, mutate
 from tests.support import frames
 from tests.support.desk import Desk, spanning
 from tests.support.messages import random_values
@@ -105,25 +104,25 @@ def check_answer(api: int, values: dict[str, Any]) -> None:
         assert all(group["group_id"].startswith("open") for group in values["groups"])
 
 
-def one_round(chance: random.Random, api: int, version: int) -> str:
+def check_input(data: bytes) -> str:
+    """What became of it, in the end; ``refused`` is WireError."""
+    api, version, size = struct.unpack_from(">hhI", data)
+    try:
+        return check(api, version, data[8 : 8 + size], data[8 + size :])
+    except WireError:
+        return "refused"
+
+
+def check(api: int, version: int, asked: bytes, answer: bytes) -> str:
     desk = Desk(*POLICY)
-    values = rename(random_values(chance, api, version, False, tags=False), chance)
-    frame = frames.request(api, version, 5, values)[4:]
-    if chance.random() < 0.3:
-        frame = frame[:10] + mutate(frame[10:], chance, PIECES)
-    treatment, out = desk.opened.request(frame)
+    treatment, out = desk.opened.request(asked)
     assert treatment in ("forward", "replace", "answer")
     assert out is not None
-    sized = struct.pack(">i", len(out)) + out
     if treatment == "answer":
-        check_answer(api, frames.read_response(api, version, sized)[1])
+        check_answer(api, frames.read_response(api, version, struct.pack(">i", len(out)) + out)[1])
         return treatment
     check_request(api, body_of(api, version, out))
-    answer = rename(random_values(chance, api, version, True), chance)
-    frame = frames.response(api, version, 5, answer)[4:]
-    if chance.random() < 0.3:
-        frame = frame[:4] + mutate(frame[4:], chance, PIECES)
-    treatment, out = desk.opened.response(frame)
+    treatment, out = desk.opened.response(answer)
     assert treatment in ("forward", "replace", "answer") and out is not None
     if not frame_has_host_elsewhere(api, version, out):
         check_answer(api, frames.read_response(api, version, struct.pack(">i", len(out)) + out)[1])
@@ -149,32 +148,30 @@ def frame_has_host_elsewhere(api: int, version: int, frame: bytes) -> bool:
     return at > 5 or ("real-host" in repr(values) and "real-host" not in [*hosts, values.get("host")])
 
 
-def run(seconds: float, seed: int) -> dict[str, int]:
-    """How often each treatment was seen; ``refused`` is WireError."""
-    chance = random.Random(seed)
-    until = time.monotonic() + seconds
-    seen = dict.fromkeys(("forward", "replace", "answer", "refused"), 0)
-    while time.monotonic() < until:
-        api = chance.choice(APIS)
-        version = chance.choice(spanning(api))
-        state = chance.getstate()
-        try:
-            seen[one_round(chance, api, version)] += 1
-        except WireError:
-            seen["refused"] += 1
-        except BaseException:
-            print(f"api {api} version {version}, seed {seed}, state {hash(state)}", file=sys.stderr)
-            raise
-    return seen
+def make(chance: random.Random) -> bytes:
+    api = chance.choice(APIS)
+    version = chance.choice(spanning(api))
+    values = rename(random_values(chance, api, version, False, tags=False), chance)
+    asked = frames.request(api, version, 5, values)[4:]
+    answer = frames.response(api, version, 5, rename(random_values(chance, api, version, True), chance))[4:]
+    return joined(api, version, asked, answer, chance, 0.3)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=30)
-    parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
-    print(f"fuzz_wire_api: {run(arguments.seconds, arguments.seed)}")
+def change(data: bytes, chance: random.Random) -> bytes:
+    api, version, size = struct.unpack_from(">hhI", data)
+    return joined(api, version, data[8 : 8 + size], data[8 + size :], chance, 0.6)
 
+
+def joined(api: int, version: int, asked: bytes, answer: bytes, chance: random.Random, harmed: float) -> bytes:
+    """Harms neither key, version nor correlation, which the session has looked at before."""
+    if chance.random() < harmed:
+        asked = asked[:10] + mutate(asked[10:], chance, PIECES)
+    if chance.random() < harmed:
+        answer = answer[:4] + mutate(answer[4:], chance, PIECES)
+    return struct.pack(">hhI", api, version, len(asked)) + asked + answer
+
+
+HARNESS = Harness("wire_api", make, change, check_input)
 
 if __name__ == "__main__":
-    main()
+    HARNESS.main(__doc__)

@@ -33,6 +33,11 @@ class Plant:
 PLANTS = (
     Plant("wire", "kproxy/_ext/wire.pxd", "n > c.end - c.at:", "n > c.end - c.at + 1:", "schema,request"),
     Plant("records", "_ext/cpp/record_cursor.hpp", "length > end - at", "length > end - at + 1", "mask,record_batch"),
+    Plant("wire_api", "_ext/authorise.pyx", "    while i < brokers.until:", "    while i < brokers.until - 1:", "authorise"),
+    Plant("session", "_ext/session.pyx", "if self.slots.count == 0:\n            return self.to_client.add(frame)",
+          "if self.slots.count <= 1:\n            return self.to_client.add(frame)", "session"),
+    Plant("tls", "_ext/tls.pyx", "    if count > size:", "    if count > size + 1:", "tls"),
+    Plant("scram", "kproxy/identity/scram.py", "not LEAST_ITERATIONS <=", "not LEAST_ITERATIONS - 1 <="),
     Plant("identity", "kproxy/identity/sasl.py", "if len(parts) != 3:", "if len(parts) < 3:"),
 )
 

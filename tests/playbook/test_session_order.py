@@ -113,3 +113,10 @@ def test_a_throttled_answer_keeps_its_time_whatever_was_taken_out_of_it(denied: 
     [(_, answer)] = stage.broker(response(1, 12, 6, {"throttle_time_ms": 70, "responses": []}))
     body = read_response(1, 12, answer)[1]
     assert (body["throttle_time_ms"], [one["topic"] for one in body["responses"]]) == (70, ["no"] if denied else [])
+
+
+def test_a_broker_whose_host_is_no_text_closes_as_malformed():
+    stage = opened(t="allow")
+    stage.client(request(3, 4, 5, {"topics": None}))
+    answer = response(3, 4, 5, {"brokers": [{"node_id": 1, "host": "?", "port": 9092}]})
+    assert stage.broker(answer.replace(b"?", b"\xff")) == [("close", "malformed_response")]

@@ -50,3 +50,9 @@ int edges_known(void) {
     for (size_t at = 0; at < CELLS; ++at) found += known[at] != 0;
     return found;
 }
+
+void edges_forget(void) {
+    memset(known, 0, sizeof known);
+    memset(taken, 0, sizeof taken);
+    before = 0;
+}
