@@ -116,7 +116,8 @@ class Lines:
 class Harness:
     """``name`` is that of the harness's stored corpus."""
 
-    def __init__(self, name: str, make: Make, change: Change, check: Check, *, edges: Edges | Lines | None = None) -> None:
+    def __init__(self, name: str, make: Make, change: Change, check: Check, *,
+                 edges: Edges | Lines | None = None) -> None:
         self.name = name
         self.said: Counter[str] = Counter()
         self._make, self._change, self._check = make, change, check
