@@ -76,7 +76,8 @@ class Child:
         self._stopping = asyncio.Event()
         self._asked_again = False
         self._longest_silence = longest_silence
-        self._heard_at = math.inf
+        self._silent_looks = -math.inf
+        """Since the last sign of life; nothing is counted before the first."""
 
     @property
     def pid(self) -> int | None:
@@ -159,7 +160,7 @@ class Child:
 
     async def _run_once(self) -> int:
         self._running = None
-        self._heard_at = math.inf
+        self._silent_looks = -math.inf
         self.ready.clear()
         readable, writable = os.pipe2(os.O_CLOEXEC)
         try:
@@ -195,18 +196,26 @@ class Child:
             os.close(stdin)
 
     async def _end_of(self, running: asyncio.subprocess.Process) -> int:
+        """Silence is counted in looks: after a machine was suspended, or too busy to look, nobody is killed for it."""
+        if math.isinf(self._longest_silence):
+            return await running.wait()
         ended = asyncio.ensure_future(running.wait())
-        while not ended.done():
-            silent = self._clock() - self._heard_at
-            if silent >= self._longest_silence:
-                log.error("child_silent", child=self.name, pid=running.pid, seconds=round(silent, 1))
-                self.send(signal.SIGKILL)
-            await asyncio.wait({ended}, timeout=None if math.isinf(self._longest_silence) else LOOK_SECONDS)
-        return ended.result()
+        try:
+            while True:
+                await asyncio.wait({ended}, timeout=LOOK_SECONDS)
+                if ended.done():
+                    return ended.result()
+                self._silent_looks += 1
+                silent = self._silent_looks * LOOK_SECONDS
+                if silent >= self._longest_silence:
+                    log.error("child_silent", child=self.name, pid=running.pid, seconds=round(silent, 1))
+                    self.send(signal.SIGKILL)
+        finally:
+            ended.cancel()
 
     def _on_word(self, readable: int) -> None:
         if os.read(readable, 4096):
-            self._heard_at = self._clock()
+            self._silent_looks = 0
             self.ready.set()
         else:
             asyncio.get_running_loop().remove_reader(readable)

@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -238,6 +239,26 @@ async def test_a_control_process_that_hangs_is_killed_and_started_again(log, mon
         await until(lambda: len(log.said("control", "start")) >= 2)
         assert log.said("control", "term") == [], "not asked: whoever hangs does not answer"
         assert len(log.said("w0", "start")) == 1
+
+
+async def test_after_a_machine_was_suspended_nobody_is_killed_for_his_silence(log, monkeypatch):
+    monkeypatch.setattr(supervisor, "SILENCE_SECONDS", 3.0)
+    monkeypatch.setattr(child, "LOOK_SECONDS", 0.1)
+    talking = ready("control", log)
+    talking[2] = talking[2].replace(
+        "signal.pause()", 'os.write(int(sys.argv[-1]), b"r"); say("word"); time.sleep(0.05)')
+    node = supervise(talking, [command(log, "w0")], drain_timeout=5)
+    async with Running(node):
+        await until(lambda: log.said("control", "word"))
+        (pid,) = log.said("control", "start")
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: node.control._silent_looks >= 2)
+        threading.Event().wait(4.0)  # Neither it nor the supervisor runs meanwhile.
+        await until(lambda: node.control._silent_looks >= 4)
+        os.kill(pid, signal.SIGCONT)
+        enough = len(log.said("control", "word")) + 10
+        await until(lambda: len(log.said("control", "word")) >= enough)
+        assert log.said("control", "start") == [pid]
 
 
 async def test_a_refused_configuration_ends_the_node(log):
