@@ -17,7 +17,6 @@
 namespace kproxy {
 
 constexpr unsigned bit_of(int entity) { return 1u << entity; }
-constexpr unsigned EVERY_ENTITY = (1u << ENTITIES) - 1;
 constexpr unsigned DIGIT_ENTITIES = bit_of(CREDIT_CARD) | bit_of(US_SSN) | bit_of(IBAN) | bit_of(IPV4);
 
 // A place where an entity may begin; of an e-mail address, where its @ stands.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from kproxy.model.metrics import METRICS
 from tests.support.clients import Record
 from tests.support.ports import wait_for
 from tests.support.prometheus import Prometheus, promtool
+from tests.support.scripts import load_script
 from tests.support.stage import Stage
 
 pytestmark = pytest.mark.integration
@@ -35,16 +34,8 @@ def expressions(panel: dict[str, Any]) -> list[str]:
     return [target["expr"].replace("$instance", ".*").replace("$__rate_interval", "5s") for target in panel["targets"]]
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("dashboard", ROOT / "scripts/dashboard.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_dashboard_is_what_its_script_writes() -> None:
-    assert DASHBOARD.read_text() == script().render()
+    assert DASHBOARD.read_text() == load_script("scripts/dashboard.py").render()
 
 
 def test_every_metric_is_on_the_dashboard_and_nothing_else() -> None:

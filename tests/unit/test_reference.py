@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import re
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
@@ -16,8 +14,8 @@ import pytest
 from kproxy.config import examine_config
 from kproxy.errors import PolicyError
 from kproxy.policy import load
+from tests.support.scripts import load_script
 
-ROOT = Path(__file__).resolve().parents[2]
 NOT_YET = {"admin": {"tls"}, "metrics": {"topics"}}
 #: Known to a guard, which always does the same: told under the mask's row.
 SHARED = {"records": {"action"}}
@@ -39,15 +37,7 @@ PATHS: dict[str, tuple[str | int, ...]] = {
 }
 
 
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("reference", ROOT / "scripts/reference.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-REFERENCE = script()
+REFERENCE = load_script("scripts/reference.py")
 CONFIGURATION = REFERENCE.DOCUMENTS["docs/configuration.md"]
 POLICY = REFERENCE.DOCUMENTS["docs/policy.md"]
 ROWS = [(place, row) for place, structs in CONFIGURATION.items() for row in REFERENCE.rows(place, structs)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import zipfile
@@ -13,17 +12,12 @@ from typing import Any
 import pytest
 
 from tests.support.kafka_libs import KafkaMissing, kafka_libs
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support.scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def generator() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "_ext" / "schema" / "generate.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("_ext/schema/generate.py")
 
 
 def test_the_committed_files_are_the_generators(generator: ModuleType) -> None:

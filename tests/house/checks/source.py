@@ -76,24 +76,24 @@ def check_kernels(root: Path) -> list[str]:
     return problems
 
 
+def _below_commands(root: Path) -> list[tuple[str, Path]]:
+    """kproxy's own modules but those that talk with a person, by name."""
+    named = [(tree.name(root, path), path) for path in tree.with_suffix(root, ".py")]
+    return [(where, path) for where, path in named
+            if where.startswith("kproxy/") and not where.startswith(("kproxy/cli/", "kproxy/demo/"))]
+
+
 def check_environment(root: Path) -> list[str]:
     """The environment is read in kproxy/config.py and, for a person's own token and terminal, in kproxy/cli."""
-    problems = []
-    for path in tree.with_suffix(root, ".py"):
-        where = tree.name(root, path)
-        if where.startswith("kproxy/") and where != "kproxy/config.py" \
-                and not where.startswith(("kproxy/cli/", "kproxy/demo/")) and _ENVIRON.search(tree.text(path)):
-            problems.append(f"{where}: reads the environment; only config.py and the commands may")
-    return problems
+    return [f"{where}: reads the environment; only config.py and the commands may"
+            for where, path in _below_commands(root)
+            if where != "kproxy/config.py" and _ENVIRON.search(tree.text(path))]
 
 
 def check_prints(root: Path) -> list[str]:
     """Only commands and the demo print; everything else logs."""
-    return [f"{tree.name(root, path)}: prints; a module below the commands logs or returns"
-            for path in tree.with_suffix(root, ".py")
-            if (where := tree.name(root, path)).startswith("kproxy/")
-            and not where.startswith(("kproxy/cli/", "kproxy/demo/")) and path.name != "__main__.py"
-            and _PRINT.search(tree.text(path))]
+    return [f"{where}: prints; a module below the commands logs or returns"
+            for where, path in _below_commands(root) if path.name != "__main__.py" and _PRINT.search(tree.text(path))]
 
 
 def check_comments(root: Path) -> list[str]:
