@@ -117,7 +117,7 @@ class Issuer(msgspec.Struct, frozen=True):
     alias: Annotated[str, NO_KEY]
     issuer: str
     """the exact `iss` of its tokens. Unless `jwks_url` or `jwks_file` is given, also the address of the discovery
-    document, and so an https URL"""
+    document, and so an https URL, or http on loopback"""
     audience: Annotated[tuple[str, ...], Written(kind="text, or list of text")]
     """names of this proxy, one of which must be in the token. Never share one with another service"""
     algorithms: Annotated[tuple[str, ...], Written(kind=f"list of `{'`, `'.join(get_args(Algorithm))}`")] = (
@@ -152,7 +152,9 @@ class Issuer(msgspec.Struct, frozen=True):
 
 class Audit(msgspec.Struct, frozen=True):
     durability: Literal["request", "interval"] = "request"
-    """`request`: the line of a produce is on disk before its answer leaves; `interval`: up to a second later"""
+    """`request`: the notes of a produce are the kernel's before its answer leaves, so a killed process loses none;
+    `interval`: they wait in the worker for up to a second, which a killed one loses. The kernel's are synced to the
+    disk once a second in both, so a power cut takes that second too"""
     when_full: Literal["refuse", "pass"] = "refuse"
     """what happens to traffic when lines can no longer be written"""
     fields: bool = False
