@@ -1,0 +1,3 @@
+"""An identity-aware Kafka proxy."""
+
+__version__ = "0.1.0"

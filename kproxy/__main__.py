@@ -1,5 +1,16 @@
-"""``python -m kproxy``: the same as the ``kproxy`` program."""
+"""The ``kproxy`` program, also as ``python -m kproxy``."""
 
-from kproxy.cli.app import main
+from __future__ import annotations
 
-main()
+from kproxy.lean import begin
+
+
+def main() -> None:
+    """Runs a command."""
+    with begin("structlog"):
+        from kproxy.cli import app
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
 
+from kproxy import __version__
 from kproxy.errors import KproxyError
 
 #: Files of commands, in the order ``kproxy --help`` lists them.
@@ -20,7 +20,7 @@ app = typer.Typer(name="kproxy", no_args_is_help=True, add_completion=False, pre
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"kproxy {version('kproxy')}")
+        typer.echo(f"kproxy {__version__}")
         raise typer.Exit
 
 

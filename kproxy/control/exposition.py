@@ -12,8 +12,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from kproxy.control.worker_counts import Samples
 from kproxy.model import metrics
 
-CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 
 class _Collector:
     """Gives the registry the values of one scrape."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from kproxy.control.exposition import CONTENT_TYPE
 from kproxy.control.http_server import App, Receive, Scope, Send, send_bytes
 
 PLAIN = "text/plain; charset=utf-8"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def build_metrics_app(page: Callable[[], Awaitable[bytes]], ready: Callable[[], str]) -> App:

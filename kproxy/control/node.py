@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from kproxy import __version__
 from kproxy.control.approval_desk import ApprovalDesk
 from kproxy.control.approval_events import audit_of, request_id_of, say_person, unpack
 from kproxy.control.approvals import Approvals
@@ -31,14 +32,13 @@ from kproxy.control.audit.ship import Shipper
 from kproxy.control.audit.sink import Sink, read_tail
 from kproxy.control.callers import Caller, Reception
 from kproxy.control.event_log import EventLog
-from kproxy.control.exposition import build_page
 from kproxy.control.files import write_whole
 from kproxy.control.http_server import HttpServer
 from kproxy.control.keys import KeyStore
 from kproxy.control.listening import bind_tcp, bind_unix
 from kproxy.control.loading import First, load_node
 from kproxy.control.metrics_port import build_metrics_app
-from kproxy.control.overview import Overview, kproxy_version
+from kproxy.control.overview import Overview
 from kproxy.control.publication import Publisher
 from kproxy.control.refusals import CONFLICT, UNKNOWN, Refused
 from kproxy.control.reload import Reloader
@@ -120,7 +120,7 @@ class Node:
 
     async def start(self) -> None:
         """Publishes before anybody can ask. Raises KproxyError where a socket cannot be had."""
-        self.own.record("node_started", details={"version": kproxy_version(), "pid": os.getpid()})
+        self.own.record("node_started", details={"version": __version__, "pid": os.getpid()})
         if self._first.problems:
             self.reloader.refuse(list(self._first.problems))
         else:
@@ -178,6 +178,9 @@ class Node:
         self._ask_restart()
 
     async def metrics_page(self) -> bytes:
+        # Imported late: a node starts sooner without it, and nobody scrapes one that has not started.
+        from kproxy.control.exposition import build_page
+
         totals = await self._totals()
         for name, values in self._overview.samples(self._now()).items():
             known = totals.setdefault(name, {})

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from kproxy import __version__
 from kproxy.control.approvals import Approvals
 from kproxy.control.audit.ship import Shipper
 from kproxy.control.callers import Reception
@@ -14,14 +14,6 @@ from kproxy.control.publication import Publisher
 from kproxy.control.reload import Reloader
 from kproxy.control.worker_counts import Samples
 from kproxy.control.worker_links import WorkerLinks
-
-
-def kproxy_version() -> str:
-    """Of the installed package."""
-    try:
-        return version("kproxy")
-    except PackageNotFoundError:
-        return "unknown"
 
 
 class Overview:
@@ -42,7 +34,7 @@ class Overview:
         """``totals`` are the workers' counts, for what only they know."""
         config, outcome = self._reloader.loaded.config, self._reloader.outcome
         return {
-            "node": config.node.name, "version": kproxy_version(), "pid": os.getpid(), "started_at": self._started_at,
+            "node": config.node.name, "version": __version__, "pid": os.getpid(), "started_at": self._started_at,
             "epoch": self._publisher.epoch, "policy": self._policy(),
             "last_reload": outcome, "listeners": self._listeners(), "workers": self._workers(),
             "upstreams": self._upstreams(totals), "issuers": self._keys.status(),
@@ -56,7 +48,7 @@ class Overview:
         modes = sorted({*loaded.modes().values()} or {loaded.config.mode})
         checks: dict[tuple[str, ...], Any] = {labels: count for labels, count in self._reception.checks.items()}
         return {
-            "kproxy_build_info": {(kproxy_version(),): 1},
+            "kproxy_build_info": {(__version__,): 1},
             "kproxy_approvals": {(state,): count for state, count in self._book.counts(now).items()},
             "kproxy_config_last_reload_successful": {(): int(outcome.good)},
             "kproxy_config_last_reload_success_timestamp_seconds": {(): outcome.taken_at},

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
-from kproxy.dataplane import worker
-from kproxy.dataplane.arrival import read_arrival
-from kproxy.errors import ConfigError
+from kproxy.lean import begin
 
 
 def main() -> int:
+    with begin("structlog"):
+        from kproxy.dataplane import worker
+        from kproxy.dataplane.arrival import read_arrival
+        from kproxy.errors import ConfigError
     try:
         arrival = read_arrival("python -m kproxy.dataplane", sys.argv[1:])
     except ConfigError as error:
@@ -18,4 +20,5 @@ def main() -> int:
     return worker.run(arrival)
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -14,6 +14,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from kproxy import __version__
 from kproxy._ext import schema
 from kproxy.dataplane.dialing import Dialer
 from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
@@ -23,7 +24,7 @@ from kproxy.model.settings import Credential
 METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 3, 17, 18, 36
 UNSUPPORTED_VERSION = 35
 CLIENT_ID = "kproxy"
-SOFTWARE = {"client_software_name": "kproxy", "client_software_version": "0.1.0"}
+SOFTWARE = {"client_software_name": "kproxy", "client_software_version": __version__}
 #: From 9 on Metadata is flexible. 1 is the first in which an empty list of topics means none.
 METADATA_VERSIONS = (1, 8)
 #: ApiVersions, the newest first: a broker that cannot read or write one is asked again with the next.

@@ -18,9 +18,9 @@ import yaml
 
 from kproxy import logs
 from kproxy.config import load_config
-from kproxy.control.__main__ import find_first, prepare_directories
 from kproxy.control.event_log import EventLog
 from kproxy.control.node import Node
+from kproxy.control.process import find_first, prepare_directories
 from kproxy.model.access import ApprovalWanted, Client, Facts, Principal
 from kproxy.model.messages import (
     ApprovalAsked,

@@ -150,7 +150,7 @@ async def test_a_killed_one_resumes_requests_grants_and_epochs(control: ControlP
 
 
 async def test_a_second_one_does_not_work_beside_it(control: ControlProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    from kproxy.control import __main__ as program
+    from kproxy.control import process as program
     from kproxy.errors import KproxyError
 
     await control.start()

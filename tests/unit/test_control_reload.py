@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from kproxy.config import load_config
-from kproxy.control.__main__ import find_first
+from kproxy.control.process import find_first
 from kproxy.errors import PolicyError
 from kproxy.model.snapshot import Snapshot
 from tests.support.control_rig import POLICY, ControlRig, ScriptedWorker, running, until
