@@ -25,6 +25,11 @@ class Problem:
         return f"{place}{self.path + ': ' if self.path else ''}{self.message}"
 
 
+#: sysexits.h EX_CONFIG: the files cannot be used, so starting again changes nothing. A node ends with it, and so do the
+#: children that its supervisor starts; deploy/systemd names it.
+EXIT_CONFIG = 78
+
+
 class ProblemsFound(KproxyError):
     """A configuration or policy that is refused, with every problem found in one run."""
 

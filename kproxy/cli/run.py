@@ -9,6 +9,7 @@ import typer
 
 from kproxy.config import load_config
 from kproxy.dataplane import supervisor
+from kproxy.errors import EXIT_CONFIG, ConfigError
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", envvar="KPROXY_CONFIG", help="The configuration file.")]
 
@@ -19,5 +20,10 @@ def register(app: typer.Typer) -> None:
 
 def run(config: ConfigOption = Path("kproxy.yaml")) -> None:
     """Run the node: supervisor, control process and workers. SIGTERM drains, SIGHUP reloads the policy, SIGUSR2
-    restarts one process after the other."""
-    raise typer.Exit(supervisor.run(load_config(config)))
+    restarts one process after the other. Exit 78 over files that cannot be used."""
+    try:
+        settings = load_config(config)
+    except ConfigError as error:
+        typer.echo(f"kproxy: {error}", err=True)
+        raise typer.Exit(EXIT_CONFIG) from None
+    raise typer.Exit(supervisor.run(settings))

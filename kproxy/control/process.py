@@ -22,13 +22,11 @@ from kproxy.control.event_log import EventLog
 from kproxy.control.loading import First, load_node, load_policy, make_ready, take_over
 from kproxy.control.node import Node
 from kproxy.control.publication import read_snapshot
-from kproxy.errors import KproxyError, ProblemsFound
+from kproxy.errors import EXIT_CONFIG, KproxyError, ProblemsFound
 from kproxy.model.settings import Config
 
 log = structlog.get_logger("kproxy.control")
 
-#: sysexits.h EX_CONFIG: tells the supervisor that starting again changes nothing.
-EXIT_CONFIG = 78
 #: A predecessor that was told to stop may still be shipping.
 LOCK_SECONDS = 20.0
 ALIVE_SECONDS = 2.0

@@ -17,6 +17,7 @@ from collections.abc import Callable
 import structlog
 
 from kproxy.dataplane.launches import Launch
+from kproxy.errors import EXIT_CONFIG
 
 log = structlog.get_logger("kproxy.supervisor")
 
@@ -27,8 +28,6 @@ LOOK_SECONDS = 1.0
 #: Up to here a client that waits in the queue of a dead worker is better off than one that is refused.
 WAITED_FOR_SECONDS = 1.0
 LONGEST_DELAY_SECONDS = 10.0
-#: sysexits.h EX_CONFIG: the child found its configuration or policy unusable, so starting it again changes nothing.
-EXIT_CONFIG = 78
 _PR_SET_PDEATHSIG = 1
 
 

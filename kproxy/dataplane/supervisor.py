@@ -28,7 +28,7 @@ from kproxy import logs
 from kproxy.config import load_config
 from kproxy.dataplane.child import Child
 from kproxy.dataplane.launches import Launch, Launches, raise_descriptor_limit
-from kproxy.errors import KproxyError
+from kproxy.errors import EXIT_CONFIG, KproxyError
 from kproxy.model.settings import Config
 
 log = structlog.get_logger("kproxy.supervisor")
@@ -155,7 +155,7 @@ class Supervisor:
 
     def _give_up(self, child: str) -> None:
         log.error("configuration_refused", child=child)
-        self._exit_code = 1
+        self._exit_code = EXIT_CONFIG
         self._stop.set()
 
     # -- replacing the children, one after the other -------------------------------------------------------------------
@@ -219,7 +219,7 @@ class Supervisor:
         clean = await self.control.stop(SHIPPING_SECONDS) and all(by_themselves)
         log.info("stopped", state="clean" if clean else "killed")
         if not clean:
-            self._exit_code = 1
+            self._exit_code = self._exit_code or 1
 
 
 def prepare_directories(config: Config) -> None:

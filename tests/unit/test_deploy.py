@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from kproxy.config import parse_config
+from kproxy.errors import EXIT_CONFIG
 from kproxy.model.settings import Config
 from kproxy.policy import load
 
@@ -71,7 +72,9 @@ def test_the_unit_gives_kproxy_its_folders_and_the_time_to_drain() -> None:
     service = unit["Service"]
     assert service["ExecStart"] == "/opt/kproxy/bin/kproxy run --config /etc/kproxy/kproxy.yaml"
     assert [service[key] for key in ("RuntimeDirectory", "StateDirectory", "KillMode")] == ["kproxy", "kproxy", "mixed"]
-    assert service["RestartPreventExitStatus"] == "78"
+    assert service["RestartPreventExitStatus"] == str(EXIT_CONFIG)
+    # systemd holds that against the main process only: a check that fails before it would be tried again for ever.
+    assert "ExecStartPre" not in service
     assert int(service["TimeoutStopSec"]) > 30 + 20
 
 

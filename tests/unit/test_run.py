@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 
+from kproxy.errors import EXIT_CONFIG
 from tests.support.kproxy_node import Cluster, KproxyNode, Listener
 from tests.support.scripted_control import until
 from tests.support.scripted_node import ISSUER, POLICY, log_in, produce, running
@@ -76,8 +77,12 @@ async def test_a_policy_that_cannot_be_used_ends_the_start(tmp_path):
                       issuer=ISSUER, policy="roles: [broken")
     try:
         code, said = await run_node(node)
-        assert code == 1
+        assert code == EXIT_CONFIG
         assert "configuration_refused" in said
         assert f"{node.policy}:" in said, said
+        node.config.write_text("node: {workers: 0}")
+        code, said = await run_node(node)
+        assert code == EXIT_CONFIG
+        assert said.startswith(f"kproxy: {node.config}:1: ") and "0 is not between 1 and 1024" in said
     finally:
         node.close()

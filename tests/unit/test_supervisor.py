@@ -16,7 +16,7 @@ import pytest
 from kproxy.dataplane import child, supervisor
 from kproxy.dataplane.launches import Launch
 from kproxy.dataplane.supervisor import AlreadyRunning, Supervisor, claim, count_workers, cpu_quota, prepare_directories
-from kproxy.errors import KproxyError
+from kproxy.errors import EXIT_CONFIG, KproxyError
 from kproxy.model.settings import Config, Node
 from tests.support.children import is_alive
 
@@ -262,10 +262,10 @@ async def test_after_a_machine_was_suspended_nobody_is_killed_for_his_silence(lo
 
 
 async def test_a_refused_configuration_ends_the_node(log):
-    node = supervise([sys.executable, "-c", f"raise SystemExit({child.EXIT_CONFIG})"], [command(log, "w0")],
+    node = supervise([sys.executable, "-c", f"raise SystemExit({EXIT_CONFIG})"], [command(log, "w0")],
                       drain_timeout=5)
     async with asyncio.timeout(15):
-        assert await node.run() == 1
+        assert await node.run() == EXIT_CONFIG
     assert all(not is_alive(pid) for pid in log.said("w0", "start"))
 
 
