@@ -59,6 +59,13 @@ def without(pattern: str, word: str) -> Plant:
     return plant
 
 
+def without_files(*places: str) -> Plant:
+    def plant(root: Path) -> None:
+        for where in places:
+            (root / where).unlink()
+    return plant
+
+
 def not_executable(where: str) -> Plant:
     return lambda root: (root / where).chmod(0o644)
 
@@ -78,6 +85,9 @@ FAULTS: list[tuple[str, Plant, str]] = [
     ("cimport-order", append("_ext/mask.pyx", "\nfrom kproxy._ext cimport wire, protocol\n"),
      "may not import protocol"),
     ("cimport-order", write("_ext/stray.pyx", "x = 1\n"), "stray has no place"),
+    ("order-told", replace("ARCHITECTURE.md", "→ ledger → session", "→ session → ledger"), "native order is told as"),
+    ("order-told", without_files("_ext/tls.pyx", "kproxy/_ext/tls.pxd"),
+     "tls has a place in the native order and is not there"),
     ("native-purity", append("_ext/session.pyx", "\nimport time\n"), "import time"),
     ("native-purity", append("_ext/frame.pyx", "\nfrom asyncio import Protocol\n"), "import asyncio"),
     ("native-purity", append("_ext/mask.pyx", "\nfrom kproxy.policy import load\n"), "import kproxy.policy"),

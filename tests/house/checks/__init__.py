@@ -17,6 +17,7 @@ CHECKS: dict[str, Check] = {
     "file-sizes": size.check_file_sizes,
     "function-sizes": size.check_function_sizes,
     "cimport-order": imports.check_cimport_order,
+    "order-told": imports.check_order_told,
     "native-purity": imports.check_native_purity,
     "stubs": stubs.check_stubs,
     "names": source.check_names,
