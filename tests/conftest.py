@@ -33,6 +33,12 @@ def _need_kafka() -> None:
 
 
 @pytest.fixture(scope="session")
+def kafka_jars() -> None:
+    """For tests that start a Kafka of their own."""
+    _need_kafka()
+
+
+@pytest.fixture(scope="session")
 def kafka() -> Iterator[KafkaBroker]:
     """A real Kafka that does not create topics by itself, with ways in that leave room for taps behind kproxy: one for
     the shared stage, others for tests that bring a stage of their own."""

@@ -5,7 +5,8 @@ Metadata names: ``direct`` (PLAINTEXT), ``sasl`` (SASL_PLAINTEXT with PLAIN) and
 listener whose advertised port is left free for a relay that forwards to it. With ``secure`` there are also ``tls``
 (SASL_SSL with PLAIN and SCRAM, logins that last four seconds) and ``mtls`` (SSL that asks for a certificate).
 
-By hand: ``python -m tests.support.kafka_broker [--auto-create] [--tap NAME]``.
+By hand: ``python -m tests.support.kafka_broker [--auto-create] [--port N] [--tap NAME]``; ``scripts/kafka.sh`` is that
+with topics on first use, at the port that the quick start names.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class KafkaBroker(children.Served):
     """One broker. ``start`` after ``kill`` keeps its data: the folder goes away only with ``close``."""
 
     def __init__(self, *, auto_create: bool = False, taps: Sequence[str] = (), jvm: Sequence[str] = QUICK,
-                 settings: dict[str, str] | None = None, secure: Secure | None = None) -> None:
+                 settings: dict[str, str] | None = None, secure: Secure | None = None, port: int = 0) -> None:
+        """``port`` is that of the ``direct`` way; 0: a free one, as all others are."""
         self._secure = secure
         self.folder = Path(tempfile.mkdtemp(prefix="kproxy-kafka-"))
         self.log = self.folder / "kafka.log"
@@ -59,7 +61,7 @@ class KafkaBroker(children.Served):
         names = ["direct", "sasl", *(["tls", "mtls"] if secure else []), *taps]
         ports = free_ports(1 + len(names) + len(taps))
         self._controller = ports.pop()
-        self._bound = dict(zip(names, ports, strict=False))
+        self._bound = dict(zip(names, ports, strict=False)) | ({"direct": port} if port else {})
         self._advertised = {**self._bound, **dict(zip(taps, ports[len(names):], strict=True))}
         self._child: subprocess.Popen[bytes] | None = None
         self._properties = self._write_properties(auto_create, settings or {})
@@ -195,8 +197,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Starts a real Kafka, says where; Ctrl-C ends and deletes it.")
     parser.add_argument("--auto-create", action="store_true", help="create topics on first use")
     parser.add_argument("--tap", action="append", default=[], help="one more way in whose advertised port stays free")
+    parser.add_argument("--port", type=int, default=0, help="of the way without a login; a free one by default")
     options = parser.parse_args(arguments)
-    with KafkaBroker(auto_create=options.auto_create, taps=options.tap) as broker:
+    with KafkaBroker(auto_create=options.auto_create, taps=options.tap, port=options.port) as broker:
         ways = {way: broker.bootstrap(way) for way in ("direct", "sasl", *options.tap)}
         behind = {way: "{}:{}".format(*broker.behind(way)) for way in options.tap}
         print(json.dumps({"ways": ways, "behind": behind, "pid": broker.pid, "log": str(broker.log)}), flush=True)
