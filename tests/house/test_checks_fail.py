@@ -86,6 +86,7 @@ FAULTS: list[tuple[str, Plant, str]] = [
      "may not import protocol"),
     ("cimport-order", write("_ext/stray.pyx", "x = 1\n"), "stray has no place"),
     ("order-told", replace("ARCHITECTURE.md", "→ ledger → session", "→ session → ledger"), "native order is told as"),
+    ("order-told", replace("ARCHITECTURE.md", "| `slots` |", "| slots |"), "table of native modules"),
     ("order-told", without_files("_ext/tls.pyx", "kproxy/_ext/tls.pxd"),
      "tls has a place in the native order and is not there"),
     ("native-purity", append("_ext/session.pyx", "\nimport time\n"), "import time"),

@@ -40,7 +40,7 @@ def _native_imports(text: str) -> set[str]:
 
 
 def check_order_told(root: Path) -> list[str]:
-    """ARCHITECTURE.md tells the order as it is, and every module in it is there."""
+    """ARCHITECTURE.md tells the order as it is and has a row for each module, and every module in it is there."""
     problems = [f"tests/house: {module} has a place in the native order and is not there" for module in RANK
                 if not (root / "_ext" / f"{module}.pyx").exists()
                 and not (root / "kproxy" / "_ext" / f"{module}.pxd").exists()]
@@ -49,6 +49,10 @@ def check_order_told(root: Path) -> list[str]:
     found = " ".join(f"wire → {told[1]}".split()) if told else ""
     if found != wanted:
         problems.append(f"ARCHITECTURE.md: the native order is told as {found!r}, and is {wanted!r}")
+    table = re.search(r"^\| module \| is \|\n\|[-|]+\n((?:\|.*\n)+)", tree.text(root / "ARCHITECTURE.md"), re.M)
+    rows = re.findall(r"^\| `(\w+)` \| \S", table[1], re.M) if table else []
+    if rows != re.findall(r"\w+", wanted):
+        problems.append(f"ARCHITECTURE.md: the table of native modules has {rows!r}, and the order is {wanted!r}")
     return problems
 
 
