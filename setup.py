@@ -24,6 +24,7 @@ LIBRARIES = {
     "mask": ["re2", "simdjson", "z", "snappy", "lz4", "zstd", "crypto"],
     "tls": ["ssl", "crypto"],
     "tls_context": ["ssl", "crypto"],
+    "yaml_tree": ["yaml"],
 }
 
 COMPILE = {

@@ -6,8 +6,7 @@ import ipaddress
 import re
 from collections.abc import Iterator
 
-import yaml
-
+from kproxy._ext.yaml_tree import MAPPING
 from kproxy.model.settings import Config, Issuer, Listener
 from kproxy.yaml_nodes import Report, Value
 
@@ -135,7 +134,7 @@ def _place(root: Value, *path: str) -> Value:
     """The node at ``path``, or the deepest one there is. Says nothing of what is wrong on the way; the reader has."""
     here = root
     for name in path:
-        if not isinstance(here.node, yaml.MappingNode):
+        if here.node.kind != MAPPING:
             break
         found = next((value for key, value in here.node.value if key.value == name), None)
         if found is None:

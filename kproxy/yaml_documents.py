@@ -1,27 +1,20 @@
-"""Composes YAML documents into nodes that know their line; ``kproxy.yaml_nodes`` says what stands in them.
+"""Reads YAML documents into nodes that know their line; ``kproxy.yaml_nodes`` says what stands in them.
 
-libyaml composes, scalars keep their text, and anchors, aliases and absurd depth are refused. What is wrong with
-a text is found while it is composed; only then are its events walked as well, to tell where.
+Plain documents are composed natively (``kproxy._ext.yaml_tree``). Anything else goes the slow way of
+``kproxy.yaml_faults``, which tells what is wrong.
 """
 
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import yaml
-
-from kproxy.yaml_nodes import COLLECTION, PLAIN, QUOTED, Report, Value
+from kproxy._ext.yaml_tree import compose
+from kproxy.yaml_nodes import MAX_DEPTH, Report, Value
 
 #: A policy of ten thousand rules takes about 2 MiB.
 MAX_SOURCE = 16 * 1024 * 1024
-#: Deeper than any real file; the composer recurses once per level.
-MAX_DEPTH = 100
-
-_MAYBE_ANCHOR = re.compile(rb"(?:^|[\s\[\]{},:?-])[&*][^\s]", re.MULTILINE)
 
 
 @contextmanager
@@ -45,86 +38,14 @@ def read_document(source: bytes, file: str) -> tuple[Value | None, Report]:
         return None, report
     try:
         source.decode("utf-8")
-        with uncollected():
-            node = _compose(source, report)
-        return (None if node is None else Value(node, report)), report
     except UnicodeDecodeError as error:
         report.add(f"not UTF-8 at byte {error.start}", source.count(b"\n", 0, error.start) + 1)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        report.add(" ".join(part for part in (error.context, error.problem) if part), mark.line + 1 if mark else 0)
-    except yaml.YAMLError as error:
-        report.add(str(error).splitlines()[0])
-    return None, report
+        return None, report
+    with uncollected():
+        is_plain, root = compose(source, MAX_DEPTH)
+        if not is_plain:
+            # Imported late: nobody needs PyYAML while files are as they should be.
+            from kproxy.yaml_faults import compose_or_tell
 
-
-class _TooDeep(Exception):
-    """The composer gives up; where the text goes too deep is told by its events."""
-
-
-class _CoreSchema:
-    """Says only how a node was written; what a plain scalar means is settled by the converter that reads it. The
-    composer asks at every node, so this is where depth is bounded."""
-
-    _depth = 0
-
-    def resolve(self, kind: Any, value: str | None, implicit: Any) -> str:
-        if kind is yaml.ScalarNode:
-            return PLAIN if implicit[0] else QUOTED
-        if self._depth > MAX_DEPTH:
-            raise _TooDeep
-        return COLLECTION
-
-    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
-        self._depth += 1
-        # What has a tag of its own is not resolved.
-        if self._depth > MAX_DEPTH + 1:
-            raise _TooDeep
-
-    def ascend_resolver(self) -> None:
-        self._depth -= 1
-
-
-if yaml.__with_libyaml__:
-
-    class _Composer(_CoreSchema, yaml.cyaml.CParser):  # type: ignore[misc]
-        """libyaml's parser: 10,000 rules in tenths of a second."""
-else:  # pragma: no cover - PyYAML's wheels carry libyaml
-
-    class _Composer(_CoreSchema, yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser,  # type: ignore[no-redef]
-                    yaml.composer.Composer):
-        def __init__(self, source: bytes) -> None:
-            yaml.reader.Reader.__init__(self, source)
-            yaml.scanner.Scanner.__init__(self)
-            yaml.parser.Parser.__init__(self)
-            yaml.composer.Composer.__init__(self)
-
-
-def _compose(source: bytes, report: Report) -> Any:
-    """The root node. None, with the problem reported, for anchors, aliases and absurd depth; None alone for nothing.
-    Raises YAMLError."""
-    if _MAYBE_ANCHOR.search(source) is not None and not _check_shape(source, report):
-        return None
-    try:
-        return _Composer(source).get_single_node()
-    except _TooDeep:
-        _check_shape(source, report)
-        return None
-
-
-def _check_shape(source: bytes, report: Report) -> bool:
-    """False, with the problem reported, for anchors, aliases and absurd depth. Only called where the text gives cause:
-    to walk all events costs as much again as to compose the nodes."""
-    depth = 0
-    for event in yaml.parse(source, Loader=yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
-            report.add("anchors and aliases are not allowed; write the value out", event.start_mark.line + 1)
-            return False
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-        if depth > MAX_DEPTH:
-            report.add(f"nested deeper than {MAX_DEPTH} levels", event.start_mark.line + 1)
-            return False
-    return True
+            root = compose_or_tell(source, report)
+    return (None if root is None else Value(root, report)), report

@@ -1,7 +1,7 @@
 """YAML 1.2 core schema, read as nodes that know their line, so that every problem of a file is found in one run.
 
-PyYAML alone would read YAML 1.1 (``on`` is a boolean, ``1:30`` a number) and let the last duplicate key win. Here its
-parser only composes nodes (``kproxy.yaml_documents``); scalars keep their text until a converter asks for a type.
+A YAML library alone would read YAML 1.1 (``on`` is a boolean, ``1:30`` a number) and let the last duplicate key win.
+Here libyaml only composes (``kproxy.yaml_documents``); scalars keep their text until a converter asks for a type.
 Anchors, aliases, merge keys and tags are refused: a policy is to be read by people, and what a line means must stand on
 it.
 """
@@ -12,9 +12,11 @@ import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import yaml
-
+from kproxy._ext.yaml_tree import COLLECTION, MAPPING, PLAIN, QUOTED, SCALAR, SEQUENCE, Node
 from kproxy.errors import Problem
+
+#: Deeper than any real file.
+MAX_DEPTH = 100
 
 T = TypeVar("T")
 Converter = Callable[["Value"], T]
@@ -25,8 +27,6 @@ _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
                     r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _NOT_TEXT = re.compile("|".join(f"(?:{kind.pattern})" for kind in (_BOOLEAN, _INTEGER, _FLOAT, _NULL)))
-#: How a node was written, in the place of a tag.
-PLAIN, QUOTED, COLLECTION = "plain", "quoted", "collection"
 _SCALARS = (PLAIN, QUOTED)
 _TAGS = (PLAIN, QUOTED, COLLECTION)
 
@@ -55,7 +55,7 @@ class Value:
 
     __slots__ = ("_above", "_step", "node", "report")
 
-    def __init__(self, node: yaml.Node, report: Report, above: Value | None = None, step: str | int = "") -> None:
+    def __init__(self, node: Node, report: Report, above: Value | None = None, step: str | int = "") -> None:
         self.node = node
         self.report = report
         self._above = above
@@ -73,7 +73,7 @@ class Value:
 
     @property
     def line(self) -> int:
-        return int(self.node.start_mark.line) + 1
+        return self.node.line + 1
 
     @property
     def is_null(self) -> bool:
@@ -85,9 +85,9 @@ class Value:
     def kind(self) -> str:
         """What a reader would call this node, for error messages."""
         node = self.node
-        if isinstance(node, yaml.MappingNode):
+        if node.kind == MAPPING:
             return "a mapping"
-        if isinstance(node, yaml.SequenceNode):
+        if node.kind == SEQUENCE:
             return "a list"
         if node.tag == QUOTED:
             return "text"
@@ -99,7 +99,7 @@ class Value:
 
     def items(self) -> list[tuple[str, Value, int]]:
         """A mapping's (key, value, line of the key); duplicate keys and keys that are not text are problems."""
-        if not isinstance(self.node, yaml.MappingNode):
+        if self.node.kind != MAPPING:
             raise Wrong(self, f"expected a mapping, found {self.kind()}")
         found: list[tuple[str, Value, int]] = []
         seen: set[str] = set()
@@ -109,12 +109,12 @@ class Value:
                 continue
             name = key_node.value
             seen.add(name)
-            found.append((name, Value(value_node, self.report, self, name), key_node.start_mark.line + 1))
+            found.append((name, Value(value_node, self.report, self, name), key_node.line + 1))
         return found
 
-    def _refuse_key(self, node: yaml.Node, seen: set[str]) -> None:
+    def _refuse_key(self, node: Node, seen: set[str]) -> None:
         key = Value(node, self.report, self._above, self._step)
-        if not isinstance(node, yaml.ScalarNode):
+        if node.kind != SCALAR:
             key.complain(f"a key must be text, found {key.kind()}")
         elif node.value in seen:
             key.complain(f"duplicate key {node.value!r}")
@@ -122,7 +122,7 @@ class Value:
             _refuse_tag(key)
 
     def elements(self) -> list[Value]:
-        if not isinstance(self.node, yaml.SequenceNode):
+        if self.node.kind != SEQUENCE:
             raise Wrong(self, f"expected a list, found {self.kind()}")
         return [Value(node, self.report, self, index) for index, node in enumerate(self.node.value)]
 
@@ -197,7 +197,7 @@ class Section:
 
 def text(value: Value) -> str:
     node = value.node
-    if isinstance(node, yaml.ScalarNode):
+    if node.kind == SCALAR:
         if node.tag == QUOTED or _NOT_TEXT.fullmatch(node.value) is None:
             return str(node.value)
         if not value.is_null:
@@ -285,7 +285,7 @@ _SIZE = re.compile(r"([0-9]+)([A-Za-z]*)")
 
 def duration(value: Value) -> float:
     """Seconds, from ``250ms``, ``10m`` or ``1h30m``."""
-    written = value.node.value if isinstance(value.node, yaml.ScalarNode) else ""
+    written = value.node.value if value.node.kind == SCALAR else ""
     if _DURATION.fullmatch(written) is None:
         raise Wrong(value, f"expected a duration such as 250ms, 10m or 1h30m, found {value.kind()}{_shown(value)}")
     return sum(int(count) * _UNITS[unit] for count, unit in _DURATION_PART.findall(written))
@@ -293,7 +293,7 @@ def duration(value: Value) -> float:
 
 def size(value: Value) -> int:
     """Bytes, from ``64KiB``, ``10MB`` or a bare number."""
-    written = value.node.value if isinstance(value.node, yaml.ScalarNode) else ""
+    written = value.node.value if value.node.kind == SCALAR else ""
     match = _SIZE.fullmatch(written)
     if match is None or match[2] not in _SIZES:
         raise Wrong(value, f"expected a size such as 64KiB or 10MB, found {value.kind()}{_shown(value)}")
@@ -306,4 +306,4 @@ def _refuse_tag(value: Value) -> None:
 
 
 def _shown(value: Value) -> str:
-    return f" {value.node.value!r}" if isinstance(value.node, yaml.ScalarNode) and value.node.value else ""
+    return f" {value.node.value!r}" if value.node.kind == SCALAR and value.node.value else ""

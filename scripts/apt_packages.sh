@@ -47,6 +47,7 @@ check() {
             need_header snappy.h libsnappy-dev
             need_header zlib.h zlib1g-dev
             need_header openssl/evp.h libssl-dev
+            need_header yaml.h libyaml-dev
             ;;
         test)
             need_program git git
