@@ -136,7 +136,7 @@ FAULTS: list[tuple[str, Plant, str]] = [
     ("reference", replace("docs/configuration.md", "keys of audit:", "keys of nothing:"), "places for keys are"),
     ("files-named", append("ARCHITECTURE.md", "\nSee `kproxy/nowhere.py`.\n"), "kproxy/nowhere.py"),
     ("files-named", append("README.md", "\nSee [this](docs/nowhere.md).\n"), "docs/nowhere.md"),
-    ("journey", lambda root: (root / "_ext/record_batch.pyx").unlink(), "record_batch"),
+    ("journey", lambda root: (root / "_ext/mask.pyx").unlink(), "mask"),
     ("journey", replace("ARCHITECTURE.md", "`_ext/policy_table.pyx`", "the table"), "policy_table"),
     ("dockerfile", replace("Dockerfile", "RUN scripts/setup.sh ", "RUN scripts/nowhere.sh "), "nowhere.sh"),
     ("dockerfile", append("Dockerfile", "\nRUN curl example.com\n"), "RUN curl"),

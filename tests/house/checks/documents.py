@@ -16,7 +16,7 @@ import typer
 from tests.house.checks import tree
 
 #: The seven files one Produce request passes through, in this order (ARCHITECTURE.md tells the journey).
-JOURNEY = ("protocol", "frame", "session", "produce", "policy_table", "record_batch", "mask")
+JOURNEY = ("protocol", "frame", "session", "produce", "policy_table", "mask", "ledger")
 #: Where operators read why connections are closed (CloseCause in kproxy/errors.py).
 CAUSES_TOLD = "docs/operations.md"
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
