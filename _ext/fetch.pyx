@@ -157,7 +157,9 @@ cdef int open_records(Opening opening, Cell* cell, Mark* name, Mark* partition, 
         plan = <Plan>cell.plan
         outcome = plan.transform_span(data, records.length, opening.head.api_version >= FIRST_WITH_ZSTD)
         if outcome == PLAN_REFUSED:
-            opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules)))
+            # What is refused begins with its batch, whose base offset comes first.
+            opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules),
+                                            int.from_bytes(data[:8], "big", signed=True) if records.length >= 8 else -1))
             edits.append((partition.whole_at, partition.whole_length,
                           schema.build_item(API, opening.head.api_version, True, "responses.partitions",
                                             empty_partition(index, plan.error_code))))

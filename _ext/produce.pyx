@@ -218,7 +218,7 @@ cdef object refuse_or_edit(Opening opening, Cell* cell, Mark* name, Mark* record
     plan = <Plan>cell.plan
     outcome = plan.transform_span(text(opening, records), records.length, opening.head.api_version >= FIRST_WITH_ZSTD)
     if outcome == PLAN_REFUSED:
-        opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules)))
+        opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules), -1))
         return span(opening, name), index, plan.error_code, plan.message, list(plan.record_errors)
     if outcome == PLAN_REPLACED:
         edits.append((records.whole_at, records.whole_length,

@@ -252,12 +252,12 @@ cdef class Session:
                 "api": opening.head.api_key, "operation": operation, "resource": resource, "name": name,
                 "verdict": verdict, "request_id": opening.asked.get(verdict.wanted, ("", ""))[0],
             })
-        for topic, partition, message, rules in opening.refused_records:
+        for topic, partition, message, rules, offset in opening.refused_records:
             decision = DENIED
             name = topic.decode("utf-8", "replace")
-            self.tell_once(("guard_hit", opening.head.api_key, name, partition, message), "guard_hit", {
-                "api": opening.head.api_key, "topic": name, "details": {"partition": partition}, "reason": message,
-                "rules": rules,
+            details = {"partition": partition} if offset < 0 else {"partition": partition, "offset": offset}
+            self.tell_once(("guard_hit", opening.head.api_key, name, partition, message, offset), "guard_hit", {
+                "api": opening.head.api_key, "topic": name, "details": details, "reason": message, "rules": rules,
             })
         for rule in opening.condition_errors:
             self.tell_once(("condition_error", opening.head.api_key, rule), "condition_error",

@@ -51,7 +51,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]], str]]] = {
          "Values hidden per second, by mask and what it found."),
         ("Guard hits", "short",
          [("sum by (rule) (increase(kproxy_guard_hits_total{NODE}[$__rate_interval]))", "{{rule}}")],
-         "Batches in which a guard found what it looks for."),
+         "Records refused by a guard, or not readable where fields are protected."),
         ("Conditions in error", "short",
          [("sum by (rule) (increase(kproxy_policy_errors_total{NODE}[$__rate_interval]))", "{{rule}}")],
          "Should be nothing: a condition in error refuses or masks."),

@@ -33,28 +33,16 @@ class RecordRewriter {
 
     // One partition's records. After REPLACED `out()` has the new ones, until the next call on this thread; after REFUSED
     // see error_code, message, record_errors. `zstd`: whether the version of the API may carry it.
+    //
+    // A reader is refused at the batch that is refused, not before: what stands in front of it is given out.
     int transform(const char* data, size_t length, bool zstd) {
-        message.clear();
-        record_errors.clear();
-        blocked_rules.clear();
-        error_code = 0;
-        pending_.clear();
-        scratch_ = &Scratch::of_thread();
-        out_ = &scratch_->out;
-        out_->clear();
-        data_ = data;
-        length_ = length;
-        zstd_ = zstd;
-        copied_ = 0;
-        int outcome = walk_batches();
-        if (outcome == REFUSED && !rules_.enforced()) {
-            pending_.uninspected++;
-            outcome = SAME;
-        }
-        paths.settle(outcome != REFUSED);
-        if (outcome != REFUSED) counts.add(pending_);
-        records = pending_.records;
-        return outcome;
+        int outcome = attempt(data, length, zstd);
+        size_t before = refused_at_;
+        if (outcome != REFUSED || rules_.produce || before == 0) return outcome;
+        outcome = attempt(data, before, zstd);
+        if (outcome != SAME) return outcome;
+        settle(before);
+        return REPLACED;
     }
 
     const Buffer& out() const { return *out_; }
@@ -73,6 +61,31 @@ class RecordRewriter {
     Counts counts;
 
   private:
+    int attempt(const char* data, size_t length, bool zstd) {
+        message.clear();
+        record_errors.clear();
+        blocked_rules.clear();
+        error_code = 0;
+        pending_.clear();
+        scratch_ = &Scratch::of_thread();
+        out_ = &scratch_->out;
+        out_->clear();
+        data_ = data;
+        length_ = length;
+        zstd_ = zstd;
+        copied_ = 0;
+        refused_at_ = 0;
+        int outcome = walk_batches();
+        if (outcome == REFUSED && !rules_.enforced()) {
+            pending_.uninspected++;
+            outcome = SAME;
+        }
+        paths.settle(outcome != REFUSED);
+        if (outcome != REFUSED) counts.add(pending_);
+        records = pending_.records;
+        return outcome;
+    }
+
     int refuse(int code, const char* text) {
         error_code = code;
         message = text;
@@ -88,6 +101,7 @@ class RecordRewriter {
         if (rules_.produce && !length_) return refuse_malformed("kproxy: a partition must have exactly one record batch");
         while (at < length_) {
             size_t left = length_ - at;
+            refused_at_ = at;
             int32_t said = left >= 12 ? static_cast<int32_t>(get32(data_ + at + 8)) : 0;
             if (left >= 12 && said < SMALLEST_OLD) return refuse_malformed("kproxy: a record batch is malformed");
             size_t size = static_cast<size_t>(said) + 12;
@@ -104,11 +118,11 @@ class RecordRewriter {
                 return refuse_malformed("kproxy: a partition must have exactly one record batch");
             int outcome = one_batch(at, size);
             if (outcome == REFUSED) return REFUSED;
+            if (!record_errors.empty())
+                return refuse(rules_.produce ? INVALID_RECORD : POLICY_VIOLATION, record_errors.front().second.c_str());
             changed = changed || outcome == REPLACED;
             at += size;
         }
-        if (!record_errors.empty())
-            return refuse(rules_.produce ? INVALID_RECORD : POLICY_VIOLATION, record_errors.front().second.c_str());
         if (!changed) return SAME;
         settle(length_);
         return REPLACED;
@@ -310,6 +324,7 @@ class RecordRewriter {
     Buffer* out_ = nullptr;
     const char* data_ = nullptr;        // SAFETY: the caller's record set, alive until transform() returns
     size_t length_ = 0;
+    size_t refused_at_ = 0;             // where the batch at hand begins
     size_t copied_ = 0;                 // bytes of it that `out` has, as they were or replaced
     bool zstd_ = true;
     size_t spare_ = 0;                  // readable bytes behind the records being walked

@@ -75,7 +75,7 @@ cdef class Opening:
     cdef object cause                       # CLOSE: a CloseCause value. With REPLACE: close once it is written (acks=0)
     cdef list wanted                        # WAIT: ApprovalWanted values not in ``asked``
     cdef list denials                       # [(operation, resource, name, Verdict)] for audit; observe-mode "would" ones too
-    cdef list refused_records               # [(topic, partition, message, {rule: count})] of batches a guard or mask refused
+    cdef list refused_records               # [(topic, partition, message, {rule: count}, offset or -1)] of refused batches
     cdef readonly list condition_errors     # names of rules whose condition ended in an error while deciding
     cdef int refused_count                  # items of the request that are answered with a refusal
     cdef NoteRow* notes

@@ -8,12 +8,15 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import structlog
 
 from kproxy._ext.apis import NAMES
 from kproxy.dataplane.spool import Spool
 from kproxy.model.access import Facts, Verdict
 from kproxy.model.audit_event import AuditEvent, about
 from kproxy.model.spool import EVENT
+
+log = structlog.get_logger()
 
 
 class Journal:
@@ -55,4 +58,8 @@ class Journal:
         if verdict is not None:
             said.update(decision=verdict.effect, would=verdict.would or "", rule=verdict.rule, reason=verdict.reason)
         said["session"] = f"{self._worker}-{session.number}"
+        if kind == "guard_hit" and said.get("api") == "Fetch":
+            # A producer is told why; the answer of a fetch has no room for words, so operators are told.
+            log.warning("fetch_refused", topic=said.get("topic"), **said.get("details", {}), reason=said.get("reason"),
+                        principal=session.facts.principal.name, session=said["session"])
         return self.record(kind, session.facts, **said)

@@ -46,7 +46,7 @@ _TABLE = (
     Metric("kproxy_records_total", "counter", ("direction",), "Records produced and consumed."),
     Metric("kproxy_fields_masked_total", "counter", ("rule", "entity"),
            "Values hidden, by mask and entity; `field` for paths."),
-    Metric("kproxy_guard_hits_total", "counter", ("rule",), "Batches in which a guard found what it looks for."),
+    Metric("kproxy_guard_hits_total", "counter", ("rule",), "Records refused by a guard, or not readable."),
     Metric("kproxy_policy_errors_total", "counter", ("rule",), "Conditions that ended in an error while deciding."),
     Metric("kproxy_approvals", "gauge", ("state",), "Approval requests that wait, and grants in force.", "control"),
     Metric("kproxy_token_checks_total", "counter", ("issuer", "result"),

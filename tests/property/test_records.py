@@ -70,13 +70,14 @@ def test_a_masked_set_keeps_all_but_its_values(seed: int, count: int) -> None:
     chance = random.Random(seed)
     data = b"".join(random_batch(chance, False) for _ in range(count))
     got = HIDING.transform(data)
+    # Only a value that is not JSON, where fields are to be hidden, is a reason; what stands before its batch is given.
+    sound = [all(is_json(record.value) for record in one.records) for one in read_batches(data)]
+    first = sound.index(False) if False in sound else count
     if got.status == "refused":
-        # Only a value that is not JSON, where fields are to be hidden, is a reason.
-        values = [record.value for one in read_batches(data) for record in one.records]
-        assert got.error_code == 44 and not all(is_json(value) for value in values)
+        assert got.error_code == 44 and not sound[0]
         return
     check_passed(data, got.data or data)
-    assert len(read_batches(got.data or data)) == count
+    assert first <= len(read_batches(got.data or data)) <= count
 
 
 def is_json(value: bytes | None) -> bool:

@@ -325,6 +325,25 @@ def test_a_truncated_tail_never_leaves():
         assert len(read_batches(got.data)) == 1
 
 
+@pytest.mark.parametrize("codec", range(5), ids=NAMES)
+def test_a_reader_gets_what_stands_before_a_batch_that_is_refused(codec: int):
+    made = plan(fields={"a": REDACT}, count_fields=True)
+    clean, hidden = (write_batch([Record(value=value)], codec=codec) for value in (b'{"b":1}', b'{"a":"canary"}'))
+    bad = write_batch([Record(value=b'{"a":"canary"}'), Record(value=b"no JSON")], codec=codec)
+    assert made.transform(clean + bad).data == clean
+    got = made.transform(clean + hidden + bad + hidden)
+    assert got.status == "replaced" and [len(one.records) for one in read_batches(got.data)] == [1, 1]
+    assert b"canary" not in got.data and got.data.startswith(clean)
+    counts = made.take_counts()
+    assert (counts["records"], counts["fields_masked"], counts.get("unknown", 0)) == (3, {"a": 1}, 0)
+    assert made.transform(bad + clean).error_code == 44, "the refusal comes when it is the batch's turn"
+    harmed = bytearray(clean)
+    harmed[-1] ^= 1
+    assert made.transform(hidden + harmed).data == got.data[len(clean):]
+    produced = plan("produce", fields={"a": REDACT}).transform(clean + bad)
+    assert (produced.status, produced.error_code) == ("refused", 87)
+
+
 def test_a_wrong_checksum_is_error_2_and_old_formats_are_43():
     data = bytearray(write_batch([Record(value=b'{"a":1}')]))
     data[-1] ^= 1
