@@ -9,6 +9,7 @@ Switches, read from the environment because build front ends pass nothing else t
 
 import os
 import re
+from collections import defaultdict
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -17,8 +18,9 @@ from setuptools import Extension, setup
 FLAVOUR = os.environ.get("KPROXY_BUILD", "release")
 ONLY = {name for name in os.environ.get("KPROXY_MODULES", "").split(",") if name}
 
-#: The C and C++ libraries a module calls; a module not named here needs none.
-LIBRARIES = {
+#: The C and C++ libraries a module calls; a module not named here needs none. Whoever includes what ``mask`` is made of
+#: needs its libraries too where nothing is optimised away.
+LIBRARIES = defaultdict(list) | {
     "compression": ["z", "snappy", "lz4", "zstd"],
     "ledger": ["z"],
     "mask": ["re2", "simdjson", "z", "snappy", "lz4", "zstd", "crypto"],
@@ -48,7 +50,8 @@ DIRECTIVES = {
 
 
 CPP = "_ext/cpp"
-BUILD = "build/cython"
+#: What Cython writes for a flavour that traces lines is another text.
+BUILD = f"build/cython-{FLAVOUR}" if FLAVOUR in ("debug", "coverage") else "build/cython"
 _SHIM = re.compile(r'(?:from|#include) "([\w./]+\.(?:hpp|h|inc))"')
 _CIMPORT = re.compile(r"^from kproxy\._ext(?:\.(\w+) cimport| cimport ([\w, ]+))", re.MULTILINE)
 
@@ -92,10 +95,10 @@ def extensions() -> list[Extension]:
                 language="c++",
                 include_dirs=[CPP, "_ext/schema"],
                 depends=sorted(str(file) for file in files if file.suffix in (".hpp", ".h", ".inc")),
-                libraries=LIBRARIES.get(source.stem, []),
+                libraries=LIBRARIES["mask" if Path(CPP, "record_rewriter.hpp") in files else source.stem],
                 extra_compile_args=["-std=c++17", "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter",
                                     "-Wno-cast-function-type", "-Wno-missing-field-initializers", *COMPILE[FLAVOUR]],
-                extra_link_args=LINK.get(FLAVOUR, []),
+                extra_link_args=["-Wl,--as-needed", *LINK.get(FLAVOUR, [])],
                 define_macros=[("CYTHON_TRACE", "1")] if DIRECTIVES["linetrace"] else [],
             )
         )
