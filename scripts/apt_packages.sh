@@ -63,8 +63,8 @@ check() {
             need_program haproxy haproxy
             ;;
         fuzz)
-            need_program clang clang
-            need_program llvm-symbolizer llvm
+            # The sanitizers come with the compiler.
+            need_program g++ g++
             ;;
         *)
             echo "apt_packages.sh: no such group: $group" >&2
