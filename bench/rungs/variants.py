@@ -40,6 +40,7 @@ class Variant:
     audited: bool = True
     login: bool = True
     tls: bool = False
+    tls_behind: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -49,6 +50,8 @@ VARIANTS = {
     "kproxy-policy": Variant("token login, default-deny policy by topic, no audit", audited=False),
     "kproxy": Variant("the same with the audit: as it is meant to run"),
     "kproxy-tls": Variant("as `kproxy`, TLS 1.3 for clients", tls=True),
+    "kproxy-tls-both": Variant("as `kproxy-tls`, and TLS to the broker, by an HAProxy that nobody measures", tls=True,
+                               tls_behind=True),
     "kproxy-interval": Variant("as `kproxy`, audit.durability: interval", more={"audit": {"durability": "interval"}}),
     "kproxy-observe": Variant("as `kproxy`, in observe mode", mode="observe"),
     "kproxy-inspect": Variant("as `kproxy`, fields counted on every topic",
@@ -66,7 +69,7 @@ def starter(name: str) -> Any:
     def start(rig: Rig) -> Iterator[Running]:
         work: AbstractContextManager[Running] = kproxy(
             rig, name, policy=variant.policy, mode=variant.mode, more=variant.more, login=variant.login,
-            tls=variant.tls, program="kproxy" if variant.audited else "bench.unaudited")
+            tls=variant.tls, tls_behind=variant.tls_behind, program="kproxy" if variant.audited else "bench.unaudited")
         with work as running:
             yield running
 
