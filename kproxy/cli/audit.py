@@ -11,6 +11,7 @@ import typer
 
 from kproxy.cli.node import NodeClient, on_node, parse_moment, say_time, show_json, show_table
 from kproxy.control.audit.query import Filter, Question, answer, read_events
+from kproxy.model.audit_event import KINDS
 
 FOLLOW_SECONDS = 0.5
 LAUNCHED = {
@@ -37,6 +38,8 @@ EVENTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "what": lambda row: _what(row), "decision": lambda row: row.get("decision", "") or row.get("cause", ""),
     "would": lambda row: row.get("would", ""), "rule": lambda row: row.get("rule", ""),
     "reason": lambda row: row.get("reason", ""),
+    "id": lambda row: row.get("error_id", "") or row.get("request_id", ""),
+    "address": lambda row: row.get("address", ""),
 }
 
 
@@ -58,6 +61,8 @@ def query(
     topic: Annotated[str, typer.Option(help="Only lines about this topic.")] = "",
     session: Annotated[str, typer.Option(help="Only lines of this session.")] = "",
     run: Annotated[str, typer.Option(help="Only lines of this run.")] = "",
+    error_id: Annotated[str, typer.Option(help="Only the line of the refusal that a client was shown this number of.")
+                        ] = "",
     since: Annotated[str, typer.Option(help="A time, or how long ago: 2h.")] = "",
     until: Annotated[str, typer.Option(help="A time, or how long ago: 5m.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many lines, the last ones.")] = 1000,
@@ -66,7 +71,8 @@ def query(
 ) -> None:
     """Answer a question from the audit."""
     now = time.time()
-    where = Filter(principal=principal, kinds=tuple(kind), topic=topic, session=session, run=run,
+    _check_kinds(kind)
+    where = Filter(principal=principal, kinds=tuple(kind), topic=topic, session=session, run=run, error_id=error_id,
                    since=parse_moment(since, now) if since else 0.0,
                    until=parse_moment(until, now) if until else 0.0)
     question = Question(launched, wrote, emitted_to, where, limit)
@@ -75,7 +81,7 @@ def query(
         show_json(rows)
     else:
         columns = LAUNCHED if launched else WROTE if wrote else EMITTED if emitted_to else EVENTS
-        show_table(rows, columns, "nothing in the audit answers this")
+        show_table(rows, columns, "nothing in the audit answers this" + _hint(principal or emitted_to))
 
 
 def tail(
@@ -95,6 +101,17 @@ def tail(
             return
         if not told["events"]:
             time.sleep(FOLLOW_SECONDS)
+
+
+def _check_kinds(kinds: list[str]) -> None:
+    unknown = [one for one in kinds if one not in KINDS]
+    if unknown:
+        raise typer.BadParameter(f"{unknown[0]!r} is no kind of line; kinds: {', '.join(sorted(KINDS))}")
+
+
+def _hint(principal: str) -> str:
+    """Principals are named with their issuer; a bare subject finds nothing, which would read as an answer."""
+    return "" if not principal or ":" in principal else f"; a principal is ISSUER:SUBJECT, as corp:{principal}"
 
 
 def _what(row: dict[str, Any]) -> str:

@@ -49,8 +49,12 @@ def head_lines(found: dict[str, Any]) -> list[str]:
         f"node {found['node']}, kproxy {found['version']}, since {say_time(found['started_at'])}",
         f"policy {policy['version'][:12]} in force as epoch {found['epoch']}, taken {say_time(reload['taken_at'])}",
         f"approvals: {found['approvals']['pending']} pending, {found['approvals']['granted']} granted",
-        f"audit: {audit['lag_seconds']:g} s behind, {audit['spool_bytes']} bytes in the spool",
+        f"audit: {audit['lag_seconds']:g} s behind, {audit['spool_bytes']} of {audit['spool_max_bytes']} bytes in the"
+        " spool",
     ]
+    if audit["refusing"]:
+        lines.append(f"REFUSING: worker {', '.join(map(str, audit['refusing']))} cannot audit what it would do: the"
+                     " audit spool or the disk is full, or nearly; see \"When the disk is full\" in docs/operations.md")
     if not reload["good"]:
         lines += [f"LAST RELOAD REFUSED at {say_time(reload['at'])}, the policy before stays in force:",
                   *(f"  {problem}" for problem in reload["problems"])]

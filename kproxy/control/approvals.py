@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
+import structlog
 
 from kproxy.control.approval_events import Approved, Closed, Ended, Event, Opened, ReasonGiven, Reviewed, pack, unpack
 from kproxy.control.event_log import EventLog
@@ -25,6 +26,8 @@ from kproxy.model.access import ApprovalWanted, Facts
 from kproxy.model.approval import ApprovalRequest, Grant, Person, Review
 from kproxy.model.audit_event import about
 from kproxy.model.policy import Approval
+
+log = structlog.get_logger("kproxy.control")
 
 OPERATOR = "operator"
 #: A client chooses topic names, so it could open requests without end: bounds per principal and per node.
@@ -107,6 +110,8 @@ class Approvals:
             launcher=facts.attested.get("launcher", ""), run=facts.attested.get("run", ""),
             reason=_checked_reason(reason))
         self._record(Opened(now, request, about(facts), policy_version))
+        log.info("approval_requested", request=request.id, rule=request.rule, principal=request.principal,
+                 resource=f"{request.resource} {request.name}")
         return request
 
     def give_reason(self, request_id: str, by: Person, reason: str, now: float) -> ApprovalRequest:

@@ -39,7 +39,8 @@ class Overview:
             "last_reload": outcome, "listeners": self._listeners(), "workers": self._workers(),
             "upstreams": self._upstreams(totals), "issuers": self._keys.status(),
             "approvals": self._book.counts(now),
-            "audit": {"lag_seconds": round(self._shipper.lag(now), 3), "spool_bytes": self._shipper.bytes},
+            "audit": {"lag_seconds": round(self._shipper.lag(now), 3), "spool_bytes": self._shipper.bytes,
+                      "spool_max_bytes": config.audit.max_spool_bytes, "refusing": _find_refusing(totals)},
         }
 
     def samples(self, now: float) -> Samples:
@@ -82,3 +83,8 @@ class Overview:
                  "connections": of(one.name, "kproxy_broker_connections"),
                  "errors": of(one.name, "kproxy_broker_errors_total")}
                 for one in self._reloader.loaded.config.clusters.values()]
+
+
+def _find_refusing(totals: Samples) -> list[int]:
+    """Numbers of the workers that refuse because the audit could not be written."""
+    return sorted(int(worker) for (worker,), value in totals.get("kproxy_audit_refusing", {}).items() if value)

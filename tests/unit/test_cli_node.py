@@ -135,6 +135,15 @@ async def test_status_shows_what_is_in_force_and_what_is_not(shell: Shell, rig: 
     assert (await shell.ask("status"))["last_reload"]["good"] is False
 
 
+async def test_status_says_which_workers_refuse_for_want_of_an_audit(shell: Shell, worker: ScriptedWorker) -> None:
+    assert "REFUSING" not in (await shell.run("status"))[1]
+    worker.values = {"kproxy_audit_refusing": [(("0",), 1)]}
+    code, output = await shell.run("status")
+    (line,) = [line for line in output.splitlines() if line.startswith("REFUSING")]
+    assert code == 0 and line.startswith("REFUSING: worker 0 cannot audit what it would do: the audit spool")
+    assert (await shell.ask("status"))["audit"]["refusing"] == [0]
+
+
 async def test_observing_is_said_out_loud(tmp_path: Path) -> None:
     rig = ControlRig(tmp_path, policy=POLICY)
     rig.content["policy"]["mode"] = "observe"
@@ -172,6 +181,25 @@ async def test_the_audit_is_queried_over_the_node_and_from_files(shell: Shell, r
     assert code == 0 and output.splitlines()[-1].split("  ")[1] == "approval_requested"
     assert await shell.run("audit", "query", token=rig.token("vera", "viewers")) == (
         1, "to see the audit takes node role auditor, which corp:vera does not have")
+
+
+async def test_a_refused_login_is_found_by_the_number_its_client_was_shown(shell: Shell, rig: ControlRig) -> None:
+    for _ in range(2):
+        assert (await rig.call("GET", "/v1/status", "not.a.token"))[0] == 401
+    first, second = await until(lambda: (found := rig.audit("login_failed"))[1:] and found)
+    assert await shell.ask("audit", "query", "--error-id", second["error_id"]) == [second]
+    code, output = await shell.run("audit", "query", "--kind", "login_failed")
+    assert code == 0
+    assert [first["error_id"] in line for line in output.splitlines()[1:]] == [True, False]
+    assert all("127.0.0.1" in line for line in output.splitlines()[1:])
+
+
+async def test_what_would_find_nothing_by_its_spelling_is_said(shell: Shell) -> None:
+    code, output = await shell.run("audit", "query", "--kind", "nonsense")
+    assert code == 2 and "'nonsense' is no kind of line" in output and "login_failed" in output
+    assert (await shell.run("audit", "query", "--emitted-to", "ana"))[1] == (
+        "nothing in the audit answers this; a principal is ISSUER:SUBJECT, as corp:ana\n")
+    assert (await shell.run("audit", "query", "--principal", "corp:ana"))[1] == "nothing in the audit answers this\n"
 
 
 async def test_wrong_usage_is_2_and_a_node_that_is_away_is_1(shell: Shell, rig: ControlRig, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -124,6 +125,15 @@ async def test_nobody_approves_himself_whichever_way_he_comes(rig: ControlRig, w
     status, told = await approve(rig, rig.token("alice", "ml-risk"), over=over)
     assert (status, told["detail"]) == (403, "you launched what asks for req-0001; somebody else must review it")
     assert rig.snapshot().grants == ()
+
+
+async def test_the_log_names_a_request_once_however_often_it_is_retried(rig: ControlRig,
+                                                                        worker: ScriptedWorker) -> None:
+    assert (await worker.ask_approval()).request_id == (await worker.ask_approval()).request_id == "req-0001"
+    (line,) = [json.loads(line) for line in rig.log.getvalue().splitlines() if "approval_requested" in line]
+    assert {key: line[key] for key in ("level", "request", "rule", "principal", "resource")} == {
+        "level": "info", "request": "req-0001", "rule": "new-model-version", "principal": "corp:fraud-job",
+        "resource": "topic scores.fraud"}
 
 
 async def test_the_operator_socket_lists_revokes_and_kills_but_does_not_approve(rig: ControlRig,

@@ -39,6 +39,7 @@ class Filter(msgspec.Struct, frozen=True):
     topic: str = ""
     session: str = ""
     run: str = ""
+    error_id: str = ""
 
     def covers(self, event: AuditEvent) -> bool:
         return (
@@ -48,6 +49,7 @@ class Filter(msgspec.Struct, frozen=True):
             and (not self.topic or self.topic in (event.topic, event.name))
             and (not self.session or self.session == event.session)
             and (not self.run or self.run == event.attested.get("run", ""))
+            and (not self.error_id or self.error_id == event.error_id)
         )
 
 
