@@ -11,29 +11,31 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def free_ports(count: int) -> list[int]:
-    """``count`` different ports that nothing on 127.0.0.1 listens on. All are held until all are known."""
-    held = []
-    try:
-        for _ in range(count):
-            one = socket.socket()
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            one.bind(("127.0.0.1", 0))
-            held.append(one)
-        return [one.getsockname()[1] for one in held]
-    finally:
-        for one in held:
-            one.close()
+#: Below the ports that the kernel gives to connections (32768 and up): whoever is to listen at one of those later on may
+#: find that somebody's connection has it by then. Single ports and runs are apart, so that no run takes a port that was
+#: given and is not listened at yet.
+SINGLE = (20000, 32000)
+RUNS = (12000, 20000)
+_given: set[int] = set()
 
 
-#: Below the ports that the kernel gives to connections (32768 and up), so that none of those stands in a run.
-RUNS = (12000, 32000)
+def free_ports(count: int, tries: int = 500) -> list[int]:
+    """``count`` different ports that nothing on 127.0.0.1 listens on, and that this process was not given before."""
+    found: list[int] = []
+    for _ in range(tries):
+        if len(found) == count:
+            return found
+        port = random.SystemRandom().randrange(*SINGLE)
+        if port not in _given and is_free(port):
+            _given.add(port)
+            found.append(port)
+    raise RuntimeError(f"no {count} free ports")
 
 
 def free_port_run(count: int, tries: int = 500) -> int:
     """The first of ``count`` free ports in a row, for a proxy that gives each broker its own port."""
     for _ in range(tries):
-        first = random.randrange(RUNS[0], RUNS[1] - count)
+        first = random.SystemRandom().randrange(RUNS[0], RUNS[1] - count)
         if all(is_free(port) for port in range(first, first + count)):
             return first
     raise RuntimeError(f"no {count} free ports in a row")

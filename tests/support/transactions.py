@@ -11,7 +11,17 @@ import confluent_kafka
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from tests.support import client_aiokafka, client_confluent, client_java, client_kafka_python
-from tests.support.clients import GIVE_UP_SECONDS, ClientError, Consumer, Login, Opened, Producer, Record, Sent
+from tests.support.clients import (
+    GIVE_UP_SECONDS,
+    ClientError,
+    Consumer,
+    Login,
+    Opened,
+    Producer,
+    Record,
+    Sent,
+    build_settings,
+)
 from tests.support.java import JavaDriver
 
 
@@ -80,7 +90,8 @@ class _Confluent(Transactions):
 
 class _Aiokafka(Transactions):
     def __init__(self, login: Login, name: str, codec: str) -> None:
-        self.writer = client_aiokafka._AiokafkaProducer(client_aiokafka._settings(login) | {
+        settings = build_settings(login, client_aiokafka._Token(login))
+        self.writer = client_aiokafka._AiokafkaProducer(settings | {
             "transactional_id": name, "compression_type": None if codec == "none" else codec})
         self._producer = self.writer._producer
 
