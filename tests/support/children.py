@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures.thread  # noqa: F401  It adds hooks to fork, and must not while another thread forks.
 import contextlib
 import ctypes
 import os
