@@ -115,28 +115,32 @@ def _approval_condition(rule: Approval) -> str:
     return " ".join((*when, *unless))
 
 
+def _say_condition(text: str) -> str:
+    return "" if not text else f" {text}" if text.startswith("unless ") else f" where {text}"
+
+
 def _words(resources: Resources) -> list[str]:
     return [f"{kind} {pattern}" if kind != "cluster" else "cluster"
             for kind in resources.kinds() for pattern in resources.patterns(kind)]
 
 
 def lines(examined: Examined) -> list[str]:
-    """The same for people: one line for each thing in force, then the problems."""
+    """The same for people: one line for each problem, or else for each thing as it will be in force."""
+    if examined.problems:
+        count = len(examined.problems)
+        return [*map(str, examined.problems), f"{count} problem{'s' if count > 1 else ''}"]
     found = summary(examined)
     out = [f"listener {row['name']}: {row['bind']} to {row['cluster']}, brokers {row['brokers']},"
            f" {'+'.join(row['authenticate'])}, {'enforcing' if row['mode'] == 'enforce' else 'OBSERVING ONLY'}"
            for row in found["listeners"]]
     if found["policy"] is not None:
         out += [f"{row['kind']} {row['name']}: {', '.join(row['operations'])} on {', '.join(row['resources'])}"
-                + (f" where {row['condition']}" if row["condition"] else "") for row in found["policy"]["rules"]]
+                + _say_condition(row["condition"]) for row in found["policy"]["rules"]]
         out += [f"{row['kind']} {row['name']}: {', '.join((*row['fields'], *row['detect']))} {row['action']}"
                 f" in {', '.join(row['topics'])}, {' and '.join(row['directions'])}"
                 + (f", except {', '.join(row['except_roles'])}" if row["except_roles"] else "")
                 for row in found["policy"]["records"]]
-    out += [str(problem) for problem in examined.problems]
-    if examined.problems:
-        out.append(f"{len(examined.problems)} problem{'s' if len(examined.problems) > 1 else ''}")
-    elif found["policy"] is not None:
+    if found["policy"] is not None:
         out.append(f"good: policy {found['policy']['version']}")
     return out
 

@@ -89,7 +89,7 @@ def make_ready(config: Config, policy: Policy, known: Decider | None = None) -> 
         try:
             roles[role] = compile_membership(text)
         except BadCondition as error:
-            problems.append(Problem(str(error), config.file, path=f"admin.roles.{role}"))
+            problems += [Problem(message, config.file, path=f"admin.roles.{role}") for message in error.messages]
     if problems:
         raise ConfigError(problems)
     issuers = {issuer.issuer: issuer for issuer in config.issuers.values()}

@@ -150,4 +150,5 @@ def _config_roles(policy: Policy, config: Config) -> Iterator[Problem]:
         try:
             compile_membership(text)
         except BadCondition as error:
-            yield Problem(str(error), config.file, 0, f"admin.roles.{name}")
+            for message in error.messages:
+                yield Problem(message, config.file, 0, f"admin.roles.{name}")

@@ -6,6 +6,7 @@ outcomes and nothing else: True, False and None, where None is a condition in er
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -34,7 +35,11 @@ GRANT_NAMES = ACCESS_NAMES | {"granted.models"}
 
 
 class BadCondition(ValueError):
-    """A condition that cannot be used, in one line for its author."""
+    """A condition that cannot be used: ``messages`` for its author, each one line about one thing."""
+
+    def __init__(self, *messages: str) -> None:
+        self.messages = messages
+        super().__init__("; ".join(messages))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +86,7 @@ def compile_text(text: str, allowed: frozenset[str]) -> Program:
     try:
         expression = _environment().compile(text)
     except RuntimeError as error:
-        raise BadCondition(_clean(str(error))) from None
+        raise BadCondition(*_faults(str(error), text, allowed)) from None
     kind = expression.return_type()
     if kind not in (cel.Type.BOOL, cel.Type.DYN):
         raise BadCondition(f"the condition must be true or false, this is {kind.name().lower()}")
@@ -187,8 +192,24 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return False
 
 
+def _faults(message: str, text: str, allowed: frozenset[str]) -> list[str]:
+    """The library's messages one by one; what follows of another is left out, and of an unknown name the known ones
+    are told."""
+    parts = [_clean(part) for part in re.split(r"\n(?=ERROR: <input>:)", message)]
+    return [part + _known_names(part, text, allowed) for part in parts if "'*error*'" not in part] or parts
+
+
+def _known_names(fault: str, text: str, allowed: frozenset[str]) -> str:
+    found = re.search(r"undeclared reference to '([\w.]+)'", fault)
+    if found is None or re.search(rf"\b{re.escape(found[1])}\s*\(", text):
+        return ""  # A function that does not exist is not mended by a name.
+    close = difflib.get_close_matches(found[1], sorted(allowed), n=1, cutoff=0.85)
+    return f"{f'; did you mean {close[0]}?' if close else ''}; known: {', '.join(sorted(allowed))}"
+
+
 def _clean(message: str) -> str:
     """The library's message in one line, without its drawing of the source and its status code."""
     lines = [line for line in message.splitlines() if not line.startswith(" |")]
     text = " ".join(lines).replace("ERROR: <input>:1:", "column ").replace("(in container '')", "")
+    text = re.sub(r"ERROR: <input>:(\d+):", r"line \1, column ", text)
     return re.sub(r"\s+", " ", re.sub(r"^[A-Z_]+: |\s*\[[A-Z_]+\]\s*$", "", text)).strip()

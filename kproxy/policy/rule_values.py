@@ -60,7 +60,9 @@ def condition(names: frozenset[str]) -> Converter[Condition]:
         try:
             expressions.compile_text(written, names)
         except expressions.BadCondition as error:
-            raise Wrong(value, str(error)) from None
+            for message in error.messages[:-1]:
+                value.complain(message)
+            raise Wrong(value, error.messages[-1]) from None
         return Condition(written, place(value))
 
     return convert

@@ -68,6 +68,18 @@ def test_what_cannot_be_a_condition_is_refused(text: str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_each_fault_of_a_condition_is_a_message_and_of_a_wrong_name_the_right_ones_are_told() -> None:
+    with pytest.raises(BadCondition) as caught:
+        compile_text("principal.grops == [] ||\n zone == 'a' || nothing(1) || now.x.y == 1", GRANT_NAMES)
+    known = f"known: {', '.join(sorted(GRANT_NAMES))}"
+    assert caught.value.messages == (
+        f"column 10: undeclared reference to 'principal.grops'; did you mean principal.groups?; {known}",
+        f"line 2, column 2: undeclared reference to 'zone'; {known}",
+        "line 2, column 24: undeclared reference to 'nothing'",
+        "line 2, column 34: expression of type 'google.protobuf.Timestamp' cannot be the operand of a select operation",
+    )
+
+
 @pytest.mark.parametrize(("text", "keys", "whole"), [
     ("attested.model == 'a' && declared['run'] == 'b'", {("attested", "model"), ("declared", "run")}, set()),
     ("'x' in principal.attributes && now == now", {("principal.attributes", "x")}, {"now"}),

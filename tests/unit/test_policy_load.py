@@ -9,8 +9,10 @@ from kproxy.errors import PolicyError
 from kproxy.model.policy import Allow, Approval, Mask, Place, Resources
 from kproxy.model.record_plan import Action
 from kproxy.model.settings import Advertise, Cluster, Config, Credential, Issuer, Listener, Node
+from kproxy.policy.expressions import SESSION_NAMES
 from tests.support.policies import EXAMPLE, loaded
 
+SESSION = ", ".join(sorted(SESSION_NAMES))
 ROLE = "roles: {r: {members: {groups: [g]}, allow: [{operations: [all], topics: ['*']}]}}\n"
 
 
@@ -57,11 +59,14 @@ def test_files_and_their_names_mean_nothing() -> None:
 
 def test_every_problem_of_every_file_is_told_at_once() -> None:
     found = problems(
-        "roles:\n  r:\n    members: 'principal.nme == \"x\"'\n    allow:\n      - {operations: [raed], topics: [t]}\n",
+        "roles:\n  r:\n    members: 'principal.nme == \"x\" && true || zone'\n"
+        "    allow:\n      - {operations: [raed], topics: [t]}\n",
         "forbid:\n  - {name: f, operations: [read], topic: [t]}\nforbidden: []\n",
     )
     assert found == [
-        "0.yaml:3: roles.r.members: column 10: undeclared reference to 'principal.nme'",
+        "0.yaml:3: roles.r.members: column 10: undeclared reference to 'principal.nme'; did you mean principal.name?;"
+        f" known: {SESSION}",
+        f"0.yaml:3: roles.r.members: column 33: undeclared reference to 'zone'; known: {SESSION}",
         "0.yaml:5: roles.r.allow[0].operations[0]: 'raed' is no operation; known: alter, alter_configs, cluster_action,"
         " create, delete, describe, describe_configs, idempotent_write, read, two_phase_commit, write, all",
         "1.yaml:2: forbid[0]: the rule names no resource: topics, groups, transactional_ids or cluster: true",
@@ -207,7 +212,7 @@ masks: [{name: m, topics: [t], fields: [a], action: {hmac: {key: k2}}}]
         "0.yaml:8: roles.r.allow[0].when: declared.rnu never has a value;"
         " known: cluster, commit, launcher, model, run, ticket",
         "0.yaml:9: masks[0]: key 'k2' is not among the keys of kproxy.yaml",
-        "kproxy.yaml: admin.roles.viewer: column 10: undeclared reference to 'principal.x'",
+        f"kproxy.yaml: admin.roles.viewer: column 10: undeclared reference to 'principal.x'; known: {SESSION}",
         "kproxy.yaml: clusters.c.credentials[0].for.role: role 'nobody' is not defined in the policy",
     ]
     assert policy.check(loaded(EXAMPLE), config()) == []
