@@ -26,6 +26,7 @@ from tests.support.kafka_broker import KafkaBroker
 from tests.support.ports import wait_for
 from tests.support.raw_client import FETCH, RawClient, fetch
 from tests.support.stage import Stage
+from tests.support.stalls import Stalls
 
 pytestmark = pytest.mark.integration
 
@@ -69,6 +70,12 @@ def own(kafka: KafkaBroker, java: JavaDriver) -> Iterator[Stage]:
 
 
 @pytest.fixture
+def stalls() -> Iterator[Stalls]:
+    with Stalls() as stalls:
+        yield stalls
+
+
+@pytest.fixture
 def crowd() -> Iterator[Crowd]:
     with Crowd() as crowd:
         yield crowd
@@ -100,23 +107,23 @@ def watch(since: float) -> None:
 
 def tell(trials: Trials) -> None:
     print(f"\n{trials}")
-    assert max(trials.late) <= trials.bound, trials
+    assert trials.too_late == [], trials
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_reload_takes_access_away(own: Stage, crowd: Crowd, size: Size) -> None:
+def test_a_reload_takes_access_away(own: Stage, crowd: Crowd, stalls: Stalls, size: Size) -> None:
     half = size.connections // 2
     sides = {policy: gather(own, crowd, make_topic(own, prefix), half)
              for policy, prefix in ((EVEN, "even."), (ODD, "odd."))}
     own.node.reload(EVEN)
     wait_until_read(sides[EVEN], 0)
-    trials = Trials(f"reload, {size.connections} connections")
+    trials = Trials(f"reload, {size.connections} connections", stalls)
     for wanted, other in itertools.islice(itertools.cycle(((ODD, EVEN), (EVEN, ODD))), size.reloads):
         own.node.reload(wanted)
         since = time.time()
         polling = sum(one.is_polling for one in sides[other])
         watch(since)
-        trials.add(max(one.records_at for one in sides[other]) - since)
+        trials.add(since, max(one.records_at for one in sides[other]))
         assert polling >= len(sides[other]) // 4, "too few connections were in a long poll to mean anything"
         wait_until_read(sides[wanted], since)
     assert all(one.closed_at == 0 for one in crowd.readers), "a reload closes nobody"
@@ -131,11 +138,11 @@ def approve(stage: Stage, topic: str, model: str, **body: object) -> dict[str, o
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_revoke_takes_a_grant_away(own: Stage, crowd: Crowd, size: Size) -> None:
+def test_a_revoke_takes_a_grant_away(own: Stage, crowd: Crowd, stalls: Stalls, size: Size) -> None:
     groups = min(10, size.revokes)
     held = [(make_topic(own, "held."), f"models:/m/{at}") for at in range(groups)]
     readers = {topic: gather(own, crowd, topic, size.connections // groups, model_uri=model) for topic, model in held}
-    trials = Trials(f"revoke, {size.connections} connections")
+    trials = Trials(f"revoke, {size.connections} connections", stalls)
     for _ in range(size.revokes // groups):
         revoked: list[tuple[str, float]] = []
         for topic, model in held:
@@ -146,39 +153,40 @@ def test_a_revoke_takes_a_grant_away(own: Stage, crowd: Crowd, size: Size) -> No
             revoked.append((topic, time.time()))
         watch(revoked[-1][1])
         for topic, since in revoked:
-            trials.add(max(one.records_at for one in readers[topic]) - since)
+            trials.add(since, max(one.records_at for one in readers[topic]))
     assert all(one.closed_at == 0 for one in crowd.readers)
     tell(trials)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_grant_ends_by_itself(own: Stage, crowd: Crowd, size: Size) -> None:
+def test_a_grant_ends_by_itself(own: Stage, crowd: Crowd, stalls: Stalls, size: Size) -> None:
     held = [(make_topic(own, "held."), f"models:/e/{at}") for at in range(size.ends)]
     readers = {topic: gather(own, crowd, topic, max(2, size.connections // size.ends), model_uri=model)
                for topic, model in held}
     ends: dict[str, float] = {}
     for topic, model in held:
         since = time.time()
-        ends[topic] = float(str(approve(own, topic, model, **{"for": 2.5})["until"]))
+        ends[topic] = float(str(approve(own, topic, model, **{"for": 4.0})["until"]))
         wait_until_read(readers[topic], since)
     watch(max(ends.values()))
-    trials = Trials(f"grant's end, {len(crowd.readers)} connections")
+    trials = Trials(f"grant's end, {len(crowd.readers)} connections", stalls)
     for topic, end in ends.items():
-        trials.add(max(one.records_at for one in readers[topic]) - end)
+        trials.add(end, max(one.records_at for one in readers[topic]))
     tell(trials)
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_session_ends_with_its_token(own: Stage, crowd: Crowd, size: Size) -> None:
+def test_a_session_ends_with_its_token(own: Stage, crowd: Crowd, stalls: Stalls, size: Size) -> None:
     topic = make_topic(own, "always.")
     readers = [crowd.join(own.bootstrap("public"), topic, own.token("crowd", ["crowd"], 3 + at % 3), poll_ms(at))
                for at in range(size.connections)]
     wait_for("every session's end", lambda: all(one.closed_at for one in readers), 20)
-    bytes_, closes = Trials(f"expiry, last byte, {size.connections} connections", 0.05), Trials("expiry, close")
+    bytes_ = Trials(f"expiry, last byte, {size.connections} connections", stalls, 0.05)
+    closes = Trials("expiry, close", stalls)
     for one in readers:
-        assert 0 < one.lifetime_ms <= (one.expires_at - one.opened_at) * 1000 + 50
-        bytes_.add(one.records_at - one.expires_at)
-        closes.add(one.closed_at - one.expires_at)
+        assert 0 < one.lifetime_ms <= (one.expires_at - one.login_at) * 1000 + 1
+        bytes_.add(one.expires_at, one.records_at)
+        closes.add(one.expires_at, one.closed_at)
         assert one.closed_at >= one.expires_at, "no session ends before its time"
     tell(bytes_)
     tell(closes)
@@ -188,22 +196,22 @@ def test_a_session_ends_with_its_token(own: Stage, crowd: Crowd, size: Size) -> 
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_a_killed_session_is_gone(own: Stage, crowd: Crowd, size: Size) -> None:
+def test_a_killed_session_is_gone(own: Stage, crowd: Crowd, stalls: Stalls, size: Size) -> None:
     topic = make_topic(own, "always.")
     readers = {one.port: one for one in gather(own, crowd, topic, size.kills)}
     wait_until_read(list(readers.values()), 0)
     operator = own.token("olga", ["operators"])
     status, sessions = own.node.admin("GET", "/v1/sessions?principal=dev:crowd", operator)
     assert status == 200 and len(sessions) == size.kills, sessions
-    trials, closes = Trials(f"kill, {size.kills} connections"), Trials("kill, close")
+    trials, closes = Trials(f"kill, {size.kills} connections", stalls), Trials("kill, close", stalls)
     for session in sessions:
         still = {port for port, one in readers.items() if not one.closed_at}
         assert own.node.admin("DELETE", f"/v1/sessions/{session['id']}?reason=trial", operator)[0] == 200
         since = time.time()
         [gone] = wait_for("one connection to close", lambda still=still: [
-            port for port in still if readers[port].closed_at], 2)
-        trials.add(readers[gone].records_at - since)
-        closes.add(readers[gone].closed_at - since)
+            port for port in still if readers[port].closed_at])
+        trials.add(since, readers[gone].records_at)
+        closes.add(since, readers[gone].closed_at)
     tell(trials)
     tell(closes)
 
@@ -234,7 +242,7 @@ def read_to_end(client: RawClient) -> int:
     return found
 
 
-def test_what_waits_for_a_slow_reader_is_thrown_away_with_its_access(own: Stage) -> None:
+def test_what_waits_for_a_slow_reader_is_thrown_away_with_its_access(own: Stage, stalls: Stalls) -> None:
     big = [Record(CANARY + bytes(500_000))] * 40
     lost, kept = own.make_topic("even."), own.make_topic("always.")
     for topic in (lost, kept):
@@ -246,22 +254,24 @@ def test_what_waits_for_a_slow_reader_is_thrown_away_with_its_access(own: Stage)
         own.node.reload(ODD)
         since = time.time()
         wait_for("the slow reader to be cut", lambda: own.node.metric(
-            "kproxy_close_total", cause="access_ended") == before + 1, 3)
-        assert time.time() - since <= 1.0
+            "kproxy_close_total", cause="access_ended") == before + 1)
+        assert time.time() - since <= 1.0 + stalls.since(since)
         assert read_to_end(loser) < 5
         assert read_to_end(keeper) == 5
         assert own.node.metric("kproxy_close_total", cause="access_ended") == before + 1
 
 
-def test_what_waits_for_a_slow_reader_ends_with_its_session(own: Stage) -> None:
+def test_what_waits_for_a_slow_reader_ends_with_its_session(own: Stage, stalls: Stalls) -> None:
     topic = own.make_topic("always.")
     own.write_direct(topic, [Record(CANARY + bytes(500_000))] * 40)
     with slow_reader(own, topic) as client:
         operator = own.token("olga", ["operators"])
         [session] = own.node.admin("GET", "/v1/sessions?principal=dev:crowd", operator)[1]
         assert own.node.admin("DELETE", f"/v1/sessions/{session['id']}?reason=trial", operator)[0] == 200
+        since = time.time()
         wait_for("the connection to end", lambda: own.node.admin(
-            "GET", "/v1/sessions?principal=dev:crowd", operator)[1] == [], 1)
+            "GET", "/v1/sessions?principal=dev:crowd", operator)[1] == [])
+        assert time.time() - since <= 1.0 + stalls.since(since)
         assert read_to_end(client) < 5
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 
 import pytest
 
@@ -100,11 +99,10 @@ def test_somebody_else_is_refused_behind_what_is_in_flight(stage: Stage, mechani
 
 def test_twice_within_a_second_is_once_too_often(stage: Stage) -> None:
     with opened(stage, "OAUTHBEARER") as client:
-        begun = time.monotonic()
         client.send(renewal(client, stage.token(), "OAUTHBEARER") + renewal(client, stage.token(), "OAUTHBEARER"))
         codes = [client.receive_answer(api, version)[1]["error_code"]
                  for api, version in ((SASL_HANDSHAKE, 1), (SASL_AUTHENTICATE, 2)) * 2]
-        assert time.monotonic() - begun < 1 and codes == [0, 0, 34, 34]
+        assert codes == [0, 0, 34, 34]
         assert client.ask(METADATA, 9, metadata([]))["topics"] == []
 
 

@@ -21,6 +21,7 @@ from tests.support.kafka_broker import LOGIN_SECONDS, PASSWORD, USERNAME, KafkaB
 from tests.support.kproxy_node import Cluster, KproxyNode, Listener
 from tests.support.ports import wait_for
 from tests.support.raw_client import METADATA, PRODUCE, RawClient, metadata, produce
+from tests.support.stalls import Stalls
 
 pytestmark = pytest.mark.integration
 
@@ -154,7 +155,7 @@ def test_a_broker_login_of_four_seconds_is_renewed_under_the_client(world: World
                 partition = body["responses"][0]["partition_responses"][0]
                 assert (partition["error_code"], partition["base_offset"]) == (0, count - 1)
         assert idle.ask(METADATA, 9, metadata([topic]))["topics"][0]["error_code"] == 0
-    assert count > 300
+    assert count > 100
     assert {cause: world.closes(cause) for cause in closed} == closed
     assert world.node.metric("kproxy_broker_errors_total", cluster="sha512") == errors
 
@@ -191,12 +192,13 @@ def test_plaintext_and_tls_at_the_wrong_port(world: World) -> None:
 
 def test_a_handshake_that_stalls(world: World) -> None:
     before = world.closes("tls_handshake_timeout")
-    with socket.create_connection(("127.0.0.1", world.node.ports["sha512"])) as client:
+    begun = time.time()
+    with (Stalls() as stalls,
+          socket.create_connection(("127.0.0.1", world.node.ports["sha512"])) as client):
         client.sendall(b"\x16\x03\x01")
-        begun = time.monotonic()
-        client.settimeout(10)
+        client.settimeout(30)
         assert client.recv(100) == b""
-        assert 2.5 < time.monotonic() - begun < 5
+        assert 2.5 < time.time() - begun < 5 + stalls.since(begun)
     world.wait_for_close("tls_handshake_timeout", before)
 
 

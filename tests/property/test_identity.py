@@ -79,9 +79,9 @@ def test_depth_is_bounded_exactly(depth: int, arrays: bool):
 @settings(max_examples=20, deadline=None)
 @given(st.text(st.sampled_from('"\\[]{}a'), max_size=2000))
 def test_hostile_text_is_read_in_one_pass(text: str):
-    began = time.perf_counter()
+    began = time.thread_time()
     answer(parse_object, text.encode())
-    assert time.perf_counter() - began < 0.5
+    assert time.thread_time() - began < 0.5
 
 
 @settings(max_examples=50, deadline=None)

@@ -11,7 +11,6 @@ import asyncio
 import struct
 import threading
 import time
-from collections.abc import Callable
 from typing import Any, cast
 
 import uvloop
@@ -19,6 +18,7 @@ import uvloop
 from tests.support import frames
 from tests.support.clients import token_expiry
 from tests.support.raw_client import FETCH, SASL_AUTHENTICATE, SASL_HANDSHAKE, fetch, first_message
+from tests.support.stalls import Stalls
 
 #: In every record of a crowd's topics and nowhere else on the wire.
 CANARY = b"tr1al-canary"
@@ -34,7 +34,7 @@ class Reader(asyncio.Protocol):
         self.poll_ms = poll_ms
         self.expires_at = token_expiry(token, 0)
         self.port = 0
-        self.opened_at = self.closed_at = self.records_at = 0.0
+        self.login_at = self.opened_at = self.closed_at = self.records_at = 0.0
         self.lifetime_ms = -1
         self.asked_at = 0.0
         self.answers = 0
@@ -77,6 +77,7 @@ class Reader(asyncio.Protocol):
 
     def _on_handshake(self, frame: bytes) -> None:
         self._step = self._on_login
+        self.login_at = time.time()
         self._transport.write(frames.request(
             SASL_AUTHENTICATE, 2, 2, {"auth_bytes": first_message(self._token)}))
 
@@ -144,19 +145,24 @@ class Crowd:
 
 
 class Trials:
-    """How long after each command record bytes still came; never later than ``bound`` seconds."""
+    """How long after each command record bytes still came; never later than ``bound`` seconds, and those that the
+    machine itself kept everybody waiting meanwhile."""
 
-    def __init__(self, name: str, bound: float = 1.0) -> None:
+    def __init__(self, name: str, stalls: Stalls, bound: float = 1.0) -> None:
         self.name = name
         self.bound = bound
         self.late: list[float] = []
+        self.too_late: list[str] = []
+        self._stalls = stalls
 
-    def note(self, since: float, reader: Reader, read: Callable[[Reader], float] = lambda reader: reader.records_at
-             ) -> None:
-        self.late.append(max(0.0, read(reader) - since))
-
-    def add(self, seconds: float) -> None:
-        self.late.append(max(0.0, seconds))
+    def add(self, since: float, until: float) -> None:
+        """Unix times of the command and of what came last; that may lie before it."""
+        late = max(0.0, until - since)
+        self.late.append(late)
+        if late > self.bound:
+            stalled = self._stalls.between(since, until)
+            if late > self.bound + stalled:
+                self.too_late.append(f"{late:.3f} s, of which the machine stalled {stalled:.3f} s")
 
     @property
     def p99(self) -> float:

@@ -11,9 +11,9 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-#: Below the ports that the kernel gives to connections (32768 and up): whoever is to listen at one of those later on may
-#: find that somebody's connection has it by then. Single ports and runs are apart, so that no run takes a port that was
-#: given and is not listened at yet.
+#: Below the ports that the kernel gives to connections (32768 and up): whoever is to listen at one of those later on
+#: may find that somebody's connection has it by then. Single ports and runs are apart, so that no run takes a port that
+#: was given and is not listened at yet.
 SINGLE = (20000, 32000)
 RUNS = (12000, 20000)
 _given: set[int] = set()

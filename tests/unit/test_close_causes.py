@@ -318,7 +318,7 @@ async def prove_it_otherwise(world: World, connections: Connections) -> None:
 
 @by(CloseCause.SESSION_EXPIRED)
 async def outlive_the_token(world: World, connections: Connections) -> None:
-    assert await (await logged_in(world, 0.3)).closed(2)
+    assert await (await logged_in(world, 1.0)).closed()
 
 
 @by(CloseCause.SESSION_KILLED)

@@ -15,6 +15,7 @@ from kproxy.model.access import Facts, Principal
 from tests.support import frames
 from tests.support.async_client import RawClient
 from tests.support.scripted_control import until
+from tests.support.stalls import Stalls
 from tests.support.world import FACTS, World, on_uvloop, serving
 
 PRODUCED = {"responses": [{"name": "t", "partition_responses": [{"index": 0, "error_code": 0, "base_offset": 40}]}]}
@@ -50,8 +51,8 @@ def long_poll() -> dict[str, Any]:
 @on_uvloop
 async def test_a_renewal_moves_the_end_and_is_told_after_what_was_done_before_it():
     async with serving(answers={0: lambda version, request: PRODUCED}) as (world, connections):
-        client, answer = await logged_in(world, 0.5)
-        assert 300 < answer["session_lifetime_ms"] <= 500
+        client, answer = await logged_in(world, 2.0)
+        assert 300 < answer["session_lifetime_ms"] <= 2000
         old = world.facts
         await client.ask(0, 8, produce())
         world.facts = facts(60, attested={"run": "r2"})
@@ -119,13 +120,15 @@ async def test_a_refused_token_ends_the_session():
 @on_uvloop
 async def test_a_timer_ends_a_session_in_a_long_poll_at_its_time():
     async with serving(answers={1: lambda version, request: None}) as (world, connections):
-        client, _ = await logged_in(world, 0.4)
+        client, _ = await logged_in(world, 1.0)
         client.send(1, 4, long_poll())
         await until(lambda: any(asked.api_key == 1 for asked in world.broker.asked))
-        assert await client.closed(2)
-        late = time.time() - world.facts.expires_at
+        begun = time.time()
+        with Stalls() as stalls:
+            assert await client.closed()
+            late = time.time() - world.facts.expires_at
+            assert 0 <= late < 0.25 + stalls.since(begun)
         await until(lambda: connections.closes == {"session_expired": 1})
-        assert 0 <= late < 0.25
         assert world.told[-1] == ("disconnect", {"cause": "session_expired", "unanswered": 0})
 
 
@@ -148,11 +151,11 @@ async def test_the_log_is_told_of_closes_and_not_flooded_with_them():
 @on_uvloop
 async def test_an_end_that_comes_while_the_new_token_is_checked_is_the_end():
     async with serving() as (world, connections):
-        client, _ = await logged_in(world, 0.4)
+        client, _ = await logged_in(world, 1.0)
         world.gates["token"].clear()
         assert (await client.ask(17, 1, {"mechanism": "PLAIN"}))["error_code"] == 0
         client.send(36, 1, {"auth_bytes": b"\0svc\0other"})
-        assert await client.closed(2)
+        assert await client.closed()
         await until(lambda: connections.closes == {"session_expired": 1})
         world.facts = facts(60)
         world.open("token")
