@@ -33,6 +33,8 @@ from kproxy.yaml_documents import read_document
 from kproxy.yaml_nodes import (
     Report,
     Section,
+    Value,
+    Wrong,
     boolean,
     choice,
     dict_of,
@@ -224,8 +226,14 @@ class _Reader:
     def _sink(self, section: Section) -> str:
         section.not_yet("kafka", "the Kafka audit sink")
         section.not_yet("http", "the HTTP audit sink")
-        file = section.take("file", self.files.path, "")
+        file = section.take("file", self._sink_file, "")
         section.close()
+        return file
+
+    def _sink_file(self, value: Value) -> str:
+        file = self.files.path(value)
+        if os.path.exists(file) and not os.path.isfile(file):
+            raise Wrong(value, f"{file} is no regular file; the audit is read back from it, for queries too")
         return file
 
     def _admin(self, section: Section | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -31,13 +31,24 @@ TokenOption = Annotated[Path | None, typer.Option("--token-file", help="A file w
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_CONFIG = Path("kproxy.yaml")
 
+#: Fields of the node's answers that are Unix seconds, 0 for never, and those that nobody else has a use for.
+TIMES = frozenset(("at", "connected_at", "created_at", "expires_at", "fetched_at", "since", "started_at", "taken_at",
+                   "until"))
+INTERNAL = frozenset(("key",))
+#: Whose names are chosen elsewhere, so that none of the above is meant by them.
+FREE = frozenset(("attested", "declared", "connections", "errors"))
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:\d+(?:ms|[smhd]))+")
 _T = TypeVar("_T")
 
 
 class NodeRefused(KproxyError):
-    """What the node said instead of doing it, or that no node answers."""
+    """What the node said instead of doing it, with the HTTP ``status`` it said it by; 0 where no node answers."""
+
+    def __init__(self, line: str, status: int = 0) -> None:
+        super().__init__(line)
+        self.status = status
 
 
 class NodeClient:
@@ -79,7 +90,7 @@ class NodeClient:
             raise NodeRefused(f"{self._where} is not kproxy's admin API (HTTP {answer.status_code})") from None
         if answer.status_code >= 400:
             line = found.get("detail") if isinstance(found, dict) else None
-            raise NodeRefused(str(line or f"HTTP {answer.status_code}"))
+            raise NodeRefused(str(line or f"HTTP {answer.status_code}"), answer.status_code)
         return found
 
 
@@ -106,7 +117,7 @@ def on_node(command: Callable[..., Any], say: Callable[[Any], None] | None = Non
         finally:
             node.close()
         if as_json:
-            show_json(told)
+            show_json(_with_times(told))
         else:
             say(told)
 
@@ -150,6 +161,21 @@ def parse_moment(text: str, now: float) -> float:
 def say_time(seconds: float) -> str:
     """Local time of Unix seconds, to the second."""
     return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _with_times(found: Any) -> Any:
+    """The node's answer for other programs: Unix seconds as ISO 8601 in UTC, null for never, and what is the node's own
+    left out."""
+    if isinstance(found, list):
+        return [_with_times(one) for one in found]
+    if not isinstance(found, dict):
+        return found
+    return {name: _iso(value) if name in TIMES else value if name in FREE else _with_times(value)
+            for name, value in found.items() if name not in INTERNAL}
+
+
+def _iso(seconds: Any) -> str | None:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds") if seconds else None
 
 
 def show_json(found: Any) -> None:

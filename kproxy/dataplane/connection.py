@@ -299,4 +299,4 @@ class Connection:
             client_id=session.client_id, address=self.address, attested=dict(facts.attested) if facts else {},
             declared=dict(facts.declared) if facts else {}, connected_at=self.half.connected_at,
             expires_at=facts.expires_at if facts else 0.0, requests=session.requests,
-            broker="" if self.node is None else str(self.node))
+            broker="" if self.node is None else str(self.node), groups=facts.principal.groups if facts else ())

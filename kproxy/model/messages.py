@@ -104,6 +104,7 @@ class SessionView(msgspec.Struct, frozen=True):
     expires_at: float
     requests: int
     broker: str = ""
+    groups: tuple[str, ...] = ()
 
 
 class Sessions(msgspec.Struct, frozen=True, tag=True):

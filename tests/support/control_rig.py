@@ -245,4 +245,5 @@ def session(number: int, worker: int = 0, principal: str = "corp:fraud-job") -> 
     return SessionView(
         id=f"{worker}-{number}", worker=worker, listener="public", principal=principal, mechanism="OAUTHBEARER",
         client_id="serving-1", address="10.0.0.9:4411", attested={"launcher": "alice"}, declared={"owner": "bob"},
-        connected_at=1_800_000_000.0 + number, expires_at=1_800_000_900.0, requests=number * 10, broker="1")
+        connected_at=1_800_000_000.0 + number, expires_at=1_800_000_900.0, requests=number * 10, broker="1",
+        groups=("fraud-scoring", "night"))

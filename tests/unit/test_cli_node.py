@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from kproxy.cli import audit, requests, sessions, status
-from kproxy.cli.node import NodeRefused, parse_duration, parse_moment, read_token
+from kproxy.cli.node import NodeRefused, parse_duration, parse_moment, read_token, say_time
 from kproxy.model.messages import SessionView
 from tests.support.control_rig import POLICY, ControlRig, ScriptedWorker, running, session, until
 
@@ -161,8 +163,35 @@ async def test_sessions_are_listed_shown_and_killed(shell: Shell, rig: ControlRi
     assert [row["id"] for row in await shell.ask("sessions", "list")] == ["0-1", "0-2"]
     code, output = await shell.run("sessions", "show", "0-1")
     assert "attested  launcher  alice" in output and "declared  owner     bob" in output
+    assert "token     groups    fraud-scoring, night" in output
+    assert f"node      ends      {say_time(session(1).expires_at)}" in output
     assert await shell.run("sessions", "kill", "0-1", "--reason", "test") == (0, "0-1 is closed\n")
     assert await shell.run("sessions", "kill", "0-1") == (1, "there is no session 0-1")
+
+
+async def test_all_sessions_of_a_principal_are_killed_and_no_others(shell: Shell, rig: ControlRig,
+                                                                     worker: ScriptedWorker) -> None:
+    worker.sessions = [session(1), session(2, principal="corp:other"), session(3)]
+    kill = ("sessions", "kill", "--principal", "corp:fraud-job", "--reason", "leaked")
+    assert await shell.run(*kill) == (0, "closed 0-1, 0-3\n")
+    assert [one.id for one in worker.sessions] == ["0-2"]
+    lines = await until(lambda: (found := rig.audit("session_killed"))[1:] and found)
+    assert [(line["session"], line["principal"], line["reason"]) for line in lines] == [
+        ("0-1", "corp:fraud-job", "leaked"), ("0-3", "corp:fraud-job", "leaked")]
+    assert await shell.run(*kill) == (0, "corp:fraud-job has no session\n")
+    assert (await shell.run("sessions", "kill"))[0] == (await shell.run(*kill, "0-2"))[0] == 2
+
+
+async def test_json_has_times_that_others_can_read_and_nothing_internal(shell: Shell, rig: ControlRig,
+                                                                        worker: ScriptedWorker) -> None:
+    (row,) = await shell.ask("requests", "list")
+    told = rig.node.desk.book.request("req-0001")
+    assert datetime.fromisoformat(row["expires_at"]).timestamp() == pytest.approx(told.expires_at, abs=0.001)
+    assert row["created_at"].endswith("+00:00") and "key" not in row
+    declared = {"key": "k", "at": "home"}
+    worker.sessions = [msgspec.structs.replace(session(1), declared=declared)]
+    (row,) = await shell.ask("sessions", "list")
+    assert (row["connected_at"], row["declared"]) == ("2027-01-15T08:00:01.000+00:00", declared)
 
 
 async def test_the_audit_is_queried_over_the_node_and_from_files(shell: Shell, rig: ControlRig,

@@ -155,6 +155,7 @@ limits: {max.connections: many}
     ("policy: {path: p}", "policy: {path: p}\nidentity: {saml: {}}", "SAML is not supported yet"),
     ("policy: {path: p}", "policy: {path: p}\nidentity: {token_service: {}}", "the token service is not supported yet"),
     ("policy: {path: p}", "policy: {path: p}\naudit: {sinks: [{kafka: {topic: t}}]}", "audit sink is not supported"),
+    ("policy: {path: p}", "policy: {path: p}\naudit: {sinks: [{file: /dev/full}]}", "/dev/full is no regular file"),
     ("policy: {path: p}", "policy: {path: p}\nadmin: {tls: {}}", "TLS on the admin API is not supported yet"),
     ("policy: {path: p}", "policy: {path: p}\nmetrics: {topics: [t]}", "a label of metrics is not supported yet"),
     ("policy: {path: p}", "policy: {path: p}\nadmin: {bind: 0.0.0.0:9464}", "tokens would travel in the clear"),

@@ -55,7 +55,8 @@ async def test_a_renewal_moves_the_end_and_is_told_after_what_was_done_before_it
         assert 300 < answer["session_lifetime_ms"] <= 2000
         old = world.facts
         await client.ask(0, 8, produce())
-        world.facts = facts(60, attested={"run": "r2"})
+        grouped = msgspec.structs.replace(FACTS.principal, groups=("g",))
+        world.facts = facts(60, attested={"run": "r2"}, principal=grouped)
         answer = await log_in_again(client)
         assert answer["error_code"] == 0 and 59_000 < answer["session_lifetime_ms"] <= 60_000
         assert [(kind, of.attested) for kind, of in world.told_of] == [
@@ -66,6 +67,7 @@ async def test_a_renewal_moves_the_end_and_is_told_after_what_was_done_before_it
         assert connections.closes == {}
         [connection] = connections.open.values()
         assert connection.view(0).expires_at == world.facts.expires_at
+        assert connection.view(0).groups == ("g",)
         client.close()
 
 

@@ -20,6 +20,10 @@ from kproxy.control.files import sync_directory, write_whole
 log = structlog.get_logger("kproxy.audit")
 
 
+#: Reading back more than this takes long enough to be told of.
+TOLD_BYTES = 16 << 20
+
+
 class Position(msgspec.Struct):
     """``segments``: bytes read of each, ``ended`` those read up to their END. ``finished``: runs that are over and
     wholly told, as ``writer-start``. ``approvals``: entries told of the event log that was ``born`` then. The rest is
@@ -118,6 +122,8 @@ class Sink:
         if status.st_ino != self.position.sink_inode or status.st_size < start:
             start = 0
         told, end = set(), start
+        if status.st_size - start > TOLD_BYTES:
+            log.info("audit_sink_read_back", file=str(self.path), bytes=status.st_size - start)
         with open(self.path, "rb") as file:
             file.seek(start)
             for line in file:
