@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from bench.bars import BARS, by_round, line
 from bench.report import Measurement, Spread, build_rows
 
 
@@ -48,3 +49,32 @@ def test_a_round_that_the_reference_lost_counts_for_no_ratio() -> None:
 def test_no_proxy_has_no_cost() -> None:
     row, = build_rows([measurement("direct", 1, 0.0, 100, 50.0)])
     assert row.cpu_us == Spread(0.0, 0.0, 0.0)
+
+
+def with_latency(rung: str, turn: int, p50: float) -> Measurement:
+    return Measurement(rung, "latency-1k", turn, {"latency_us": {"p50": p50, "p99": p50}})
+
+
+def test_added_latency_is_compared_within_a_round_and_a_disturbed_round_is_told() -> None:
+    bar = next(bar for bar in BARS if bar.name == "P4")
+    figures = by_round(bar, [
+        with_latency("direct", 1, 50.0), with_latency("haproxy", 1, 150.0), with_latency("kproxy", 1, 170.0),
+        with_latency("haproxy", 2, 40.0), with_latency("kproxy", 2, 90.0), with_latency("direct", 2, 60.0),
+        with_latency("direct", 3, 50.0), with_latency("haproxy", 3, 100.0)])
+    assert figures == [1.2]
+    assert line(bar, figures, 3) == (
+        "P4   latency-1k   added p50 over HAProxy's: 1.20 (1.20–1.20), 1 of 3 rounds, bar ≤ 1.5: met")
+
+
+def test_the_audit_costs_what_the_node_without_it_did_more() -> None:
+    bar = next(bar for bar in BARS if bar.name == "P7" and bar.load == "produce-200")
+    figures = by_round(bar, [
+        measurement("kproxy-policy", 1, 1.0, 100, 400.0), measurement("kproxy", 1, 1.0, 100, 300.0),
+        measurement("kproxy", 2, 1.0, 100, 500.0), measurement("kproxy-policy", 2, 1.0, 100, 400.0)])
+    assert figures == [0.25, -0.25]
+    assert line(bar, [0.25], 1).endswith("0.25 (0.25–0.25), bar ≤ 0.1: not met")
+
+
+def test_a_bar_without_a_round_has_no_figure() -> None:
+    with pytest.raises(ValueError, match="no round gave a figure"):
+        line(BARS[0], [], 3)
