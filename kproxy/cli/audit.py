@@ -116,7 +116,8 @@ def _hint(principal: str) -> str:
 
 def _what(row: dict[str, Any]) -> str:
     if row["kind"] == "flow":
-        return f"{row.get('direction', '')} {row.get('topic', '')}: {row.get('records', 0)} records"
+        count = row.get("records", 0)
+        return f"{row.get('direction', '')} {row.get('topic', '')}: {count} record{'' if count == 1 else 's'}"
     named = row.get("name", "") or row.get("topic", "") or row.get("session", "")
     return f"{row.get('operation', '') or row.get('api', '')} {named}".strip()
 

@@ -109,6 +109,8 @@ def issue(
     about = {"expires_at": said["exp"], "kid": loaded.keys[-1].kid, "token_id": build_token_id(loaded.url, said["jti"])}
     if out is not None:
         _write(out, token.encode() + b"\n")
+        if not as_json:
+            about = {"expires": f"{_time(about.pop('expires_at'))} (lifetime {lifetime})", **about}
         _say({"file": str(out), **about}, as_json)
     elif as_json:
         typer.echo(json.dumps({"access_token": token, "token_type": "Bearer", **about}))

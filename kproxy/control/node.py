@@ -113,7 +113,7 @@ class Node:
                                   book=self.book, shipper=self.shipper, reception=self.reception, started_at=now())
         self._thread = ThreadPoolExecutor(1, "audit")
         self._stirred = asyncio.Event()
-        self._unpublished = False
+        self._unpublished = self._told_serving = False
         self._draining = False
         self._servers: list[HttpServer] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -285,7 +285,20 @@ class Node:
             if self.book.expire(self._now()) or self._unpublished:
                 self._publish()
                 self._stir()
+            self._tell_serving()
             await asyncio.sleep(TICK_SECONDS)
+
+    def _tell_serving(self) -> None:
+        """Once, when all workers that are there decide by the policy: what whoever started the node waits for."""
+        links, epoch = self.links.links(), self.publisher.epoch
+        if self._told_serving or not links or any(link.epoch != epoch or link.draining for link in links):
+            return
+        self._told_serving = True
+        loaded = self.reloader.loaded
+        modes = loaded.modes()
+        for one in loaded.config.listeners.values():
+            log.info("serving", listener=one.name, address=f"{one.host}:{one.port}", cluster=one.cluster,
+                     mode=modes[one.name], policy_version=loaded.policy.version, epoch=epoch, count=len(links))
 
     async def _count(self) -> None:
         while True:

@@ -206,7 +206,8 @@ class Worker:
 
     def _tell_in_force(self, error: str = "") -> None:
         epoch = self._file.in_force.snapshot.epoch if self._file.in_force else 0
-        self._tell_control(messages.InForce(self._number, epoch, error))
+        if self._link.connected:  # Else it is told when the link is there, and there is nothing to report.
+            self._tell_control(messages.InForce(self._number, epoch, error))
 
     def _tell_control(self, message: messages.Message) -> None:
         try:

@@ -303,3 +303,19 @@ async def test_the_audit_is_asked_over_the_api(rig: ControlRig, worker: Scripted
     assert (await rig.call("POST", "/v1/audit/query", rig.token("vera", "viewers"), {}))[0] == 403
     status, told = await rig.call("POST", "/v1/audit/query", auditor, {"wrote": "t:x"})
     assert (status, told["detail"]) == (400, "'t:x' is not topic:partition:first-last")
+
+
+async def test_the_log_says_that_the_node_serves_what_and_by_which_policy(tmp_path: Path) -> None:
+    rig = ControlRig(tmp_path)
+
+    def serving() -> list[dict[str, Any]]:
+        return [line for line in map(json.loads, rig.log.getvalue().splitlines()) if line["event"] == "serving"]
+
+    async with running(rig):
+        assert serving() == []
+        async with ScriptedWorker(rig):
+            (line,) = await until(serving)
+            told = ("listener", "address", "cluster", "mode", "policy_version", "count")
+            assert {key: line[key] for key in told} == {
+                "listener": "public", "address": f"127.0.0.1:{rig.listener}", "cluster": "prod", "mode": "enforce",
+                "policy_version": rig.node.reloader.loaded.policy.version, "count": 1}

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,6 +98,8 @@ def test_a_token_in_a_file_is_nowhere_else(home: Path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     token = path.read_text().strip()
     assert token.startswith("eyJ") and "eyJ" not in made.stdout
+    ends = datetime.fromtimestamp(parse(token).claims["exp"], UTC)
+    assert f"expires={ends:%Y-%m-%d %H:%M:%S} UTC (lifetime 10m)" in made.stdout
     assert build_token_id("https://dev.example.com", parse(token).claims["jti"]) in made.stdout
 
 
