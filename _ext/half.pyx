@@ -38,7 +38,6 @@ cdef class Half(End):
             if got > 0:
                 left -= got
                 self.chunk.filled += got
-                self.received += got
                 self.take()
                 continue
             self.tidy()
@@ -85,7 +84,6 @@ cdef class Half(End):
 
     def buffer_updated(self, Py_ssize_t count):
         self.chunk.filled += count
-        self.received += count
         self.take()
 
     cdef int take(self) except -1:

@@ -20,7 +20,6 @@ cdef class Half(End):
     cdef Py_ssize_t room        # how much to receive now
     cdef bint full              # its wire has more queued than it likes
     cdef bint reading
-    cdef long long received
     cdef int begin(self, object transport) except -1
     cdef int make_room(self) except -1
     cdef int move(self, Py_ssize_t size) except -1
