@@ -20,6 +20,7 @@ import pytest
 from kafka.net.sasl.oauth import AbstractTokenProvider
 
 from tests.support.client_java import JavaClient
+from tests.support.client_kafka_python import learn_partitions
 from tests.support.clients import Got, Record, token_expiry
 from tests.support.java import JavaDriver
 from tests.support.kafka_broker import KafkaBroker
@@ -145,6 +146,7 @@ class KafkaPythonPair(Pair):
             self.topic, group_id=f"g.{self.name}", auto_offset_reset="earliest", enable_auto_commit=False,
             fetch_max_wait_ms=100, **self._settings())
         stack.callback(consumer.close)
+        learn_partitions(consumer, self.topic)
 
         def send(value: bytes) -> int:
             producer.send(self.topic, value).get(timeout=10)

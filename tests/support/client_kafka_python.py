@@ -101,12 +101,20 @@ class _KafkaPythonProducer(Producer):
         self._producer.close(timeout=2)
 
 
+def learn_partitions(consumer: kafka.KafkaConsumer, topic: str) -> None:
+    """For before the group is joined: kafka-python 3.0 does not wait for the metadata of its topics. A leader
+    that joins first assigns itself nothing and joins again, and a ``poll`` that times out in the second join loses its
+    outcome, so that nothing is ever assigned."""
+    _try(lambda: consumer.partitions_for_topic(topic))
+
+
 class _KafkaPythonConsumer(Consumer):
     def __init__(self, settings: dict[str, Any]) -> None:
         self._consumer = _try(lambda: kafka.KafkaConsumer(**settings))
 
     def subscribe(self, topic: str) -> None:
         self._consumer.subscribe([topic])
+        learn_partitions(self._consumer, topic)
 
     def assign(self, topic: str, partition: int, offset: int) -> None:
         place = TopicPartition(topic, partition)
