@@ -19,6 +19,7 @@ from kproxy.dataplane.supervisor import AlreadyRunning, Supervisor, claim, count
 from kproxy.errors import EXIT_CONFIG, KproxyError
 from kproxy.model.settings import Config, Node
 from tests.support.children import is_alive
+from tests.support.stalls import Stalls
 
 #: Writes its name and each signal to a log that all share, and ends on SIGTERM after ``linger`` seconds.
 PROGRAM = """
@@ -139,10 +140,11 @@ async def test_a_killed_child_is_started_again_and_the_others_live_on(log, name)
     async with Running(node):
         await until(lambda: len(log.lines()) == 3)
         (victim,) = log.said(name, "start")
-        killed_at = time.monotonic()
-        os.kill(victim, signal.SIGKILL)
-        await until(lambda: len(log.said(name, "start")) == 2)
-        assert time.monotonic() - killed_at < 2.0, "the first death is answered at once"
+        killed_at = time.time()
+        with Stalls() as stalls:
+            os.kill(victim, signal.SIGKILL)
+            await until(lambda: len(log.said(name, "start")) == 2)
+            assert time.time() - killed_at < 2.0 + stalls.since(killed_at), "the first death is answered at once"
         assert log.said(name, "start")[1] != victim
         for other in {"control", "w0", "w1"} - {name}:
             assert len(log.said(other, "start")) == 1
