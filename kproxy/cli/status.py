@@ -33,7 +33,8 @@ def show_status(found: dict[str, Any]) -> None:
     show_table(found["upstreams"], {
         "cluster": lambda row: row["cluster"], "bootstrap": lambda row: row["bootstrap"],
         "connections": lambda row: [f"{node}: {count:g}" for node, count in row["connections"].items()] or "none",
-        "errors": lambda row: [f"{cause}: {count:g}" for cause, count in row["errors"].items()] or "none"},
+        "errors": lambda row: [f"{cause}: {count:g}" for cause, count in row["errors"].items()] or "none",
+        "last error": say_last_error},
         "no upstreams")
     typer.echo("")
     show_table(found["issuers"], {
@@ -61,6 +62,13 @@ def head_lines(found: dict[str, Any]) -> list[str]:
     if reload["restart_needed"]:
         lines.append(f"changed and not taken over before a restart: {', '.join(reload['restart_needed'])}")
     return [*lines, ""]
+
+
+def say_last_error(row: dict[str, Any]) -> str:
+    last = row["last_error"]
+    if last:
+        return f"{last['cause']} at {say_time(last['at'])}"
+    return "before this control process" if row["errors"] else "none"
 
 
 def say_worker(row: dict[str, Any]) -> str:

@@ -111,6 +111,7 @@ class Node:
                                max_bytes=config.audit.max_spool_bytes)
         self._overview = Overview(reloader=self.reloader, publisher=self.publisher, links=self.links, keys=self.keys,
                                   book=self.book, shipper=self.shipper, reception=self.reception, started_at=now())
+        self._overview.remember(self.counts.totals(()))
         self._thread = ThreadPoolExecutor(1, "audit")
         self._stirred = asyncio.Event()
         self._unpublished = self._told_serving = False
@@ -269,7 +270,9 @@ class Node:
         for link, stats in await self.links.ask_all(StatsAsked, ASK_SECONDS):
             if isinstance(stats, Stats):
                 self.counts.keep(link.worker, link.pid, stats.values)
-        return self.counts.totals((link.worker, link.pid) for link in self.links.links())
+        totals = self.counts.totals((link.worker, link.pid) for link in self.links.links())
+        self._overview.look(totals, self._now())
+        return totals
 
     async def _keep_doing(self, job: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """A fault in one job must end neither it nor the others."""

@@ -15,6 +15,8 @@ from kproxy.control.reload import Reloader
 from kproxy.control.worker_counts import Samples
 from kproxy.control.worker_links import WorkerLinks
 
+ERRORS = "kproxy_broker_errors_total"
+
 
 class Overview:
     """Reads what the other parts hold; changes nothing."""
@@ -29,6 +31,20 @@ class Overview:
         self._shipper = shipper
         self._reception = reception
         self._started_at = started_at
+        self._errors: dict[tuple[str, ...], Any] = {}
+        self._last_errors: dict[str, dict[str, Any]] = {}
+
+    def remember(self, totals: Samples) -> None:
+        """Counts of an earlier life, whose errors happened nobody knows when."""
+        self._errors = dict(totals.get(ERRORS, {}))
+
+    def look(self, totals: Samples, now: float) -> None:
+        """Notes which brokers' errors have become more since the last look. It is made every few seconds."""
+        errors = totals.get(ERRORS, {})
+        for labels, count in errors.items():
+            if count > self._errors.get(labels, 0):
+                self._last_errors[labels[0]] = {"cause": labels[1], "at": now}
+        self._errors = dict(errors)
 
     def status(self, totals: Samples, now: float) -> dict[str, Any]:
         """``totals`` are the workers' counts, for what only they know."""
@@ -81,7 +97,7 @@ class Overview:
 
         return [{"cluster": one.name, "bootstrap": [f"{host}:{port}" for host, port in one.bootstrap],
                  "connections": of(one.name, "kproxy_broker_connections"),
-                 "errors": of(one.name, "kproxy_broker_errors_total")}
+                 "errors": of(one.name, ERRORS), "last_error": self._last_errors.get(one.name)}
                 for one in self._reloader.loaded.config.clusters.values()]
 
 

@@ -146,6 +146,17 @@ async def test_status_says_which_workers_refuse_for_want_of_an_audit(shell: Shel
     assert (await shell.ask("status"))["audit"]["refusing"] == [0]
 
 
+async def test_status_says_when_a_broker_last_failed(shell: Shell, rig: ControlRig, worker: ScriptedWorker) -> None:
+    worker.values = {"kproxy_broker_errors_total": [(("prod", "timeout"), 2)]}
+    (told,) = (await shell.ask("status"))["upstreams"]
+    assert (told["last_error"]["cause"], told["errors"]) == ("timeout", {"timeout": 2})
+    at = told["last_error"]["at"]
+    assert abs(datetime.fromisoformat(at).timestamp() - rig.now()) < 60
+    (told,) = (await shell.ask("status"))["upstreams"]
+    assert told["last_error"]["at"] == at  # It did not fail again.
+    assert "timeout at 20" in (await shell.run("status"))[1]
+
+
 async def test_observing_is_said_out_loud(tmp_path: Path) -> None:
     rig = ControlRig(tmp_path, policy=POLICY)
     rig.content["policy"]["mode"] = "observe"
