@@ -58,7 +58,8 @@ native=$(grep -lE 'kproxy\._ext|from tests\.fuzz' tests/unit/test_*.py tests/pro
 # shellcheck disable=SC2086
 "$python" -m pytest -q -p no:cacheprovider -p no:faulthandler --capture=sys -m "not slow and not integration" $native
 for file in tests/fuzz/fuzz_*.py; do
-    grep -q 'kproxy\._ext' "$file" || continue
+    # Only a parser in Python is watched by Lines. A harness may reach a native module through others, as yaml does.
+    if grep -q 'edges=Lines(' "$file"; then continue; fi
     name=$(basename "$file" .py)
     echo "== $name, ${FUZZ_SECONDS:-10} s"
     "$python" -m "tests.fuzz.$name" --seconds "${FUZZ_SECONDS:-10}"
