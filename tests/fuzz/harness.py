@@ -10,6 +10,7 @@ argument.
 from __future__ import annotations
 
 import argparse
+import base64
 import ctypes
 import hashlib
 import random
@@ -23,6 +24,8 @@ from types import FrameType
 CORPUS = Path(__file__).resolve().parent / "corpus"
 #: What a stored corpus may weigh: a repository is no place for more.
 STORED_BYTES = 32 * 1024
+#: Of an input that breaks an invariant, in the log.
+SHOWN_BYTES = 12 * 1024
 #: Beyond this the oldest of the kept inputs make room: what they found is found.
 MOST_KEPT = 4096
 
@@ -144,6 +147,9 @@ class Harness:
             place = Path(f"crash-{self.name}-{hashlib.sha256(data).hexdigest()[:12]}")
             place.write_bytes(data)
             print(f"{self.name}: {len(data)} bytes break the invariant, see {place}", file=sys.stderr)
+            # Of a run elsewhere the log may be all that is left.
+            print(f"echo {base64.b64encode(data[:SHOWN_BYTES]).decode()} | base64 -d >{place}"
+                  f"{' # its beginning' if len(data) > SHOWN_BYTES else ''}", file=sys.stderr)
             raise
         self.said[word] += 1
         if self._edges.take():
