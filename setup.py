@@ -24,8 +24,8 @@ LIBRARIES = defaultdict(list) | {
     "compression": ["z", "snappy", "lz4", "zstd"],
     "ledger": ["z"],
     "mask": ["re2", "simdjson", "z", "snappy", "lz4", "zstd", "crypto"],
-    "tls": ["ssl", "crypto"],
     "tls_context": ["ssl", "crypto"],
+    "tls_records": ["ssl", "crypto"],
     "yaml_tree": ["yaml"],
 }
 

@@ -3,7 +3,7 @@ from cpython.buffer cimport PyBuffer_FillInfo
 from libc.string cimport memcpy
 
 from kproxy._ext.chunk cimport take_chunk
-from kproxy._ext.sockets cimport HIGH_WATER, LOST, Sockets
+from kproxy._ext.sockets cimport HIGH_WATER, LOST
 
 cdef enum:
     CHUNK = 262144
@@ -21,16 +21,21 @@ cdef class Half(End):
         transport.set_write_buffer_limits(high=HIGH_WATER)
         return 0
 
-    def take_over(self, Sockets sockets):
-        """From now on the wire moves the bytes itself."""
+    cdef int adopt(self, Sockets sockets, Records records) except -1:
+        """The wire is to move the bytes itself as soon as it can: ``take_over``, and whenever the transport has read."""
+        self.sockets = sockets
+        self.records = records
+        return 0
+
+    def take_over(self):
         if self.transport is not None:
-            self.wire.take_over(sockets)
+            self.wire.take_over(self.sockets, self.records)
 
     # -- reading --------------------------------------------------------------------------------------------------------
 
     cdef int on_readable(self) except -1:
         cdef Py_ssize_t got, left = SHARE
-        while self.reading and self.wire.readable:
+        while self.reading and self.wire.has_more():
             if left <= 0:
                 return self.wire.sockets.read_again(self.wire)
             self.make_room()
@@ -85,6 +90,8 @@ cdef class Half(End):
     def buffer_updated(self, Py_ssize_t count):
         self.chunk.filled += count
         self.take()
+        if self.sockets is not None:
+            self.take_over()
 
     cdef int take(self) except -1:
         raise NotImplementedError

@@ -5,6 +5,8 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 from kproxy._ext.frame cimport FRAME, NEED_DATA, TOO_BIG, scan_frame
 from kproxy._ext.session cimport CLOSED, ENDING, LOGIN, OPEN, OURS, REAUTHENTICATING, STOP, TAKEN
 from kproxy._ext.sockets cimport Sockets
+from kproxy._ext.tls cimport SECURED, TlsLink
+from kproxy._ext.tls_records cimport Records
 
 from uvloop.loop import TCPTransport
 
@@ -59,13 +61,19 @@ cdef class Turn:
                 client.end()
 
     cdef int adopt(self, Half half) except -1:
-        """From the loop's next turn on the bytes of a plaintext connection are moved by its wire."""
-        if type(half.transport) is TCPTransport:
+        """From the loop's next turn on the bytes of a connection are moved by its wire, once TLS has shaken hands."""
+        cdef Records records = None
+        transport = half.transport
+        if type(transport) is TlsLink and (<TlsLink>transport).state == SECURED:
+            records = (<TlsLink>transport).records
+            transport = (<TlsLink>transport).transport
+        if type(transport) is TCPTransport:
             if self.sockets is None:
                 self.sockets = Sockets(self.wake)
                 self.loop.add_reader(self.sockets.fileno(), self.look)
+            half.adopt(self.sockets, records)
             # Only then: a transport begins to read after it has told of the connection.
-            self.loop.call_soon(half.take_over, self.sockets)
+            self.loop.call_soon(half.take_over)
         return 0
 
     def wake(self):
@@ -222,6 +230,10 @@ cdef class ClientHalf(Half):
         self.turn.adopt(self)
         self.connected_at = self.heard_at = read_clock()
         self.shell.opened(self)
+
+    def secured(self):
+        """TLS has shaken hands."""
+        self.turn.adopt(self)
 
     cdef int take(self) except -1:
         self.heard_at = read_clock()

@@ -1,8 +1,11 @@
-"""The bytes of plaintext connections, moved natively; see the .pxd for the picture."""
+"""The bytes of connections, moved natively; see the .pxd for the picture."""
 cimport cython
+from cpython.bytearray cimport PyByteArray_AS_STRING
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint32_t
 from posix.unistd cimport close as close_descriptor
+
+from kproxy._ext.tls_records cimport BROKEN, FAREWELL, SCRATCH, scratch_room
 
 cdef extern from "<sys/epoll.h>" nogil:
     ctypedef union epoll_data_t:
@@ -63,10 +66,43 @@ cdef class Wire:
 
     cdef Py_ssize_t receive(self, unsigned char* room, Py_ssize_t size) except -2:
         """Bytes received, 0 when there are none now, LOST when none will come any more. ``room`` is the caller's."""
-        cdef ssize_t got
-        if self.closing or self.fd < 0 or not self.readable:
+        if not self.has_more():
             return 0
-        got = recv(self.fd, room, size, 0)
+        return self.hear(room, size) if self.records is None else self.open_records(room, size)
+
+    cdef bint has_more(self) noexcept:
+        return self.fd >= 0 and not self.closing and (
+            self.readable or (self.records is not None and not self.records.is_dry()))
+
+    cdef Py_ssize_t open_records(self, unsigned char* room, Py_ssize_t size) except -2:
+        """The plaintext of what is there."""
+        cdef Py_ssize_t got = 0 if self.records.is_dry() else self.records.receive(room, size)
+        cdef Py_ssize_t heard
+        cdef unsigned char* ciphertext
+        while got == 0 and self.readable:
+            # No more than there is room for: what is left over has to be kept, and so copied.
+            ciphertext = <unsigned char*>PyByteArray_AS_STRING(scratch_room())
+            heard = self.hear(ciphertext, min(size, <Py_ssize_t>SCRATCH))
+            if heard <= 0:
+                return heard
+            self.records.take(ciphertext, heard)
+            got = self.records.receive(room, size)
+        self.records.keep()
+        if got == BROKEN:
+            return self.break_off()
+        if self.records.out is not None:
+            self.push_or_keep(Lane())       # What TLS itself has to say, such as that it has taken new keys.
+        return LOST if got == FAREWELL else got
+
+    cdef int break_off(self) except -1:
+        """The link tells what was wrong with the records; until it is closed nothing moves any more."""
+        self.let_go()
+        self.rest.clear()
+        self.transport.broken()
+        return 0
+
+    cdef Py_ssize_t hear(self, unsigned char* room, Py_ssize_t size) except -2:
+        cdef ssize_t got = recv(self.fd, room, size, 0)
         while got < 0 and errno == EINTR:
             got = recv(self.fd, room, size, 0)
         if got > 0:
@@ -91,7 +127,7 @@ cdef class Wire:
 
     cdef int resume(self) except -1:
         if self.fd >= 0:
-            if self.readable:
+            if self.has_more():
                 self.sockets.read_again(self)
         elif not self.transport.is_closing():
             self.transport.resume_reading()
@@ -114,6 +150,13 @@ cdef class Wire:
             else:
                 self.transport.writelines(parts)
             return 0
+        if self.records is not None and self.records.seal(lane) == BROKEN:
+            return self.break_off()
+        return self.push_or_keep(lane)
+
+    cdef int push_or_keep(self, Lane lane) except -1:
+        if self.records is not None:
+            self.records.take_out(lane)
         if self.rest.count == 0 and self.push(lane) < 0:
             lane.clear()
             return self.abort()
@@ -183,10 +226,12 @@ cdef class Wire:
 
     # -- beginning and end --------------------------------------------------------------------------------------------
 
-    cdef int take_over(self, Sockets sockets) except -1:
+    cdef int take_over(self, Sockets sockets, Records records) except -1:
         """From now on the bytes are moved here. The transport keeps them where it still has some to write."""
         cdef epoll_event event
-        if self.closing or self.transport is None or self.transport.is_closing() or self.queued():
+        if self.fd >= 0 or self.closing or self.transport is None or self.transport.is_closing() or self.queued():
+            return 0
+        if records is not None and records.out is not None:
             return 0
         found = self.transport.get_extra_info("socket")
         if found is None:
@@ -199,7 +244,10 @@ cdef class Wire:
         self.transport.pause_reading()
         self.fd = found.fileno()
         self.sockets = sockets
+        self.records = records
         sockets.wires.add(self)
+        if self.has_more():
+            sockets.read_again(self)
         return 0
 
     cdef int let_go(self) except -1:
@@ -298,7 +346,7 @@ cdef class Sockets:
         return 0
 
     cdef int read_from(self, Wire wire) except -1:
-        if not wire.readable or wire.closing or wire.fd < 0:
+        if not wire.has_more():
             return 0
         if self.received > LOOK_BYTES:
             return self.read_again(wire)

@@ -8,12 +8,15 @@ How much is received at a time follows the frames. Small ones come many at once.
 a frame must lie in one piece: what was received of one that no longer fits is moved to the next chunk.
 """
 from kproxy._ext.chunk cimport Chunk
-from kproxy._ext.sockets cimport End, Wire
+from kproxy._ext.sockets cimport End, Sockets, Wire
+from kproxy._ext.tls_records cimport Records
 
 
 cdef class Half(End):
     cdef readonly object transport
     cdef Wire wire
+    cdef Sockets sockets        # where the wire belongs that may move the bytes; None: the transport does for ever
+    cdef Records records
     cdef Chunk chunk
     cdef Py_ssize_t wanted      # size of the frame that has begun; 0 unknown
     cdef Py_ssize_t usual       # size of the last whole frame
@@ -21,6 +24,7 @@ cdef class Half(End):
     cdef bint full              # its wire has more queued than it likes
     cdef bint reading
     cdef int begin(self, object transport) except -1
+    cdef int adopt(self, Sockets sockets, Records records) except -1
     cdef int make_room(self) except -1
     cdef int move(self, Py_ssize_t size) except -1
     cdef int take(self) except -1

@@ -1,4 +1,4 @@
-"""The bytes of plaintext connections, moved natively: one epoll of the worker beside the event loop's.
+"""The bytes of connections, moved natively: one epoll of the worker beside the event loop's.
 
     event loop ── accepts, connects, closes ──► transport ──lends its descriptor──► Wire ◄──ready── Sockets (epoll)
                                                                                      │ recv into a chunk
@@ -6,17 +6,18 @@
                                                                                      └ send from a lane
 
 A transport keeps its socket: it opens it, names it, closes it and tells of its loss. Once a Wire has taken its bytes over
-it reads and writes nothing any more. A Wire that has not (TLS, or another loop's transport) passes everything on to the
-transport, so that an End need not know which of both it has:
+it reads and writes nothing any more. A Wire that has not (a TLS handshake, or another loop's transport) passes everything
+on to the transport, so that an End need not know which of both it has:
 
     PASSED ON ──take_over──► OWN ──close──► CLOSING ──rest sent──► the transport is closed
         └──close──► the transport closes      └──abort, or the connection is lost──► what was left is dropped
 
 The epoll is edge-triggered, every descriptor is added once and none is changed: not to read is not to call recv. So a
 wire remembers what the kernel said last (``readable``, ``hung_up``), and one that has more than its share of a round is
-listed to be read again in the next.
+listed to be read again in the next. Where there is TLS the End still sees plaintext, and ``rest`` is ciphertext.
 """
 from kproxy._ext.chunk cimport Lane
+from kproxy._ext.tls_records cimport Records
 
 
 # Who is told of a wire. Each method may close or abort it.
@@ -38,12 +39,14 @@ cdef class Wire:
     cdef Sockets sockets
     cdef End end
     cdef Lane rest              # what the kernel has not taken yet
+    cdef Records records        # of the TLS connection; None: plaintext
     cdef int fd                 # −1: the transport moves the bytes
     cdef bint readable
     cdef bint hung_up
     cdef bint listed            # in Sockets.again
     cdef bint full
     cdef bint closing
+    cdef bint has_more(self) noexcept           # receive may have something to give
     cdef Py_ssize_t receive(self, unsigned char* room, Py_ssize_t size) except -2
     cdef int send(self, Lane lane) except -1    # takes all of it
     cdef int write(self, object data) except -1
@@ -53,7 +56,11 @@ cdef class Wire:
     cdef int abort(self) except -1
     cdef int lost(self) except -1               # the transport says so
     cdef long long queued(self) except -1       # bytes this process still holds
-    cdef int take_over(self, Sockets sockets) except -1
+    cdef int take_over(self, Sockets sockets, Records records) except -1
+    cdef Py_ssize_t hear(self, unsigned char* room, Py_ssize_t size) except -2
+    cdef Py_ssize_t open_records(self, unsigned char* room, Py_ssize_t size) except -2
+    cdef int break_off(self) except -1
+    cdef int push_or_keep(self, Lane lane) except -1
     cdef int push(self, Lane lane) except -2
     cdef int drain(self) except -1
     cdef int let_go(self) except -1

@@ -1,4 +1,4 @@
-"""The bytes of plaintext connections, moved natively; see the .pxd."""
+"""The bytes of connections, moved natively; see the .pxd."""
 
 from collections.abc import Callable
 

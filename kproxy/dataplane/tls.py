@@ -142,7 +142,8 @@ class Certificates:
                             reason=detail)
             half.close(cause)
 
-        return TlsLink(secured.context, half, asyncio.get_running_loop(), self._handshake_seconds, on_failed)
+        return TlsLink(secured.context, half, asyncio.get_running_loop(), self._handshake_seconds, on_failed,
+                       half.secured)
 
     def look_now(self) -> None:
         """Somebody asked for it."""

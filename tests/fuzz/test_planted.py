@@ -37,7 +37,7 @@ PLANTS = (
           'item.whole_length - 1, b""))\n            if code', "authorise"),
     Plant("session", "_ext/session.pyx", "if self.slots.count == 0:\n            return self.to_client.add(frame)",
           "if self.slots.count <= 1:\n            return self.to_client.add(frame)", "session"),
-    Plant("tls", "_ext/tls.pyx", "    if count > size:", "    if count > size + 1:", "tls"),
+    Plant("tls", "_ext/tls_records.pyx", "    if count > size:", "    if count > size + 1:", "tls_records"),
     Plant("yaml", "_ext/yaml_tree.pyx", "(self.open) >= self.most_depth", "(self.open) > self.most_depth", "yaml_tree"),
     Plant("scram", "kproxy/identity/scram.py", "not LEAST_ITERATIONS <=", "not LEAST_ITERATIONS - 1 <="),
     Plant("identity", "kproxy/identity/sasl.py", "if len(parts) != 3:", "if len(parts) < 3:"),

@@ -7,11 +7,8 @@ has read the new policy; a revoke answers when every worker decides by it.
 
 from __future__ import annotations
 
-import fcntl
 import itertools
 import socket
-import struct
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -223,13 +220,7 @@ def slow_reader(stage: Stage, topic: str) -> RawClient:
     assert client.log_in(stage.token("crowd", ["crowd"]))["error_code"] == 0
     for number in range(5):
         client.send(client.frame(FETCH, 12, fetch(topic, offset=8 * number)))
-    arrived = [-1]
-
-    def is_full() -> bool:
-        before, arrived[0] = arrived[0], struct.unpack("i", fcntl.ioctl(client.socket, termios.FIONREAD, b"\0" * 4))[0]
-        return arrived[0] == before > 0
-
-    wait_for("every buffer to be full", is_full, every=0.4)
+    client.wait_until_full()
     return client
 
 

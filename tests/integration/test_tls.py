@@ -6,21 +6,35 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kproxy.demo.issuer import DevelopmentIssuer, IssuerServer, SigningKey
+from tests.support import frames
 from tests.support.certificates import Authority, write_pair
 from tests.support.clients import CLIENT_NAMES, Login, Record, open_client
 from tests.support.java import JavaDriver
 from tests.support.kafka_broker import LOGIN_SECONDS, PASSWORD, USERNAME, KafkaBroker, Secure
 from tests.support.kproxy_node import Cluster, KproxyNode, Listener
 from tests.support.ports import wait_for
-from tests.support.raw_client import METADATA, PRODUCE, RawClient, metadata, produce
+from tests.support.raw_client import (
+    FETCH,
+    METADATA,
+    PRODUCE,
+    SASL_AUTHENTICATE,
+    SASL_HANDSHAKE,
+    RawClient,
+    fetch,
+    first_message,
+    metadata,
+    produce,
+)
 from tests.support.stalls import Stalls
 
 pytestmark = pytest.mark.integration
@@ -243,6 +257,82 @@ def test_a_new_certificate_is_taken_and_a_broken_one_is_not(world: World) -> Non
         wait_for("the mended one", lambda: world.node.metric("kproxy_certificate_reload_successful", use=use) == 1)
         assert shown() not in (first, second)
         assert open_before.ask(METADATA, 9, metadata([]))["topics"] == [], "who was connected stays so"
+
+
+def records_of(fetched: dict[str, Any]) -> bytes:
+    """Of the one partition that was asked for."""
+    [partition] = fetched["responses"][0]["partitions"]
+    assert partition["error_code"] == 0
+    return bytes(partition["records"])
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_a_client_that_asks_much_and_reads_late(world: World, version: str) -> None:
+    """Frames and answers of all sizes, more than every buffer on the way holds, in both directions."""
+    topic = f"open.late.{version}"
+    with open_client("confluent", None).producer(world.login("sha512", "PLAIN")) as producer:
+        assert [one.code for one in producer.send(topic, [Record(b"first")])] == [0]
+    sizes = [number * 7919 % 90_001 for number in range(200)]
+    with world.raw("sha512", world.context(ssl.TLSVersion[f"TLSv{version.replace('.', '_')}"])) as client:
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        for size in sizes:
+            client.send(client.frame(PRODUCE, 9, produce((topic, [bytes([size % 251]) * size]))))
+        answers = [client.receive_answer(PRODUCE, 9)[1] for _ in sizes]
+        assert [one["responses"][0]["partition_responses"][0]["base_offset"] for one in answers] == list(range(1, 201))
+        for _ in range(5):
+            client.send(client.frame(FETCH, 12, fetch(topic)))
+        client.wait_until_full()
+        found = {records_of(client.receive_answer(FETCH, 12)[1]) for _ in range(5)}
+        [same] = found
+        assert len(same) > 4_000_000
+
+
+@pytest.mark.parametrize("letter", [b"k", b"K"])
+def test_keys_change_on_the_open_connection(world: World, letter: bytes) -> None:
+    """RFC 8446 section 4.6.3: the client takes new keys, and with K asks for new ones of ours too."""
+    with OpensslClient(world.node.bootstrap("sha512"), world.ca) as other:
+        assert other.ask(SASL_HANDSHAKE, 1, {"mechanism": "OAUTHBEARER"})["error_code"] == 0
+        other.type(letter)
+        answer = other.ask(SASL_AUTHENTICATE, 2, {"auth_bytes": first_message(world.token())})
+        assert answer["error_code"] == 0
+        for _ in range(3):
+            other.type(letter)
+            assert other.ask(METADATA, 9, metadata([]))["topics"] == []
+
+
+class OpensslClient:
+    """``openssl s_client``, whose commands do what Python's ssl cannot."""
+
+    def __init__(self, bootstrap: str, ca: Path) -> None:
+        self._child = subprocess.Popen(
+            # Being quiet ignores the commands too, unless the end of the input counts.
+            ["openssl", "s_client", "-quiet", "-no_ign_eof", "-connect", bootstrap, "-CAfile", str(ca)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._child.stdin and self._child.stdout and self._child.stderr
+        self._in, self._out, self._told = self._child.stdin, self._child.stdout, self._child.stderr
+
+    def __enter__(self) -> OpensslClient:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._child.kill()
+        self._child.communicate()
+
+    def type(self, letter: bytes) -> None:
+        """A command; it must come alone, so what the program says of it is waited for."""
+        self._in.write(letter + b"\n")
+        self._in.flush()
+        while b"KEYUPDATE" not in self._told.readline():
+            assert self._child.poll() is None
+
+    def ask(self, api: int, version: int, values: dict[str, Any]) -> dict[str, Any]:
+        self._in.write(frames.request(api, version, 7, values))
+        self._in.flush()
+        head = self._out.read(4)
+        frame = head + self._out.read(int.from_bytes(head))
+        correlation, body = frames.read_response(api, version, frame)
+        assert correlation == 7
+        return body
 
 
 def test_a_broker_that_dies_and_comes_back(world: World) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import ssl
 import struct
+import termios
 from typing import Any
 
 from tests.support import frames
+from tests.support.ports import wait_for
 
 PRODUCE, FETCH, METADATA, SASL_HANDSHAKE, API_VERSIONS, SASL_AUTHENTICATE = 0, 1, 3, 17, 18, 36
 SECONDS = 10
@@ -64,6 +67,17 @@ class RawClient:
         correlation, body = self.receive_answer(api, version)
         assert correlation == self.correlation
         return body
+
+    def wait_until_full(self) -> None:
+        """Until so much is unread here that nothing more arrives: every buffer on the way is full, or all is there."""
+        arrived = [-1]
+
+        def is_full() -> bool:
+            before = arrived[0]
+            arrived[0] = struct.unpack("i", fcntl.ioctl(self.socket, termios.FIONREAD, b"\0" * 4))[0]
+            return arrived[0] == before > 0
+
+        wait_for("every buffer to be full", is_full, every=0.4)
 
     def is_closed(self) -> bool:
         """Waits for the other side's close. False if an answer comes instead."""

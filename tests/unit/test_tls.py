@@ -176,6 +176,23 @@ def test_a_farewell_is_sent_and_taken(tmp_path: Path) -> None:
     assert other.inner.events == ["made", "eof"] and other.wire.closed and other.failures == []
 
 
+def test_what_ends_a_connection_is_seen_behind_the_last_bytes(tmp_path: Path) -> None:
+    """In one read: nobody may have to say anything more for it to be noticed."""
+    ends = Ends(server(), python_client(tmp_path)).settle()
+    ends.other.write(b"the last")
+    with pytest.raises(ssl.SSLWantReadError):
+        ends.other.unwrap()
+    ends.give(ends.out.read())
+    assert ends.inner.got == b"the last" and ends.inner.events == ["made", "eof"] and ends.wire.closed
+    harmed = Ends(server(), python_client(tmp_path)).settle()
+    harmed.other.write(b"good")
+    harmed.other.write(b"harmed")
+    both = bytearray(harmed.out.read())
+    both[-1] ^= 1
+    harmed.give(bytes(both))
+    assert harmed.inner.got == b"good" and [cause for cause, _ in harmed.failures] == ["tls_broken"]
+
+
 def test_tls_1_2_has_forward_secrecy_and_no_compression(tmp_path: Path) -> None:
     ends = Ends(server(), python_client(tmp_path, version=ssl.TLSVersion.TLSv1_2)).settle()
     assert ends.other.compression() is None

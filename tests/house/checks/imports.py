@@ -9,7 +9,8 @@ from tests.house.checks import tree
 
 #: Each module cimports only what stands to its left. Modules in one tuple may not cimport each other.
 ORDER: tuple[tuple[str, ...], ...] = (
-    ("wire",), ("fields", "yaml_tree"), ("schema",), ("frame", "chunk", "tls_context"), ("sockets",), ("half", "tls"),
+    ("wire",), ("fields", "yaml_tree"), ("schema",), ("frame", "chunk", "tls_context"), ("tls_records",), ("sockets",),
+    ("half", "tls"),
     ("request",), ("compression",), ("record_batch",),
     ("mask",), ("policy_table",), ("opening",), ("authorise",),
     ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin"),
