@@ -22,6 +22,11 @@ cdef enum:
     NOTES = 2               # kproxy.model.spool: the kind of an entry that holds a turn's notes
     NOTE_HEAD = 45
     FIRST_PLACES = 16
+    COMMA = 0x2C
+    OPENING = 0x5B
+    CLOSING = 0x5D
+    MINUS = 0x2D
+    ZERO = 0x30
     MOST_RUNS = 65536       # per session; its flow is written out within a second of the first 512 (kproxy/dataplane/flows.py)
 
 
@@ -79,25 +84,63 @@ cdef class Flow:
         return &self.rows.back()
 
     cpdef dict take(self):
-        """{(topic, kind): [(partition, first, last, records, bytes), …]}, and forgets it."""
+        """{(topic, kind): (runs, records, bytes)}, and forgets it. ``runs`` is the JSON of AuditEvent.partitions: where
+        others write in between there is one for each produce, too many to become objects."""
         taken = {}
         cdef vector[FlowRow] no_rows
         cdef vector[Place] no_places
         cdef FlowRow* row
-        cdef Run run
+        cdef int64_t records, size
+        cdef string text
         cdef size_t i, j
         for i in range(self.rows.size()):
             row = &self.rows[i]
             row.ended.push_back(row.last)
-            found = taken.setdefault(((<bytes>row.topic).decode("utf-8", "replace"), <int>row.kind), [])
+            records = size = 0
+            text.clear()
             for j in range(row.ended.size()):
-                run = row.ended[j]
-                found.append((run.partition, run.first, run.last, run.records, run.size))
+                put_run(text, row.ended[j])
+                records += row.ended[j].records
+                size += row.ended[j].size
+            found = taken.setdefault(((<bytes>row.topic).decode("utf-8", "replace"), <int>row.kind), [[], 0, 0])
+            found[0].append(<bytes>text)
+            found[1] += records
+            found[2] += size
         # Given back as well: an idle session keeps no room for what it once did.
         self.rows.swap(no_rows)
         self.places.swap(no_places)
         self.runs = 0
-        return taken
+        return {key: (b"[" + b",".join(texts) + b"]", moved, many) for key, (texts, moved, many) in taken.items()}
+
+
+cdef void put_run(string& text, Run& run) noexcept:
+    cdef int64_t[5] numbers
+    cdef int i
+    numbers[0], numbers[1], numbers[2], numbers[3], numbers[4] = run.partition, run.first, run.last, run.records, run.size
+    if not text.empty():
+        text.push_back(COMMA)
+    text.push_back(OPENING)
+    for i in range(5):
+        if i:
+            text.push_back(COMMA)
+        put_number(text, numbers[i])
+    text.push_back(CLOSING)
+
+
+cdef void put_number(string& text, int64_t number) noexcept:
+    cdef char[20] digits
+    cdef int at = 20
+    cdef uint64_t left = <uint64_t>number
+    if number < 0:
+        text.push_back(MINUS)
+        left = 0 - left
+    while True:
+        at -= 1
+        digits[at] = <char>(ZERO + left % 10)
+        left //= 10
+        if left == 0:
+            break
+    text.append(&digits[at], 20 - at)
 
 
 cdef inline uint64_t mix(uint64_t key) noexcept:
@@ -215,6 +258,16 @@ cdef class Counters:
             "requests": requests, "durations": durations, "bytes_in": self.bytes_in, "bytes_out": self.bytes_out,
             "records_in": self.records_in, "records_out": self.records_out,
         }
+
+
+def add_outcome(Flow flow not None, bytes topic, int partition, int64_t first, int64_t last, int records, int size):
+    """What a broker's answer adds to a flow, for tests."""
+    cdef NoteRow row
+    row.kind, row.partition, row.records, row.size = 2, partition, records, size
+    row.first_offset, row.last_offset = first, last
+    row.topic, row.topic_length = topic, len(topic)
+    row.hash = hash_topic(row.topic, row.topic_length)
+    flow.add(&row, 1.0)
 
 
 def add_note(Ledger ledger not None, int kind, uint64_t session, int32_t correlation, bytes topic, int partition, int records):

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from kproxy.model.record_plan import RecordPlan
 from kproxy.model.spool import OUTCOME, READ
 
@@ -48,7 +50,7 @@ class FlowBook:
         """One ``flow`` event for each topic and direction that moved records or was inspected."""
         taken = session.flow.take()
         for key in {*taken, *self._plans}:
-            runs = taken.get(key, [])
+            runs, records, size = taken.get(key, (b"", 0, 0))
             counts = self._take_counts(key)
             if not runs and not (counts and counts["records"]):
                 continue
@@ -64,8 +66,8 @@ class FlowBook:
                     if not counts["records"]:
                         fields["fields"] = "not_inspected"
             self._journal.tell("flow", session, {
-                "topic": topic, "direction": DIRECTIONS[kind], "partitions": runs,
-                "records": sum(run[3] for run in runs), "bytes": sum(run[4] for run in runs), **fields})
+                "topic": topic, "direction": DIRECTIONS[kind], "partitions": msgspec.Raw(runs) if runs else [],
+                "records": records, "bytes": size, **fields})
 
         if len(self._plans) > MOST_PLANS:
             # No cell may go on counting in a plan that nobody reads any more.

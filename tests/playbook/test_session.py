@@ -137,7 +137,7 @@ def test_allowed_produce_goes_on_byte_for_byte_and_is_noted():
     assert stage.broker(answer) == [("client", answer)]
     [note] = stage.notes()
     assert (note.kind, note.first_offset, note.last_offset, note.records, note.error) == (OUTCOME, 40, 41, 2, 0)
-    assert stage.session.flow.take() == {("t", OUTCOME): [(3, 40, 41, 2, note.bytes)]}
+    assert stage.session.flow.take() == {("t", OUTCOME): (b"[[3,40,41,2,%d]]" % note.bytes, 2, note.bytes)}
 
 
 def test_denied_produce_is_answered_29_here():

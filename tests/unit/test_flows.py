@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from kproxy._ext.mask import Plan, compile_plan
@@ -26,12 +27,13 @@ class Book:
     def __init__(self) -> None:
         self.events: list[dict] = []
         self.masked: dict[tuple[str, str], int] = {}
-        journal = SimpleNamespace(tell=lambda kind, session, fields: self.events.append({"kind": kind, **fields}))
+        journal = SimpleNamespace(tell=lambda kind, _, fields: self.events.append(
+            json.loads(msgspec.json.encode({"kind": kind, **fields}))))
         self.flows = FlowBook(journal, lambda rule, entity, count: self.masked.__setitem__((rule, entity), count))
 
 
 class Flow:
-    """A session's native flow, with what it will give."""
+    """A session's flow that gives runs of (partition, first, last, records, bytes)."""
 
     def __init__(self, taken: dict) -> None:
         self.taken = taken
@@ -40,7 +42,8 @@ class Flow:
 
     def take(self) -> dict:
         taken, self.taken, self.runs = self.taken, {}, 0
-        return taken
+        return {key: (json.dumps(runs).encode(), sum(run[3] for run in runs), sum(run[4] for run in runs))
+                for key, runs in taken.items()}
 
 
 def session(taken: dict) -> SimpleNamespace:
@@ -69,7 +72,7 @@ def test_a_topic_nobody_looked_into_says_so():
             "kind": "flow",
             "topic": "orders",
             "direction": "consume",
-            "partitions": [(0, 5, 9, 5, 500), (1, 0, 0, 1, 100)],
+            "partitions": [[0, 5, 9, 5, 500], [1, 0, 0, 1, 100]],
             "records": 6,
             "bytes": 600,
             "fields": "not_inspected",
