@@ -50,16 +50,23 @@ def pack_entry(kind: int, payload: bytes) -> bytes:
     return struct.pack("<II", len(body), zlib.crc32(body)) + body
 
 
-def walk_entries(data: bytes, start: int = 0) -> Iterator[tuple[int, bytes, int]]:
+def walk_entries(data: bytes, start: int = 0, *, passed: int = 0) -> Iterator[tuple[int, bytes, int]]:
     """Yields (kind, payload, offset after it) for every whole and undamaged entry from ``start``; stops at the
-    first other."""
-    at = start
-    while at + _ENTRY.size <= len(data):
-        length, crc, kind = _ENTRY.unpack_from(data, at)
+    first other. Of those of the kind ``passed`` only the length is looked at; their payload is given
+    as empty."""
+    at, size = start, len(data)
+    unpack, head = _ENTRY.unpack_from, _ENTRY.size
+    while at + head <= size:
+        length, crc, kind = unpack(data, at)
         end = at + 8 + length
-        if length < 1 or end > len(data) or zlib.crc32(data[at + 8 : end]) != crc:
+        if length < 1 or end > size:
             return
-        yield kind, data[at + 9 : end], end
+        if kind == passed:
+            yield kind, b"", end
+        elif zlib.crc32(data[at + 8 : end]) == crc:
+            yield kind, data[at + 9 : end], end
+        else:
+            return
         at = end
 
 

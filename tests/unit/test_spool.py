@@ -15,7 +15,7 @@ from kproxy.dataplane import spool as spool_module
 from kproxy.dataplane.spool import SEGMENT_SECONDS, Spool
 from kproxy.errors import SpoolFull
 from kproxy.model.settings import Audit
-from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, walk_entries, walk_notes
+from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, pack_entry, walk_entries, walk_notes
 
 NOTE = struct.pack("<BQiiqqiihH", INTENT, 7, 3, 0, -1, -1, 10, 1000, 0, 6) + b"orders"
 
@@ -317,3 +317,13 @@ def test_a_torn_write_leaves_no_torn_entry(tmp_path, monkeypatch):
     assert [kind for kind, _ in entries(tmp_path) if kind != END] == [NOTES, NOTES]
     data = segments(tmp_path)[0].read_bytes()
     assert list(walk_entries(data, len(MAGIC)))[-1][2] == len(data), "nothing unreadable is left behind"
+
+
+def test_entries_of_one_kind_can_be_passed_over_by_their_length() -> None:
+    """Notes are many times the bytes of events, and who ships events does not read them."""
+    event, notes = pack_entry(EVENT, b"{}"), pack_entry(NOTES, b"abc")
+    data = MAGIC + event + notes[:-1] + b"!" + event + notes[:-1]
+    at = [len(MAGIC) + len(event), len(MAGIC) + len(event + notes), len(MAGIC) + len(event + notes + event)]
+    assert list(walk_entries(data, len(MAGIC), passed=NOTES)) == [
+        (EVENT, b"{}", at[0]), (NOTES, b"", at[1]), (EVENT, b"{}", at[2])], "half an entry is none"
+    assert list(walk_entries(data, len(MAGIC))) == [(EVENT, b"{}", at[0])], "who reads notes sees that they are harmed"

@@ -69,7 +69,7 @@ def read_chunk(path: Path, offset: int, kinds: Container[int] = (EVENT, NOTES)) 
         file.seek(start)
         data = file.read()
     entries, at, ended = [], 0, False
-    for kind, payload, end in walk_entries(data):
+    for kind, payload, end in walk_entries(data, passed=0 if NOTES in kinds else NOTES):
         at = end
         if kind == END:
             ended = True
