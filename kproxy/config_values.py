@@ -50,7 +50,11 @@ def one_or_more(converter: Converter[str]) -> Converter[tuple[str, ...]]:
 
 
 def workers(value: Value) -> Any:
-    return "auto" if value.kind() == "text" and text(value) == "auto" else integer(1, 1024)(value)
+    if value.kind() == "text":
+        if text(value) != "auto":
+            raise Wrong(value, f"expected auto or a whole number, found {value.node.value!r}")
+        return "auto"
+    return integer(1, 1024)(value)
 
 
 def milliseconds(value: Value) -> float:

@@ -46,6 +46,8 @@ LOG_KEYS: dict[str, str] = {
     "mechanism": "SASL mechanism",
     "mode": "enforce or observe",
     "node": "id of a broker",
+    "offset": "of a record in its partition",
+    "partition": "number of a partition of ``topic``",
     "pid": "process id",
     "policy_version": "hash of the policy's source",
     "principal": "name of the principal",

@@ -12,7 +12,7 @@ if [ "$(cat build/.flavour 2>/dev/null || echo "$flavour")" != "$flavour" ]; the
     force=(--force)
 fi
 if ! compgen -G 'kproxy/_ext/*.so' >/dev/null; then
-    echo "building the native modules; the compiler is silent for three to five minutes"
+    echo "building the native modules, which takes three to five minutes"
 fi
 .venv/bin/python setup.py -q build_ext --inplace --parallel 2 "${force[@]}" "$@"
 echo "$flavour" >build/.flavour

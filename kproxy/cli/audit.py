@@ -36,7 +36,7 @@ EVENTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "time": lambda row: say_time(row["ts"]), "kind": lambda row: row["kind"],
     "principal": lambda row: row.get("principal", "") or row.get("actor", ""),
     "what": lambda row: _what(row), "decision": lambda row: row.get("decision", "") or row.get("cause", ""),
-    "would": lambda row: row.get("would", ""), "rule": lambda row: row.get("rule", ""),
+    "would": lambda row: row.get("would", ""), "rule": lambda row: row.get("rule", "") or list(row.get("rules", ())),
     "reason": lambda row: row.get("reason", ""),
     "id": lambda row: row.get("error_id", "") or row.get("request_id", ""),
     "address": lambda row: row.get("address", ""),

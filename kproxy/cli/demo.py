@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Annotated
 
 import typer
@@ -18,6 +19,8 @@ def register(app: typer.Typer) -> None:
 
         from kproxy.demo.play import play
 
-        seen = play(Console(quiet=as_json, highlight=False))
+        # Into a file or a pipe, rich would fold everything to 80 columns.
+        width = None if sys.stdout.isatty() else 110
+        seen = play(Console(quiet=as_json, highlight=False, width=width))
         if as_json:
             print(json.dumps(seen, indent=2, ensure_ascii=False))

@@ -18,6 +18,7 @@ import httpx
 import msgspec
 import typer
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from kproxy.config import examine_config
@@ -159,8 +160,8 @@ def parse_moment(text: str, now: float) -> float:
 
 
 def say_time(seconds: float) -> str:
-    """Local time of Unix seconds, to the second."""
-    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Local time of Unix seconds, to the second, with its zone."""
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def _with_times(found: Any) -> Any:
@@ -183,16 +184,29 @@ def show_json(found: Any) -> None:
 
 
 def show_table(rows: Iterable[_T], columns: dict[str, Callable[[_T], object]], nothing: str) -> None:
-    """One line per row; ``nothing`` where there is none."""
+    """One line per row; on a terminal that is too narrow for that, one block per row and a line per cell that has
+    something to say. ``nothing`` where there is no row."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in columns:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(_plain(cell(row)) for cell in columns.values()))
-    if table.row_count:
-        console().print(table)
-    else:
+    found = console()
+    if not table.row_count:
         typer.echo(nothing)
+    elif Measurement.get(Console(width=10_000), found.options.update(width=10_000), table).maximum <= found.width:
+        found.print(table)
+    else:
+        _show_blocks(found, table)
+
+
+def _show_blocks(found: Console, table: Table) -> None:
+    names = [str(column.header) for column in table.columns]
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        for name, cell in zip(names, cells, strict=True):
+            if cell:
+                found.print(f"{name:<{max(map(len, names))}}  {cell}", soft_wrap=True)
+        found.print()
 
 
 def console() -> Console:

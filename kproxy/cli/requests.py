@@ -15,7 +15,8 @@ COLUMNS = {
     "asks for": lambda row: f"{row['operation']} {row['name']}", "model": lambda row: row["model"],
     "launcher": lambda row: row["launcher"], "rule": lambda row: row["rule"],
     "approvals": lambda row: sum(one["decision"] == "approve" for one in row["reviews"]),
-    "until": lambda row: say_time(row["expires_at"]), "reason": lambda row: row["reason"],
+    "waits until": lambda row: say_time(row["expires_at"]) if row["state"] == "pending" else "",
+    "reason": lambda row: row["reason"],
 }
 GRANT_COLUMNS = {
     "id": lambda row: row["id"], "principal": lambda row: row["principal"],

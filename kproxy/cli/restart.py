@@ -21,7 +21,7 @@ def restart(
     node: NodeClient,
     wait: Annotated[str, typer.Option(help="How long to wait for the new workers; 0s: not at all.")] = "90s",
 ) -> Any:
-    """Replace the control process and one worker after the other; they take over the whole configuration."""
+    """Replace the control process and one worker after the other; they take over the configuration, all but `node`."""
     seconds = parse_duration(wait)
     before = serving(node.ask("GET", "/v1/status"))
     node.ask("POST", "/v1/restart")

@@ -60,7 +60,11 @@ def head_lines(found: dict[str, Any]) -> list[str]:
         lines += [f"LAST RELOAD REFUSED at {say_time(reload['at'])}, the policy before stays in force:",
                   *(f"  {problem}" for problem in reload["problems"])]
     if reload["restart_needed"]:
-        lines.append(f"changed and not taken over before a restart: {', '.join(reload['restart_needed'])}")
+        waiting = [name for name in reload["restart_needed"] if name != "node"]
+        if waiting:
+            lines.append(f"changed and not taken over before kproxy restart: {', '.join(waiting)}")
+        if "node" in reload["restart_needed"]:
+            lines.append("changed and not taken over before the node is stopped and started: node")
     return [*lines, ""]
 
 

@@ -13,7 +13,7 @@ from kproxy.control.callers import Caller
 from kproxy.control.loading import Loaded
 from kproxy.control.refusals import BAD_REQUEST, CONFLICT, FORBIDDEN, UNKNOWN, Refused
 from kproxy.model.access import Access, ApprovalWanted, Facts
-from kproxy.model.approval import ApprovalRequest, Grant, Review
+from kproxy.model.approval import REQUEST_STATES, ApprovalRequest, Grant, Review
 from kproxy.model.messages import ApprovalAnswer, ApprovalAsked
 
 log = structlog.get_logger("kproxy.control")
@@ -55,7 +55,7 @@ class ApprovalDesk:
         """Opens a request in the caller's own name, or gives the reason of the one that waits. Raises Refused where the
         policy does not ask for an approval."""
         if caller.facts is None:
-            raise Refused(FORBIDDEN, "a request is made in the name of a token")
+            raise Refused(FORBIDDEN, "a request is made in the name of a token: use --token-file or KPROXY_TOKEN")
         now = self._now()
         access = Access(wish.operation, wish.resource, wish.name)  # type: ignore[arg-type]
         verdict = self._loaded().decider.decide(
@@ -71,7 +71,11 @@ class ApprovalDesk:
         return request
 
     def requests(self, caller: Caller, states: tuple[str, ...] = ()) -> list[ApprovalRequest]:
-        """Those the caller may see: all with a role for it, else one's own and those one may review."""
+        """Those the caller may see: all with a role for it, else one's own and those one may review. Raises Refused for
+        a state that there is not."""
+        for state in states:
+            if state not in REQUEST_STATES:
+                raise Refused(BAD_REQUEST, f"{state} is no state of a request; there are {', '.join(REQUEST_STATES)}")
         return [one for one in self.book.requests(states) if self._sees(caller, one)]
 
     def request(self, caller: Caller, request_id: str) -> ApprovalRequest:
@@ -106,7 +110,10 @@ class ApprovalDesk:
 
     async def revoke(self, caller: Caller, either_id: str, reason: str) -> dict[str, Any]:
         """By an operator, or by anybody who could have approved it."""
-        request = self.book.request("req-" + either_id.removeprefix("grant-").removeprefix("req-"))
+        try:
+            request = self.book.request("req-" + either_id.removeprefix("grant-").removeprefix("req-"))
+        except Refused:
+            raise Refused(UNKNOWN, f"there is no grant or request {either_id}") from None
         rule = self._loaded().approval(request.rule)
         if rule is None or rule.approver_role not in caller.policy_roles:
             caller.need("revoke grants")

@@ -118,9 +118,18 @@ class Connection:
         half.resumed()
 
     def failed(self, half: ClientHalf, error: Exception) -> None:
-        log.error("session_failed", session=half.session.number, listener=self.listener.name,
-        error_type=type(error).__name__,
+        log.error("session_failed", **self._who(), error_type=type(error).__name__,
                   exc_info=not isinstance(error, KproxyError))
+
+    def _name(self) -> str:
+        """What the audit and ``kproxy sessions`` call the session."""
+        return f"{self._runtime.worker}-{self.half.session.number}"
+
+    def _who(self) -> dict[str, str]:
+        """For the log."""
+        facts = self.half.session.facts
+        return {"session": self._name(), "listener": self.listener.name,
+                "principal": facts.principal.name if facts is not None else ""}
 
     def closed(self, half: ClientHalf) -> None:
         session = half.session
@@ -129,8 +138,7 @@ class Connection:
         closes = self._connections.closes
         closes[cause] = closes.get(cause, 0) + 1
         if cause != CloseCause.CLIENT_CLOSED and self._connections.told_closes.admits(self._now()):
-            log.info("connection_closed", cause=cause, session=session.number, listener=self.listener.name,
-                     address=self.address)
+            log.info("connection_closed", cause=cause, **self._who(), address=self.address)
         if cause == CloseCause.BROKER_CLOSED:
             self._runtime.forget_broker(self.listener.cluster, self.node)
         if session.facts is not None:
@@ -277,8 +285,7 @@ class Connection:
 
     async def _cut_unless_drained(self, ended: list[Any]) -> None:
         if not await self.backlog.drain(ended):
-            log.warning("slow_reader_cut", session=self.half.session.number, listener=self.listener.name,
-                        count=len(ended))
+            log.warning("slow_reader_cut", **self._who(), count=len(ended))
             self.half.cut(str(CloseCause.ACCESS_ENDED))
 
     def _abort_late(self, now: float) -> None:
@@ -294,7 +301,7 @@ class Connection:
         session = self.half.session
         facts = session.facts
         return SessionView(
-            id=f"{worker}-{session.number}", worker=worker, listener=self.listener.name,
+            id=self._name(), worker=worker, listener=self.listener.name,
             principal=facts.principal.name if facts else "", mechanism=facts.mechanism if facts else "",
             client_id=session.client_id, address=self.address, attested=dict(facts.attested) if facts else {},
             declared=dict(facts.declared) if facts else {}, connected_at=self.half.connected_at,

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from kproxy.config import pack_config
-from kproxy.dataplane.listener import open_all, plan_ports, shut
+from kproxy.dataplane.listener import open_all, plan_ports, refuse_taken, shut
 from kproxy.model.settings import Config
 
 
@@ -96,6 +96,8 @@ class Launches:
 
     def _open(self, config: Config) -> None:
         """What is missing. They are bound and do not listen: a node that never gets a policy refuses clients."""
+        held = {address for mine in self._sockets for address in mine}
+        refuse_taken(address for address in _addresses(config) if address not in held)
         missing = [(mine, address) for mine in self._sockets for address in _addresses(config) if address not in mine]
         opened = open_all(address for _, address in missing)
         for (mine, address), sock in zip(missing, opened, strict=True):

@@ -39,8 +39,8 @@ def plan_ports(listener: Listener) -> list[tuple[int, int | None]]:
             *((advertise.first_port + node - advertise.first_broker, node) for node in brokers)]
 
 
-def open_socket(host: str, port: int) -> socket.socket:
-    """Bound and shared with the other workers, not listening yet. Raises CannotListen."""
+def open_socket(host: str, port: int, *, shared: bool = True) -> socket.socket:
+    """Bound, not listening yet, and ``shared`` with the other workers. Raises CannotListen."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM,
                                                                 flags=socket.AI_PASSIVE)[0]
@@ -49,7 +49,7 @@ def open_socket(host: str, port: int) -> socket.socket:
         raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror}") from None
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, shared)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setblocking(False)
@@ -58,6 +58,13 @@ def open_socket(host: str, port: int) -> socket.socket:
         sock.close()
         raise CannotListen(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return sock
+
+
+def refuse_taken(addresses: Iterable[tuple[str, int]]) -> None:
+    """Raises CannotListen where somebody listens already. A second node could share the ports of a first, by
+    SO_REUSEPORT, and would be given some of its clients."""
+    for host, port in addresses:
+        open_socket(host, port, shared=False).close()
 
 
 def open_all(addresses: Iterable[tuple[str, int]]) -> list[socket.socket]:

@@ -28,6 +28,7 @@ from kproxy import logs
 from kproxy.config import load_config
 from kproxy.dataplane.child import Child
 from kproxy.dataplane.launches import Launch, Launches, raise_descriptor_limit
+from kproxy.dataplane.listener import refuse_taken
 from kproxy.errors import EXIT_CONFIG, KproxyError
 from kproxy.model.settings import Config
 
@@ -258,6 +259,8 @@ def run(config: Config, *, dataplane: str = "kproxy.dataplane") -> int:
     count = count_workers(config.node.workers, len(os.sched_getaffinity(0)), cpu_quota())
     raise_descriptor_limit()
     try:
+        # The control process would find out too, and die of it again and again beside workers that serve.
+        refuse_taken(address for address in (config.admin, config.metrics) if address is not None)
         launches = Launches(config, (sys.executable, "-m"), dataplane, count, partial(load_config, config.file))
         try:
             return asyncio.run(_supervise(launches))

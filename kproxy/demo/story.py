@@ -85,7 +85,7 @@ def guard_blocks(stage: Stage, tell: Narrator) -> None:
     told = writer.write("prompts.support", [{"prompt": "Summarise ticket 17, please."}])
     tell.expect(told[0].code == 0, "a harmless prompt passes", told)
     told = writer.write("prompts.support", [{"prompt": "Use key AKIAIOSFODNN7EXAMPLE to list the bucket."}])
-    tell.expect(told[0].code in (POLICY_VIOLATION, INVALID_RECORD), "the other is refused with 44 or 87", told)
+    tell.expect(told[0].code in (POLICY_VIOLATION, INVALID_RECORD), f"the other is refused with {told[0].code}", told)
     tell.show(f"{told[0].code}: {told[0].text}")
     hits = wait_for(lambda: stage.audit("--kind", "guard_hit"))
     tell.expect([hit.get("rules") for hit in hits] == [{"secrets": 1}], "the audit names the rule", hits)

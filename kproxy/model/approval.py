@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
 RequestState = Literal["pending", "approved", "denied", "cancelled", "timed_out", "revoked", "expired"]
+REQUEST_STATES: tuple[str, ...] = get_args(RequestState)
 
 
 class Person(msgspec.Struct, frozen=True):

@@ -77,7 +77,7 @@ def shown_kafka(tmp_path_factory: pytest.TempPathFactory, kafka_jars: None) -> I
     log = tmp_path_factory.mktemp("kafka") / "log"
     child = children.start([str(ROOT / blocks()[0].splitlines()[1]), str(port)], log)
     try:
-        wait_for("Kafka to be there", lambda: accepts("127.0.0.1", port) and "direct" in log.read_text(), 120)
+        wait_for("Kafka to be there", lambda: accepts("127.0.0.1", port) and "Kafka is at" in log.read_text(), 120)
         yield port
     finally:
         children.stop(child)

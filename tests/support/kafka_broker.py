@@ -12,8 +12,6 @@ with topics on first use, at the port that the quick start names.
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import shutil
 import signal
 import subprocess
@@ -100,6 +98,9 @@ class KafkaBroker(children.Served):
         if self._child is not None:
             children.stop(self._child, 15)
             self._child = None
+
+    def is_running(self) -> bool:
+        return self._child is not None and self._child.poll() is None
 
     def kill(self) -> None:
         """The broker dies without a word."""
@@ -193,6 +194,9 @@ def _secure_lines(secure: Secure, plain: str) -> dict[str, str]:
     return lines
 
 
+WAYS = {"direct": "no login", "sasl": "SASL PLAIN"}
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Starts a real Kafka, says where; Ctrl-C ends and deletes it.")
     parser.add_argument("--auto-create", action="store_true", help="create topics on first use")
@@ -202,9 +206,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with KafkaBroker(auto_create=options.auto_create, taps=options.tap, port=options.port) as broker:
         ways = {way: broker.bootstrap(way) for way in ("direct", "sasl", *options.tap)}
         behind = {way: "{}:{}".format(*broker.behind(way)) for way in options.tap}
-        print(json.dumps({"ways": ways, "behind": behind, "pid": broker.pid, "log": str(broker.log)}), flush=True)
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        for way, where in ways.items():
+            print(f"Kafka is at {where} ({WAYS.get(way, way)})" + (f", behind {behind[way]}" if way in behind else ""))
+        print(f"its log is {broker.log}; Ctrl-C ends it, and its data goes with it", flush=True)
+        ends = {signal.SIGINT, signal.SIGTERM}
+        # Not blocked, SIGTERM would end this process and leave Kafka and its folder.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        while signal.sigtimedwait(ends, 0.5) is None:
+            if not broker.is_running():
+                sys.exit(f"Kafka has ended:\n{children.tail(broker.log)}")
     sys.exit(0)
 
 

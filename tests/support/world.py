@@ -54,6 +54,7 @@ class World:
 
     def __init__(self, broker: ScriptedBroker) -> None:
         self.broker = broker
+        self.worker = 0
         self.spool = Spool()
         self.config = SimpleNamespace(limits=Limits(), audit=Audit())
         self.told: list[tuple[str, dict]] = []

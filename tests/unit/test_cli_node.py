@@ -12,12 +12,31 @@ from typing import Any
 import msgspec
 import pytest
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from kproxy.cli import audit, requests, sessions, status
-from kproxy.cli.node import NodeRefused, parse_duration, parse_moment, read_token, say_time
+from kproxy.cli.node import NodeRefused, parse_duration, parse_moment, read_token, say_time, show_table
 from kproxy.model.messages import SessionView
 from tests.support.control_rig import POLICY, ControlRig, ScriptedWorker, running, session, until
+
+COLUMNS = {"id": lambda row: row[0], "what it was": lambda row: row[1], "reason": lambda row: row[2]}
+
+
+@pytest.mark.parametrize(("width", "printed"), [
+    (60, "id     what it was   reason\nreq-1  written over  at length\nreq-2  read\n"),
+    (20, "id           req-1\nwhat it was  written over\nreason       at length\n\nid           req-2\n"
+         "what it was  read\n\n"),
+])
+def test_a_terminal_that_is_too_narrow_for_rows_gets_blocks(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int, printed: str,
+) -> None:
+    monkeypatch.setattr("kproxy.cli.node.console", lambda: Console(width=width, highlight=False, markup=False))
+    show_table([("req-1", "written over", "at length"), ("req-2", "read", "")], COLUMNS, "nothing")
+    assert "\n".join(line.rstrip() for line in capsys.readouterr().out.split("\n")) == printed
+    show_table([], COLUMNS, "nothing")
+    assert capsys.readouterr().out == "nothing\n"
+
 
 app = typer.Typer()
 for group in (audit, requests, sessions, status):

@@ -174,6 +174,11 @@ async def test_one_sees_ones_own_requests_and_those_one_may_review(rig: ControlR
         assert len((await rig.call("GET", "/v1/requests", token))[1]) == seen
         assert (await rig.call("GET", "/v1/requests/req-0001", token))[0] == (200 if seen else 404)
     assert (await rig.call("GET", "/v1/requests?state=denied,timed_out", rig.token("vera", "viewers")))[1] == []
+    status, told = await rig.call("GET", "/v1/requests?state=denied,open", rig.token("vera", "viewers"))
+    assert (status, told["detail"]) == (400, "open is no state of a request; there are pending, approved, denied, "
+                                             "cancelled, timed_out, revoked, expired")
+    status, told = await rig.call("POST", "/v1/grants/grant-nosuch/revoke", rig.token("olga", "operators"), {})
+    assert (status, told["detail"]) == (404, "there is no grant or request grant-nosuch")
 
 
 async def test_decisions_at_the_same_moment_have_one_outcome(rig: ControlRig, worker: ScriptedWorker) -> None:
@@ -235,7 +240,8 @@ async def test_asking_beforehand_and_giving_the_reason_later(tmp_path: Path) -> 
         status, told = await rig.call("POST", "/v1/requests", job, {"operation": "write", "name": "orders"})
         assert (status, told["detail"]) == (403, "write on orders is denied and no approval can allow it")
         status, told = await rig.call("POST", "/v1/requests", "", wish, over="socket")
-        assert (status, told["detail"]) == (403, "a request is made in the name of a token")
+        assert (status, told["detail"]) == (
+            403, "a request is made in the name of a token: use --token-file or KPROXY_TOKEN")
 
 
 async def test_a_request_is_cancelled_by_its_requester_or_an_operator(rig: ControlRig, worker: ScriptedWorker) -> None:

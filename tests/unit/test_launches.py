@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import pytest
 
 from kproxy.config import unpack_config
 from kproxy.dataplane.launches import Launch, Launches
+from kproxy.dataplane.listener import shut
+from kproxy.errors import KproxyError
 from kproxy.model.settings import Advertise, Config, Limits, Listener, Node
 from tests.support.ports import free_port_run
 
@@ -52,6 +56,21 @@ def test_each_worker_has_sockets_of_its_own_and_its_successor_the_same(config: C
         assert launches.worker(1, 4).descriptors == sockets[1]
     finally:
         launches.close()
+
+
+def test_a_port_on_which_another_node_listens_is_not_shared_with_it(config: Config) -> None:
+    other = launch(config)
+    try:
+        taken = socket.socket(fileno=os.dup(other.worker(0, 0).descriptors[2]))
+        with taken:
+            taken.listen()
+            host, port = taken.getsockname()
+            with pytest.raises(KproxyError, match=f"^cannot listen on {host}:{port}: Address already in use$"):
+                launch(config)
+            shut(taken)
+        launch(config).close()
+    finally:
+        other.close()
 
 
 def test_files_are_taken_and_given_back(config: Config) -> None:

@@ -260,7 +260,8 @@ async def test_control_learns_what_is_counted_and_who_is_there_and_may_end_it(tm
         await until(lambda: len(one.told(Killed)) == 2)
         assert {(killed.ask, killed.closed) for killed in one.told(Killed)} == {(7, 0), (8, 1)}
         assert await client.closed()
-        await until(lambda: one.events("session_killed"))
+        await until(lambda: one.events("disconnect"))
+        assert one.events("session_killed") == [], "the control process knows who asked, and tells"
         assert one.events("disconnect")[0].cause == "session_killed"
 
 
