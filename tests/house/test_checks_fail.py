@@ -134,6 +134,8 @@ FAULTS: list[tuple[str, Plant, str]] = [
     ("reference", replace("kproxy/model/settings.py", '    """by how much the issuer\'s clock may differ"""\n', ""),
      "no text says what these mean: clock_skew"),
     ("reference", replace("docs/configuration.md", "keys of audit:", "keys of nothing:"), "places for keys are"),
+    ("reference", replace("kproxy/dataplane/supervisor.py", '"restart_abandoned"', '"restart_given_up"'),
+     "docs/operations.md: its table of log events is not"),
     ("files-named", append("ARCHITECTURE.md", "\nSee `kproxy/nowhere.py`.\n"), "kproxy/nowhere.py"),
     ("files-named", append("README.md", "\nSee [this](docs/nowhere.md).\n"), "docs/nowhere.md"),
     ("journey", lambda root: (root / "_ext/mask.pyx").unlink(), "mask"),

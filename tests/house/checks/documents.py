@@ -157,10 +157,13 @@ def check_config_keys(root: Path) -> list[str]:
 
 
 def check_reference(root: Path) -> list[str]:
-    """The tables of keys in docs/ are what scripts/reference.py makes of the structs."""
-    done = subprocess.run([sys.executable, "scripts/reference.py", "--check"], cwd=root, capture_output=True, text=True,
-                          timeout=60, env={"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"})
-    return [*done.stdout.splitlines(), *done.stderr.splitlines()[-1:]]
+    """The tables in docs/ are what the scripts make of the code: keys of the structs, events of the log."""
+    problems = []
+    for script in ("scripts/reference.py", "scripts/log_events.py"):
+        done = subprocess.run([sys.executable, script, "--check"], cwd=root, capture_output=True, text=True,
+                              timeout=60, env={"PYTHONPATH": str(root), "PYTHONDONTWRITEBYTECODE": "1"})
+        problems += [*done.stdout.splitlines(), *done.stderr.splitlines()[-1:]]
+    return problems
 
 
 def check_files_named(root: Path) -> list[str]:
