@@ -75,7 +75,9 @@ def approve(
 ) -> Any:
     """Approve a request, as somebody else than who asks: with a token of your own."""
     seconds = parse_duration(duration) if duration else 0.0
-    return node.ask("POST", f"/v1/requests/{request_id}/approve", {"reason": reason, "for": seconds})
+    told = node.ask("POST", f"/v1/requests/{request_id}/approve", {"reason": reason, "for": seconds})
+    grant = told["grant"]
+    return {**told, "shorter_than_asked": grant is not None and grant["until"] - grant["since"] < seconds}
 
 
 def deny(node: NodeClient, request_id: IdArgument, reason: ReasonOption = "") -> Any:
@@ -111,7 +113,8 @@ def _say_revoked(told: dict[str, Any]) -> None:
 def _say_review(told: dict[str, Any]) -> None:
     request, grant = told["request"], told["grant"]
     if grant is not None:
-        typer.echo(f"{request['id']} is approved until {say_time(grant['until'])}{_say_in_force(told)}")
+        most = ", the most that the rule or another approver allows" if told.get("shorter_than_asked") else ""
+        typer.echo(f"{request['id']} is approved until {say_time(grant['until'])}{most}{_say_in_force(told)}")
     elif request["state"] == "pending":
         typer.echo(f"{request['id']} is pending: {told['approvals_needed']} more approvals are needed")
     else:

@@ -96,7 +96,7 @@ async def test_the_way_of_a_request_from_list_to_revoke(shell: Shell, rig: Contr
     (row,) = await shell.ask("requests", "list", "--state", "pending", token=rita)
     assert (row["id"], row["model"], row["launcher"]) == ("req-0001", "models:/fraud/4", "alice")
     code, output = await shell.run("approve", "req-0001", "--for", "10m", "--reason", "evaluated", token=rita)
-    assert (code, output[:32]) == (0, "req-0001 is approved until 20" + output[29:32])
+    assert (code, output[:32]) == (0, "req-0001 is approved until 20" + output[29:32]) and "the most" not in output
     assert worker.snapshots[-1].grants[0].until - worker.snapshots[-1].grants[0].since == 600
     (grant,) = await shell.ask("grants", "list")
     assert (grant["id"], grant["approvers"][0]["subject"]) == ("grant-0001", "rita")
@@ -118,6 +118,12 @@ async def test_one_does_not_approve_oneself_and_the_line_says_so(shell: Shell, r
     assert await shell.run("approve", "req-0001", where=socket) == (
         1, "the operator socket does not say who you are: review with a token of your own")
     assert (await shell.ask("requests", "show", "req-0001"))["state"] == "pending"
+
+
+async def test_an_approval_for_longer_than_the_rule_allows_says_so(shell: Shell, rig: ControlRig,
+                                                                  worker: ScriptedWorker) -> None:
+    code, output = await shell.run("approve", "req-0001", "--for", "9999h", token=rig.token("rita", "ml-risk"))
+    assert code == 0 and output.endswith(", the most that the rule or another approver allows\n")
 
 
 async def test_deny_and_cancel(shell: Shell, rig: ControlRig, worker: ScriptedWorker) -> None:
