@@ -19,8 +19,8 @@ cdef extern from "<zlib.h>" nogil:
 
 cdef enum:
     ENTRY_HEAD = 9          # kproxy.model.spool: length, CRC-32, kind
-    NOTES = 2               # kproxy.model.spool: the kind of an entry that holds a turn's notes
-    NOTE_HEAD = 45
+    NOTES = 4               # kproxy.model.spool: the kind of an entry that holds a turn's notes
+    MOST_HEAD = 80          # bytes of a note before its topic: a kind and nine varints of at most ten, mostly some 15
     FIRST_PLACES = 16
     COMMA = 0x2C
     OPENING = 0x5B
@@ -179,23 +179,24 @@ cdef class Ledger:
     cdef int add(self, uint64_t session, int32_t correlation, NoteRow* row) noexcept:
         # SAFETY: the vector owns the bytes; ``out`` is used before it can grow again.
         cdef size_t at = self.notes.size()
-        cdef unsigned short length = <unsigned short>row.topic_length
         cdef char* out
         if at == 0:
             at = ENTRY_HEAD
-        self.notes.resize(at + NOTE_HEAD + length)
+        self.notes.resize(at + MOST_HEAD + row.topic_length)
         out = self.notes.data() + at
         out[0] = row.kind
-        memcpy(out + 1, &session, 8)
-        memcpy(out + 9, &correlation, 4)
-        memcpy(out + 13, &row.partition, 4)
-        memcpy(out + 17, &row.first_offset, 8)
-        memcpy(out + 25, &row.last_offset, 8)
-        memcpy(out + 33, &row.records, 4)
-        memcpy(out + 37, &row.size, 4)
-        memcpy(out + 41, &row.error, 2)
-        memcpy(out + 43, &length, 2)
-        memcpy(out + NOTE_HEAD, row.topic, length)
+        out = put_varint(out + 1, session)
+        out = put_varint(out, zigzag(correlation))
+        out = put_varint(out, zigzag(row.partition))
+        out = put_varint(out, zigzag(row.first_offset))
+        # Unsigned, because a broker may answer any two numbers.
+        out = put_varint(out, zigzag(<int64_t>(<uint64_t>row.last_offset - <uint64_t>row.first_offset)))
+        out = put_varint(out, zigzag(row.records))
+        out = put_varint(out, zigzag(row.size))
+        out = put_varint(out, zigzag(row.error))
+        out = put_varint(out, <uint64_t>row.topic_length)
+        memcpy(out, row.topic, row.topic_length)
+        self.notes.resize(out + row.topic_length - self.notes.data())
         return 0
 
     cpdef bint commit(self) except -1:
@@ -229,6 +230,65 @@ cdef class Ledger:
             self.notes.clear()
             self.refusing = True
             return False
+
+
+cdef inline uint64_t zigzag(int64_t number) noexcept:
+    return (<uint64_t>number << 1) ^ <uint64_t>(number >> 63)
+
+
+cdef inline int64_t unzigzag(uint64_t number) noexcept:
+    return <int64_t>((number >> 1) ^ (0 - (number & 1)))
+
+
+cdef inline char* put_varint(char* out, uint64_t number) noexcept:
+    while number > 0x7F:
+        out[0] = <char>(number | 0x80)
+        number >>= 7
+        out += 1
+    out[0] = <char>number
+    return out + 1
+
+
+cdef const unsigned char* take_varint(const unsigned char* at, const unsigned char* end, uint64_t* number) noexcept:
+    """What stands behind it; NULL if it has no end."""
+    cdef int shift = 0
+    number[0] = 0
+    while at < end and shift < 64:
+        number[0] |= <uint64_t>(at[0] & 0x7F) << shift
+        if at[0] < 0x80:
+            return at + 1
+        at += 1
+        shift += 7
+    return NULL
+
+
+def read_notes(const unsigned char[:] payload not None):
+    """[(kind, session, correlation, partition, first, last, records, bytes, error, topic)] of one entry of notes (see
+    kproxy.model.spool). What is cut short or no note ends the list."""
+    cdef list found = []
+    cdef uint64_t[9] numbers
+    cdef const unsigned char* at
+    cdef const unsigned char* end
+    cdef int i, kind
+    if payload.shape[0] == 0:
+        return found
+    at = &payload[0]
+    end = at + payload.shape[0]
+    while at < end:
+        kind = at[0]
+        at += 1
+        for i in range(9):
+            at = take_varint(at, end, &numbers[i])
+            if at == NULL:
+                return found
+        if numbers[8] > <uint64_t>(end - at):
+            return found
+        found.append((kind, numbers[0], unzigzag(numbers[1]), unzigzag(numbers[2]), unzigzag(numbers[3]),
+                      <int64_t>(<uint64_t>unzigzag(numbers[3]) + <uint64_t>unzigzag(numbers[4])), unzigzag(numbers[5]),
+                      unzigzag(numbers[6]), unzigzag(numbers[7]),
+                      (<const char*>at)[:numbers[8]].decode("utf-8", "replace")))
+        at += numbers[8]
+    return found
 
 
 cdef class Counters:
@@ -270,11 +330,12 @@ def add_outcome(Flow flow not None, bytes topic, int partition, int64_t first, i
     flow.add(&row, 1.0)
 
 
-def add_note(Ledger ledger not None, int kind, uint64_t session, int32_t correlation, bytes topic, int partition, int records):
-    """One note into the ledger's turn, for tests."""
+def add_note(Ledger ledger not None, int kind, uint64_t session, int32_t correlation, int32_t partition, int64_t first,
+             int64_t last, int32_t records, int32_t size, int error, str topic not None):
+    """One note into the ledger's turn, for tests; see ``read_notes``."""
     cdef NoteRow row
-    row.kind, row.error, row.partition, row.records, row.size = kind, 0, partition, records, 0
-    row.first_offset = row.last_offset = -1
-    row.topic, row.topic_length = topic, len(topic)
-    row.hash = hash_topic(row.topic, row.topic_length)
+    cdef bytes name = topic.encode()
+    row.kind, row.error, row.partition, row.records, row.size = kind, error, partition, records, size
+    row.first_offset, row.last_offset = first, last
+    row.topic, row.topic_length = name, len(name)
     ledger.add(session, correlation, &row)

@@ -10,8 +10,9 @@
 A ``flow`` event covers every note of its session that precedes it; notes after the last one of a session are what a
 dead worker had not yet summed up.
 
-A note: ``kind u8 | session u64 | correlation i32 | partition i32 | first_offset i64 | last_offset i64 | records i32 |
-bytes i32 | error i16 | topic length u16 | topic``.
+A note: ``kind u8 | session | correlation | partition | first_offset | last_offset - first_offset | records | bytes |
+error | topic length | topic``. Numbers are Kafka's varints (zigzag, but session and length, which are unsigned).
+``kproxy._ext.ledger`` writes and reads them.
 """
 
 from __future__ import annotations
@@ -23,10 +24,9 @@ from collections.abc import Iterator
 import msgspec
 
 MAGIC = b"kpspool1"
-EVENT, NOTES, END = 1, 2, 3
+EVENT, END, NOTES = 1, 3, 4
 INTENT, OUTCOME, READ = 1, 2, 3
 _ENTRY = struct.Struct("<IIB")
-_NOTE = struct.Struct("<BQiiqqiihH")
 
 
 class Note(msgspec.Struct, frozen=True):
@@ -68,14 +68,3 @@ def walk_entries(data: bytes, start: int = 0, *, passed: int = 0) -> Iterator[tu
         else:
             return
         at = end
-
-
-def walk_notes(payload: bytes) -> Iterator[Note]:
-    at = 0
-    while at + _NOTE.size <= len(payload):
-        (kind, session, correlation, partition, first, last, records, size, error,
-         length) = _NOTE.unpack_from(payload, at)
-        at += _NOTE.size
-        topic = payload[at : at + length].decode("utf-8", "replace")
-        at += length
-        yield Note(kind, session, correlation, partition, first, last, records, size, error, topic)

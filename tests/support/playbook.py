@@ -10,8 +10,9 @@ from kproxy._ext.login import advertised
 from kproxy._ext.opening import Addresses
 from kproxy._ext.session import Epoch, Session
 from kproxy.model.access import ApprovalWanted, Facts, Principal, Verdict
-from kproxy.model.spool import NOTES, walk_notes
+from kproxy.model.spool import NOTES
 from tests.support.frames import batch, read_response, request, response
+from tests.support.spool_files import walk_notes
 
 BROKER = advertised({0: (0, 12), 1: (4, 12), 3: (0, 12), 18: (0, 4), 10: (0, 6), 2: (1, 10)})
 FACTS = Facts(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import struct
+import itertools
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from kproxy._ext.ledger import read_notes
 from kproxy.model.audit_event import AuditEvent
-from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, OUTCOME, READ, pack_entry
+from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, OUTCOME, READ, Note, pack_entry
 
 START = 1_800_000_000_000
 WHO: dict[str, Any] = {
@@ -22,8 +23,22 @@ def pack_note(kind: int, session: int, topic: str, partition: int, first: int, l
               records: int | None = None, size: int = 100, error: int = 0) -> bytes:
     name = topic.encode()
     count = last - first + 1 if records is None else records
-    return struct.pack("<BQiiqqiihH", kind, session, correlation, partition, first, last, count, size, error,
-                       len(name)) + name
+    signed = (correlation, partition, first, last - first, count, size, error)
+    return bytes((kind,)) + b"".join((
+        varint(session), *(varint(2 * one if one >= 0 else -2 * one - 1) for one in signed), varint(len(name)), name))
+
+
+def varint(number: int) -> bytes:
+    """Kafka's, unsigned."""
+    found = bytearray()
+    while number > 0x7F:
+        found.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes((*found, number))
+
+
+def walk_notes(payload: bytes) -> list[Note]:
+    return list(itertools.starmap(Note, read_notes(payload)))
 
 
 def intent(session: int, topic: str, partition: int, records: int, correlation: int) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +14,10 @@ from kproxy.dataplane import spool as spool_module
 from kproxy.dataplane.spool import SEGMENT_SECONDS, Spool
 from kproxy.errors import SpoolFull
 from kproxy.model.settings import Audit
-from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, pack_entry, walk_entries, walk_notes
+from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, pack_entry, walk_entries
+from tests.support.spool_files import pack_note, walk_notes
 
-NOTE = struct.pack("<BQiiqqiihH", INTENT, 7, 3, 0, -1, -1, 10, 1000, 0, 6) + b"orders"
+NOTE = pack_note(INTENT, 7, "orders", 0, -1, -1, correlation=3, records=10, size=1000)
 
 
 class Turns:

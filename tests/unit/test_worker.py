@@ -29,12 +29,13 @@ from kproxy.model.messages import (
     pack,
 )
 from kproxy.model.snapshot import Snapshot
-from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, OUTCOME, walk_entries, walk_notes
+from kproxy.model.spool import END, EVENT, INTENT, MAGIC, NOTES, OUTCOME, walk_entries
 from tests.support import frames
 from tests.support.async_client import METADATA, RawClient
 from tests.support.ports import accepts, free_port_run
 from tests.support.scripted_broker import ScriptedBroker
 from tests.support.scripted_control import Control, until
+from tests.support.spool_files import walk_notes
 from tests.support.tokens import ISS, claims, header, issuer_keys, raw, rs
 
 CONFIG = """

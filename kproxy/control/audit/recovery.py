@@ -10,14 +10,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
+from kproxy._ext.ledger import read_notes
 from kproxy.control.audit.segments import Run
 from kproxy.model.audit_event import AuditEvent
-from kproxy.model.spool import EVENT, INTENT, NOTES, OUTCOME, Note, walk_notes
+from kproxy.model.spool import EVENT, INTENT, NOTES, OUTCOME, Note
 
 #: The fields of an event that say whose session it was.
 IDENTITY = ("listener", "principal", "issuer", "mechanism", "client_id", "address", "attested", "declared",
@@ -102,7 +104,7 @@ class Recovery:
 
     def add(self, kind: int, payload: bytes) -> None:
         if kind == NOTES:
-            for note in walk_notes(payload):
+            for note in itertools.starmap(Note, read_notes(payload)):
                 self._sessions.setdefault(note.session, _Session()).add(note)
         elif kind == EVENT:
             self._on_event(read_head(payload))
