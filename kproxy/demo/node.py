@@ -6,6 +6,7 @@ import contextlib
 import importlib.resources
 import json
 import os
+import random
 import secrets
 import signal
 import socket
@@ -59,13 +60,20 @@ metrics: {{bind: 127.0.0.1:{metrics}}}
 """
 
 
+LISTENED = range(20000, 32000)
+
+
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now; all held until all are known."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
+    """Ports that nobody has now, below those that the kernel gives to connections: one of these could be somebody's by
+    the time the node listens. Raises KproxyError."""
+    found: list[int] = []
+    for port in random.SystemRandom().sample(LISTENED, 500):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise KproxyError(f"no {count} ports between {LISTENED[0]} and {LISTENED[-1]} of 127.0.0.1 are free")
 
 
 class Node:
