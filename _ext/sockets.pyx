@@ -83,10 +83,11 @@ cdef class Wire:
             # No more than there is room for: what is left over has to be kept, and so copied.
             ciphertext = <unsigned char*>PyByteArray_AS_STRING(scratch_room())
             heard = self.hear(ciphertext, min(size, <Py_ssize_t>SCRATCH))
-            if heard <= 0:
+            if heard < 0:
                 return heard
-            self.records.take(ciphertext, heard)
-            got = self.records.receive(room, size)
+            if heard > 0:
+                self.records.take(ciphertext, heard)
+                got = self.records.receive(room, size)
         self.records.keep()
         if got == BROKEN:
             return self.break_off()
