@@ -5,6 +5,8 @@ client read on in another's session; and an incremental answer names topics the 
 with session id 0 and epoch −1 (KIP-227: a full, sessionless fetch), and each answered topic is authorised again, because
 policy may have changed while the broker held the request.
 """
+from cpython.bytes cimport PyBytes_AS_STRING
+
 from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, answer_values, append_items, apply_edits, name_of
 from kproxy._ext.authorise cimport replace_count, span, text, topic_allowed, topic_visible
 from kproxy._ext.fields cimport F_FORGOTTEN_TOPICS_DATA, F_PARTITION, F_PARTITION_INDEX, F_PARTITIONS, F_RECORDS
@@ -150,6 +152,7 @@ cdef int open_topic(Opening opening, int item, list edits) except -1:
 cdef int open_records(Opening opening, Cell* cell, Mark* name, Mark* partition, Mark* records, int index,
                       list edits) except -1:
     cdef const unsigned char* data = text(opening, records)
+    cdef Py_ssize_t length = records.length
     cdef BatchSummary summary
     cdef Plan plan
     cdef int outcome
@@ -167,7 +170,10 @@ cdef int open_records(Opening opening, Cell* cell, Mark* name, Mark* partition, 
         if outcome == PLAN_REPLACED:
             edits.append((records.whole_at, records.whole_length,
                           build_records_prefix(len(plan.out), is_flexible(API, opening.head.api_version)) + plan.out))
-    if walk_batch_headers(data, records.length, &summary) == 0 and summary.batches:
+            # Noted is what is given out, which may end before a batch that is refused. The plan keeps its bytes.
+            data = <const unsigned char*>PyBytes_AS_STRING(plan.out)
+            length = len(plan.out)
+    if walk_batch_headers(data, length, &summary) == 0 and summary.batches:
         opening.note(READ, text(opening, name), name.length, index, summary.first_offset, summary.last_offset,
-                     summary.records, records.length, 0)
+                     summary.records, length, 0)
     return 0

@@ -93,7 +93,7 @@ def test_each_panel_shows_what_happens(scraped: Prometheus, panel: dict[str, Any
 def test_no_alert_cries_on_a_node_at_work(scraped: Prometheus) -> None:
     groups = scraped.get("rules")["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
-    assert len(rules) == 17
+    assert len(rules) == 18
     wait_for("every rule to be evaluated", lambda: all(
         rule["health"] == "ok" for group in scraped.get("rules")["groups"] for rule in group["rules"]), 30)
     assert {rule["name"] for rule in rules if rule.get("state") == "firing"} <= {"KproxyPolicyErrors"}

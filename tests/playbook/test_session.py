@@ -6,10 +6,11 @@ import pytest
 
 from kproxy._ext import playbook
 from kproxy._ext.login import advertised
-from kproxy.model.access import ApprovalWanted
+from kproxy.model.access import ApprovalWanted, Verdict
 from kproxy.model.spool import INTENT, OUTCOME, READ
 from tests.support.frames import batch, read_request, read_response, request
 from tests.support.playbook import BROKER, NOW, Rules, Stage, fetch, fetched, opened, produce, produced
+from tests.support.record_plans import REDACT, build_plan
 
 # -- before the session is open ----------------------------------------------------------------------------------------
 
@@ -232,6 +233,22 @@ def test_fetch_is_made_sessionless_and_a_consumers():
     assert stage.broker(answer) == [("client", answer)]
     [note] = stage.notes()
     assert (note.kind, note.first_offset, note.last_offset, note.records) == (READ, 5, 7, 3)
+
+
+def test_a_read_is_noted_as_far_as_it_was_given_out():
+    """The answer ends before a batch that cannot be read."""
+    plan = build_plan("consume", {"a": REDACT})
+    stage = Stage(lambda resource, operation, name, now: (Verdict("allow"), plan if operation == "read" else None))
+    stage.log_in()
+    stage.client(fetch(5, ["t"]))
+    broken = batch([b'{"b":1}', b'{"b":2}'], base_offset=5) + batch([b"no JSON"], base_offset=7) + batch(
+        [b'{"b":3}'] * 3, base_offset=8)
+    [(side, answer)] = stage.broker(fetched(5, {"t": broken}))
+    given = bytes(read_response(1, 12, answer)[1]["responses"][0]["partitions"][0]["records"])
+    assert side == "client" and given == batch([b'{"b":1}', b'{"b":2}'], base_offset=5)
+    [note] = stage.notes()
+    assert (note.kind, note.first_offset, note.last_offset, note.records, note.bytes) == (READ, 5, 6, 2, len(given))
+    assert stage.session.flow.take() == {("t", READ): (b"[[0,5,6,2,%d]]" % len(given), 2, len(given))}
 
 
 def test_a_foreign_fetch_session_is_answered_70():
