@@ -8,6 +8,7 @@ The decisions, the notes and the metrics are made as ever; nothing is written an
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from kproxy.config import load_config
@@ -15,12 +16,19 @@ from kproxy.dataplane import supervisor, worker
 from kproxy.dataplane.arrival import read_arrival
 from kproxy.dataplane.spool import Spool
 
+NOWHERE = os.open(os.devnull, os.O_WRONLY)
+
 
 class NoSpool(Spool):
     """Takes everything and keeps nothing."""
 
     def append(self, kind: int, payload: bytes) -> None:
         return
+
+    def _lend_pen(self) -> None:
+        """Always, so that a turn of notes takes the short way here too: what it costs is not the audit's."""
+        self._size = 0
+        self.pen.fd, self.pen.room = NOWHERE, 1 << 62
 
 
 def main() -> int:

@@ -126,7 +126,8 @@ class Supervisor:
             self._restarting = asyncio.get_running_loop().create_task(self._restart())
 
     async def run(self) -> int:
-        """Until ``stop`` and the drain after it. 0: clean; 1: configuration refused, or something had to be killed."""
+        """Until ``stop`` and the drain after it. 0: clean; 78: the configuration was refused; 1: something had
+        to be killed."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
