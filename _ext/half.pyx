@@ -11,6 +11,7 @@ cdef enum:
     LARGE = 16384               # from this size on a frame's end is aimed at, so that little of the next must be moved
     AHEAD = 4096                # read behind the frame that is aimed at: the next one's head, or all of some small ones
     MOST_EXPECTED = 2097152     # a frame that has not begun yet is given no more room than this
+    MOST_BELIEVED = 67108864    # what a frame says of its size is room at once up to here
     SHARE = 524288              # bytes one end may read before others have their turn
 
 
@@ -53,11 +54,13 @@ cdef class Half(End):
 
     cdef int make_room(self) except -1:
         """A chunk with ``room`` behind what is filled. Where frames are large the room ends shortly behind one: what is
-        received of the next has to be moved when it does not fit into this chunk."""
+        received of the next has to be moved when it does not fit into this chunk. A frame that says it is huge gets
+        room as it comes, twice what it has: four bytes do not take gigabytes."""
         cdef Chunk old = self.chunk
         cdef Py_ssize_t have = 0 if old is None else old.filled - old.start
         cdef Py_ssize_t expected = self.wanted if self.wanted > 4 else min(self.usual, <Py_ssize_t>MOST_EXPECTED)
         cdef Py_ssize_t aim
+        expected = min(expected, max(2 * have, <Py_ssize_t>MOST_BELIEVED))
         if expected < LARGE:
             if old is None or old.size - old.filled < LEAST_ROOM:
                 self.move(max(<Py_ssize_t>CHUNK, have + LEAST_ROOM))

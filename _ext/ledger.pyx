@@ -6,6 +6,8 @@ from posix.unistd cimport write
 
 from kproxy._ext.opening cimport hash_topic
 
+from kproxy.errors import SpoolFull
+
 #: Upper bounds of the request duration histogram, in seconds.
 BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 DECISION_NAMES = ("allow", "deny", "ask", "local", "would_deny")
@@ -226,9 +228,14 @@ cdef class Ledger:
             self.spool.commit()
             self.refusing = self.spool.refusing
             return True
-        except Exception:
+        except (SpoolFull, OSError):
             self.notes.clear()
             self.refusing = True
+            return False
+        except Exception as error:
+            # Nothing of this turn may leave either; but no disk is to blame, and the next turn may do better.
+            self.notes.clear()
+            self.spool.on_failed(error)
             return False
 
 

@@ -47,17 +47,21 @@ class Records(Protocol):
 
 
 class InForce:
-    """One snapshot, ready to decide by."""
+    """One snapshot, ready to decide by. What the ``former`` one has compiled is taken over where it is of the same
+    policy and keys."""
 
-    def __init__(self, snapshot: Snapshot, decider: Decider, records: Records, keys: Mapping[str, bytes],
-                 limits: Limits) -> None:
+    def __init__(self, snapshot: Snapshot, decider: Decider, records: Records, limits: Limits,
+                 former: InForce | None = None) -> None:
         self.snapshot = snapshot
         self.decider = decider
         self.issuer_keys: dict[str, IssuerKeys] = {keys.issuer: keys for keys in snapshot.issuer_keys}
         self._records = records
         self._limits = limits
-        self._masking_keys = {**keys, **snapshot.masking_keys}
+        # A program costs milliseconds of the loop that first needs it, so a grant must not cost them again.
         self._programs: dict[RecordPlan, Any] = {}
+        if (former is not None and former.snapshot.policy is snapshot.policy
+                and former.snapshot.masking_keys == snapshot.masking_keys):
+            self._programs = former._programs
         grants: dict[str, list[Grant]] = {}
         for grant in snapshot.grants:
             grants.setdefault(grant.principal, []).append(grant)
@@ -72,7 +76,8 @@ class InForce:
             return verdict, None
         program = self._programs.get(plan)
         if program is None:
-            program = self._programs[plan] = self._records.compile_plan(plan, self._masking_keys, self._limits)
+            program = self._programs[plan] = self._records.compile_plan(
+                plan, self.snapshot.masking_keys, self._limits)
         return verdict, self._records.Plan(program)
 
     def mode_of(self, listener: str) -> Mode:

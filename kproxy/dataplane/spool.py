@@ -140,6 +140,10 @@ class Spool:
             self._write_turn()
         self._lend_pen()
 
+    def on_failed(self, error: Exception) -> None:
+        """Told by the ledger what else went wrong in a commit: a bug, not a disk."""
+        log.error("audit_failed", exc_info=error)
+
     def tick(self) -> None:
         """Once a second: writes what waits, rotates by age, syncs, and looks whether there is room again."""
         self._take_pen_back()

@@ -182,7 +182,7 @@ class Worker:
             decider = former.decider
         else:
             decider = compile_policy(snapshot.policy)
-        return InForce(snapshot, decider, mask, self._config.keys, self._config.limits)
+        return InForce(snapshot, decider, mask, self._config.limits, former)
 
     def _on_changed(self, in_force: InForce) -> None:
         # Sessions compare this with their own number at every frame and empty their tables where it differs.
@@ -253,10 +253,14 @@ class Worker:
                 log.exception("second_failed")
 
     def _sweep(self) -> None:
-        self._connections.sweep(time.time())
-        lost = self._spool.take_lost()
-        if lost:
-            self._journal.record("audit_gap", details={"entries": lost})
+        """Runs inside a commit, whose notes are not to be lost by what goes wrong here."""
+        try:
+            self._connections.sweep(time.time())
+            lost = self._spool.take_lost()
+            if lost:
+                self._journal.record("audit_gap", details={"entries": lost})
+        except Exception:
+            log.exception("second_failed")
 
     async def _measure_lag(self) -> None:
         while True:

@@ -102,12 +102,13 @@ class World:
                                now=lambda: self.now)
 
     def build(self, snapshot: Snapshot) -> InForce:
-        return InForce(snapshot, policy.compile(snapshot.policy), self.programs, self.config.keys, self.config.limits)
+        return InForce(snapshot, policy.compile(snapshot.policy), self.programs, self.config.limits,
+                       self.file.in_force)
 
-    def publish(self, epoch: int, source: str = POLICY, keys=None, grants=(), modes=None) -> None:
+    def publish(self, epoch: int, source: str = POLICY, keys=None, grants=(), modes=None, masking_keys=None) -> None:
         loaded = policy.load({"policy.yaml": source.encode()})
         snapshot = Snapshot(epoch, self.now, loaded, f"v{epoch}", modes or {"public": "enforce"},
-                            (keys or issuer_keys(),), tuple(grants))
+                            (keys or issuer_keys(),), tuple(grants), masking_keys or {"k1": b"secret"})
         self.path.write_bytes(msgspec.msgpack.encode(snapshot))
 
     def events(self) -> list[AuditEvent]:
@@ -259,6 +260,19 @@ async def test_a_program_is_compiled_once_and_a_plan_made_for_each_cell(tmp_path
         plans = [one.runtime.decider_for(facts(name, ("readers",)))("topic", "read", "orders", NOW)[1] for name in "ab"]
         assert plans[0] is not plans[1] and plans[0].program is plans[1].program
         assert len(one.programs.compiled) == 1
+
+
+@pytest.mark.parametrize(("changed", "compiled"), [
+    ({"grants": [Grant("g1", "new-model", "corp:w1", "write", "topic", "scores.a", "m1", NOW, NOW + 100)]}, 1),
+    ({"masking_keys": {"k1": b"another"}}, 2), ({"source": POLICY.replace("user.email", "user.phone")}, 2)])
+async def test_what_was_compiled_is_used_on_as_long_as_it_stays_true(tmp_path, changed, compiled):
+    async with world(tmp_path) as one:
+        decide = one.runtime.decider_for(facts(groups=("readers",)))
+        decide("topic", "read", "orders", NOW)
+        one.publish(2, **changed)
+        await one.file.load()
+        assert decide("topic", "read", "orders", NOW)[1] is not None
+        assert one.epochs == [1, 2] and len(one.programs.compiled) == compiled
 
 
 async def test_a_plan_that_cannot_be_compiled_refuses(tmp_path):

@@ -51,7 +51,7 @@ class Place:
         self.file = SnapshotFile(self.path, self.build, lambda one: self.epochs.append(one.snapshot.epoch))
 
     def build(self, snapshot: Snapshot) -> InForce:
-        return InForce(snapshot, policy.compile(snapshot.policy), SimpleNamespace(), {}, Limits())
+        return InForce(snapshot, policy.compile(snapshot.policy), SimpleNamespace(), Limits())
 
     def publish(self, epoch: int, source: str = POLICY, grants: tuple[Grant, ...] = ()) -> Snapshot:
         loaded = policy.load({"policy.yaml": source.encode()})

@@ -53,6 +53,31 @@ async def test_a_broker_that_reads_nothing_stops_its_client_and_gets_everything_
         await until(lambda: shell.half.broker.queued() == 0)
 
 
+@on_uvloop
+async def test_four_bytes_of_a_broker_do_not_take_gigabytes():
+    async with serving() as node:
+        shell, client, broker = await node.connect()
+        await node.loop.sock_sendall(client, fetch(1))
+        assert await receive(broker, len(fetch(1))) == fetch(1)
+        await node.loop.sock_sendall(broker, (0x7FFFFF00).to_bytes(4, "big") + fetched(1)[4:])
+        half = shell.half.broker
+        await until(lambda: len(memoryview(half.get_buffer(-1))) > MIB)
+        assert len(memoryview(half.get_buffer(-1))) <= 65 * MIB
+        assert not client.fileno() < 0 and shell.ended == 0, "it may come yet"
+
+
+@on_uvloop
+async def test_an_answer_larger_than_what_is_believed_arrives_whole():
+    async with serving() as node:
+        _, client, broker = await node.connect()
+        await node.loop.sock_sendall(client, fetch(1))
+        assert await receive(broker, len(fetch(1))) == fetch(1)
+        answer = fetched(1, 70 * MIB)
+        sending = asyncio.ensure_future(node.loop.sock_sendall(broker, answer))
+        assert await receive(client, len(answer)) == answer
+        await sending
+
+
 async def with_queue(node: Node) -> tuple[Shell, socket.socket, socket.socket, bytes]:
     """A client that was sent more than the kernel takes, and has read nothing of it."""
     shell, client, broker = await node.connect()

@@ -171,6 +171,22 @@ def test_a_write_that_the_disk_cuts_short_leaves_no_torn_entry(tmp_path, room):
     assert numbers(tmp_path) == [0, 2]
 
 
+def test_a_bug_in_a_commit_is_told_as_one_and_not_as_a_full_disk(tmp_path):
+    spool, ledger = lent(tmp_path)
+
+    def fail() -> None:
+        raise ZeroDivisionError("a bug")
+
+    spool.at_commit(fail)
+    note(ledger, 1)
+    with capture_logs() as logs:
+        assert not ledger.commit() and not ledger.refusing, "nothing leaves, and nothing is refused for a disk's sake"
+    assert [(line["event"], type(line["exc_info"])) for line in logs] == [("audit_failed", ZeroDivisionError)]
+    note(ledger, 2)
+    assert ledger.commit()
+    assert numbers(tmp_path) == [0, 1, 2], "what was noted before is as true as it was"
+
+
 def test_interval_never_lends(tmp_path):
     spool, ledger = build(tmp_path, durability="interval")
     for turn in range(3):
