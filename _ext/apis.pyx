@@ -1,6 +1,7 @@
 """The table of served APIs. The caps keep topic ids out: Produce and Fetch below 13, OffsetCommit and OffsetFetch below
-10, Metadata below 12, DeleteTopics below 6. They keep transactions of the first kind: EndTxn and TxnOffsetCommit below 5;
-and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out, because raw tokens carry no framing to answer in.
+10, Metadata below 12, DeleteTopics below 6. They keep transactions of the first kind, those before KIP-890: EndTxn and
+TxnOffsetCommit below 5; and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out,
+because raw tokens carry no framing to answer in.
 """
 from kproxy._ext cimport admin, fetch, group_admin, groups, metadata, produce, topics, transactions
 
@@ -24,7 +25,8 @@ SERVED = {}
 LOCAL = (17, 18, 36)
 
 
-cdef int serve(int key, str name, int lowest, int highest, OpenRequest request, OpenResponse response, bint answers=False) except -1:
+cdef int serve(int key, str name, int lowest, int highest, OpenRequest request, OpenResponse response,
+               bint answers=False) except -1:
     NAMES[key] = name
     SERVED[key] = (lowest, highest)
     ways[key].request = request

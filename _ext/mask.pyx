@@ -32,6 +32,8 @@ cdef extern from *:
 
 #: The detector catalogue, in the order of its numbers.
 ENTITIES = ("email", "credit_card", "us_ssn", "iban", "ipv4", "private_key", "api_key")
+if len(ENTITIES) != ENTITY_COUNT:
+    raise ImportError(f"mask.pyx names {len(ENTITIES)} entities, _ext/cpp/entities.hpp {ENTITY_COUNT}")
 ACTIONS = {"redact": 0, "replace": 1, "mask": 2, "hmac": 3, "block": 4}
 OUTCOMES = ("same", "replaced", "refused")
 
@@ -43,8 +45,9 @@ cdef class Program:
 
 
 def compile_plan(plan, keys, limits=None):
-    """``limits``: settings.Limits, its defaults if None. Raises PolicyError for an entity that is not in the catalogue, a key that is not configured, or an action that a
-    record's key may not have (only ``hmac`` and ``block`` leave equal keys equal)."""
+    """``limits``: settings.Limits, its defaults if None. Raises PolicyError for an entity that is not in the catalogue, a
+    key that is not configured, or an action that a record's key may not have (only ``hmac`` and ``block`` leave equal
+    keys equal)."""
     cdef Program program = Program.__new__(Program)
     names = {}
     messages = {}

@@ -1,14 +1,16 @@
 // The entities that can be found in text: for each a pattern, which finds candidates, and a check, which decides (Luhn,
-// mod 97, number ranges, boundaries).
+// mod 97, number ranges, boundaries). How one is added: docs/development.md, A new detector.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <iterator>
 #include <string>
 #include <string_view>
 
 namespace kproxy {
 
+// In the order of ENTITIES in kproxy/model/record_plan.py and in mask.pyx.
 enum Entity : int { EMAIL, CREDIT_CARD, US_SSN, IBAN, IPV4, PRIVATE_KEY, API_KEY, ENTITIES };
 
 // Repetitions are bounded where a check may refuse what they matched: else refusals over one long run cost its square.
@@ -32,12 +34,14 @@ inline const char* entity_pattern(int entity) {
         R"(|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}))"
         R"(|(?i:api|access|secret|auth)[_-]?(?i:key|token)[=:] ?[A-Za-z0-9_./+-]{20,})",
     };
+    static_assert(std::size(patterns) == ENTITIES, "a pattern for each entity, in their order");
     return patterns[entity];
 }
 
 // The most bytes that an entity's pattern matches. 0: no limit.
 inline size_t longest_match(int entity) {
     static const size_t longest[] = {0, 37, 11, 64, 15, 0, 0};
+    static_assert(std::size(longest) == ENTITIES, "a longest match for each entity, in their order");
     return longest[entity];
 }
 

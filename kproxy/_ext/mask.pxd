@@ -17,6 +17,7 @@ cdef enum PlanOutcome:
 
 
 cdef extern from "record_rewriter.hpp" namespace "kproxy":
+    const int ENTITY_COUNT "kproxy::ENTITIES"
     cdef cppclass KeyedHash:
         KeyedHash(const string& key) except +
     cdef cppclass Action:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from kproxy.model.access import Access
-from kproxy.model.record_plan import ENTITIES, Action, DetectRule, FieldRule, RecordPlan
+from kproxy.model.record_plan import Action, DetectRule, FieldRule, RecordPlan
 from kproxy.policy import Decider
 from tests.support.policies import EXAMPLE, decider, facts
 
@@ -106,9 +106,3 @@ def test_a_verdict_lives_no_longer_than_its_plan() -> None:
     assert (verdict.valid_until, found) == (float("inf"), None)
     verdict, found = made.decide_with_plan(facts(), Access("read", "topic", "t"), **arguments)
     assert (verdict.effect, found) == ("deny", None)
-
-
-def test_the_matcher_knows_the_same_entities() -> None:
-    from kproxy._ext import mask
-
-    assert mask.ENTITIES == ENTITIES

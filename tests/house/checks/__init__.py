@@ -39,6 +39,7 @@ CHECKS: dict[str, Check] = {
     "reference": documents.check_reference,
     "files-named": documents.check_files_named,
     "close-causes": documents.check_close_causes,
+    "served": documents.check_served,
     "journey": documents.check_journey,
     "dockerfile": packaging.check_dockerfile,
     "scripts": packaging.check_scripts,

@@ -137,6 +137,16 @@ def check_close_causes(root: Path) -> list[str]:
                        if (told.count(cause), known.count(cause)) != (1, 1)]
 
 
+def check_served(root: Path) -> list[str]:
+    """Each API that is served and not answered by kproxy itself is in the table of docs/policy.md, and no other is."""
+    served = set(re.findall(r'^serve\(\d+, "(\w+)", \d+, \d+, (?!NULL)', tree.text(root / "_ext/apis.pyx"), re.M))
+    section = re.search(r"^## What each request needs\n(.*?)^## ", tree.text(root / "docs/policy.md"), re.M | re.S)
+    rows = re.findall(r"^\| ([A-Z][\w, ]*) \|", section[1], re.M) if section else []
+    told = [name for row in rows for name in row.split(", ")]
+    return [f"docs/policy.md: what {name} needs is told {told.count(name)} times, not {int(name in served)}"
+            for name in sorted(served | set(told)) if told.count(name) != (name in served)]
+
+
 def _keys_read(path: Path) -> set[str]:
     return {node.args[0].value for node in ast.walk(ast.parse(tree.text(path)))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _KEY_READERS
