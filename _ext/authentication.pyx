@@ -143,16 +143,19 @@ cdef class Authentication:
             start = opening.head.client_id_at
             self.client_id = opening.data[start:start + opening.head.client_id_length].decode("utf-8", "replace")[:256]
         if opening.head.api_version != 1:
-            return self.fail(CloseCause.UNKNOWN_API) or True
+            self.fail(CloseCause.UNKNOWN_API)
+            return True
         try:
             mechanism = schema.parse(SASL_HANDSHAKE, 1, False, opening.data[opening.body:opening.length])["mechanism"]
         except WireError:
-            return self.fail(CloseCause.MALFORMED_REQUEST) or True
+            self.fail(CloseCause.MALFORMED_REQUEST)
+            return True
         known = mechanism in self.mechanisms
         self.said = build_response(SASL_HANDSHAKE, 1, opening.head.correlation, handshake_body(
             1, 0 if known else UNSUPPORTED_SASL_MECHANISM, self.mechanisms))
         if not known:
-            return self.fail(CloseCause.UNSUPPORTED_MECHANISM) or True
+            self.fail(CloseCause.UNSUPPORTED_MECHANISM)
+            return True
         self.state = OFFERED
         self.again = again
         if not again:
@@ -166,12 +169,14 @@ cdef class Authentication:
 
     cdef bint take_token(self, Opening opening) except -1:
         if not 0 <= opening.head.api_version <= NEWEST_AUTHENTICATE:
-            return self.fail(CloseCause.UNKNOWN_API) or True
+            self.fail(CloseCause.UNKNOWN_API)
+            return True
         try:
             body = schema.parse(SASL_AUTHENTICATE, opening.head.api_version, False,
                                 opening.data[opening.body:opening.length])
         except WireError:
-            return self.fail(CloseCause.MALFORMED_REQUEST) or True
+            self.fail(CloseCause.MALFORMED_REQUEST)
+            return True
         self.version = opening.head.api_version
         self.correlation = opening.head.correlation
         self.state = VERIFYING

@@ -12,7 +12,7 @@ from kproxy._ext.authorise cimport replace_count, span, text, topic_allowed, top
 from kproxy._ext.fields cimport F_FORGOTTEN_TOPICS_DATA, F_PARTITION, F_PARTITION_INDEX, F_PARTITIONS, F_RECORDS
 from kproxy._ext.fields cimport F_REPLICA_ID, F_RESPONSES, F_SESSION_EPOCH, F_SESSION_ID, F_TOPICS
 from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
-from kproxy._ext.opening cimport WAIT, Opening
+from kproxy._ext.opening cimport READ, WAIT, Opening
 from kproxy._ext.policy_table cimport OPERATION_READ, RESOURCE_TOPIC, Cell
 from kproxy._ext.record_batch cimport BatchSummary, walk_batch_headers
 from kproxy._ext.request cimport build_count, build_records_prefix
@@ -24,7 +24,6 @@ cdef enum:
     API = 1
     FIRST_WITH_ZSTD = 10        # KIP-110
     FETCH_SESSION_ID_NOT_FOUND = 70
-    READ = 3                    # kproxy.model.spool
 
 cdef bytes MINUS_ONE = b"\xff\xff\xff\xff"
 cdef bytes ZERO = b"\x00\x00\x00\x00"
@@ -132,13 +131,14 @@ cdef int open_topic(Opening opening, int item, list edits) except -1:
     cdef Mark* name = name_of(opening, item)
     cdef Mark* partition = NULL
     cdef int i, index = -1
-    # The request was told already; only a change of mind since then is worth a word.
+    # Most topics are allowed, and that leaves no trace. One that is not has changed since the request was allowed: told.
     if not topic_visible(opening, OPERATION_READ, text(opening, name), name.length):
         topic_allowed(opening, OPERATION_READ, text(opening, name), name.length)
         edits.append((mark.whole_at, mark.whole_length,
                       schema.build_item(API, opening.head.api_version, True, "responses", refusal_of(opening, item))))
         return 0
-    cdef Cell* cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_READ, text(opening, name), name.length, opening.now)
+    cdef Cell* cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_READ, text(opening, name), name.length,
+                                            opening.now)
     for i in range(item + 1, mark.until):
         if marks.items[i].field == F_PARTITIONS and marks.items[i].kind == ITEM:
             partition = &marks.items[i]

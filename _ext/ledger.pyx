@@ -4,12 +4,13 @@ from libc.stdint cimport uint32_t
 from libc.string cimport memcpy
 from posix.unistd cimport write
 
-from kproxy._ext.opening cimport hash_topic
+from kproxy._ext.opening cimport OUTCOME, hash_topic
 
 from kproxy.errors import SpoolFull
 
 #: Upper bounds of the request duration histogram, in seconds.
-BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+          60.0)
 DECISION_NAMES = ("allow", "deny", "ask", "local", "would_deny")
 
 cdef double[BUCKETS] _bounds
@@ -330,7 +331,7 @@ cdef class Counters:
 def add_outcome(Flow flow not None, bytes topic, int partition, int64_t first, int64_t last, int records, int size):
     """What a broker's answer adds to a flow, for tests."""
     cdef NoteRow row
-    row.kind, row.partition, row.records, row.size = 2, partition, records, size
+    row.kind, row.partition, row.records, row.size = OUTCOME, partition, records, size
     row.first_offset, row.last_offset = first, last
     row.topic, row.topic_length = topic, len(topic)
     row.hash = hash_topic(row.topic, row.topic_length)

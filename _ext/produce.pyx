@@ -12,7 +12,7 @@ from kproxy._ext.authorise cimport name_of, replace_count, span, text
 from kproxy._ext.fields cimport F_ACKS, F_BASE_OFFSET, F_ERROR_CODE, F_INDEX, F_NAME, F_PARTITION_DATA
 from kproxy._ext.fields cimport F_RECORDS, F_RESPONSES, F_TOPIC_DATA, F_TRANSACTIONAL_ID
 from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
-from kproxy._ext.opening cimport CLOSE, WAIT, NoteRow, Opening
+from kproxy._ext.opening cimport CLOSE, INTENT, OUTCOME, WAIT, NoteRow, Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
 from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_TOPIC, RESOURCE_TRANSACTIONAL_ID
 from kproxy._ext.request cimport build_records_prefix
@@ -27,8 +27,6 @@ cdef enum:
     FIRST_WITH_ZSTD = 7         # KIP-110
     FIRST_WITH_TEXT = 8         # record_errors and error_message exist from here on (KIP-467)
     KAFKA_STORAGE_ERROR = 56
-    INTENT = 1                  # kproxy.model.spool
-    OUTCOME = 2
     BATCH_HEAD = 61             # bytes of a magic 2 batch before its records
     TRANSACTIONAL_BIT = 0x10
     FEW = 32                    # partitions that are compared each with each

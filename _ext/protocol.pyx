@@ -151,7 +151,6 @@ cdef class BrokerHalf(Half):
                     continue
                 if taken != TAKEN:
                     break
-                client.session.counters.bytes_out += size
                 self.usual = size
                 self.chunk.start += size
         client.session.let_go()
@@ -307,8 +306,10 @@ cdef class ClientHalf(Half):
             session.to_broker.clear()
             session.to_client.clear()
         if now >= session.authentication.expires_at:
-            return self.cut(CloseCause.SESSION_EXPIRED) or 0
+            self.cut(CloseCause.SESSION_EXPIRED)
+            return 0
         self.sent += session.to_client.queued
+        session.counters.bytes_out += session.to_client.queued
         if self.broker is not None and self.broker.wire is not None:
             self.broker.wire.send(session.to_broker)
         else:

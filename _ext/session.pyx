@@ -3,7 +3,7 @@ from kproxy._ext cimport apis, produce
 from kproxy._ext.apis cimport APIS
 from kproxy._ext.authentication cimport GREETING, SETTLED, VERIFYING, PROVEN
 from kproxy._ext.ledger cimport ALLOWED, ASKED, DENIED, LOCAL, WOULD_DENY
-from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, REPLACE, WAIT, NoteRow
+from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, OUTCOME, REPLACE, WAIT, NoteRow
 from kproxy._ext.request cimport HEAD_BAD, UNKNOWN_API, walk_request_head, walk_response_head
 from kproxy._ext.slots cimport OWN, Intent, Slot, Slots, find_intent
 
@@ -14,7 +14,6 @@ cdef enum:
     SASL_HANDSHAKE = 17
     API_VERSIONS = 18
     SASL_AUTHENTICATE = 36
-    OUTCOME = 2                     # kproxy.model.spool
     ASK_AGAIN = 5                   # seconds after which an answer about an approval is no longer taken for granted
     MOST_TOLD = 256                 # different refusals told one by one within a second
 
@@ -24,6 +23,13 @@ cdef tuple PHASES = ("login", "open", "reauthenticating", "ending", "closed")
 cdef class Epoch:
     def __init__(self, long value=0):
         self.value = value
+
+
+cdef class Told:
+    def __cinit__(self, str kind, dict fields):
+        self.kind = kind
+        self.fields = fields
+        self.rules = {}
 
 
 cdef class Session:
@@ -75,11 +81,13 @@ cdef class Session:
         status = walk_request_head(opening.data, opening.length, &opening.head)
         if status == HEAD_BAD or (status == UNKNOWN_API and opening.head.api_key != API_VERSIONS):
             bad_start = self.authentication.state == GREETING and status == HEAD_BAD
-            return self.close(CloseCause.NOT_KAFKA if bad_start else CloseCause.UNKNOWN_API) or STOP
+            self.close(CloseCause.NOT_KAFKA if bad_start else CloseCause.UNKNOWN_API)
+            return STOP
         opening.body = opening.head.body
         if now >= self.authentication.expires_at:
             # A handshake comes too late then. Kafka would still take it, but Kafka does not look before a request comes.
-            return self.close(CloseCause.SESSION_EXPIRED) or STOP
+            self.close(CloseCause.SESSION_EXPIRED)
+            return STOP
         if self.state != OPEN:
             self.requests += 1
             return self.authenticate(now)
@@ -126,7 +134,8 @@ cdef class Session:
         if said is not None:
             self.answer(said, now)
         if authentication.cause is not None:
-            return self.finish(authentication.cause) or STOP
+            self.finish(authentication.cause)
+            return STOP
         return TAKEN if taken else HELD
 
     cdef int take_ranges(self, object ranges) except -1:
@@ -190,9 +199,11 @@ cdef class Session:
         if api in (SASL_HANDSHAKE, SASL_AUTHENTICATE, API_VERSIONS):
             return self.authenticate(now)
         if not self.serves(api, opening.head.api_version):
-            return self.close(CloseCause.UNKNOWN_API) or STOP
+            self.close(CloseCause.UNKNOWN_API)
+            return STOP
         if not opening.walk(False):
-            return self.close(CloseCause.MALFORMED_REQUEST) or STOP
+            self.close(CloseCause.MALFORMED_REQUEST)
+            return STOP
         self.open_request()
         if opening.treatment == WAIT:
             self.waiting = ("approval", list(opening.wanted))
@@ -216,7 +227,8 @@ cdef class Session:
         cdef Slot* slot
         cdef int i
         if opening.treatment == CLOSE:
-            return self.finish(opening.cause) or STOP
+            self.finish(opening.cause)
+            return STOP
         if opening.treatment == ANSWER:
             self.answer(opening.answer, now)
             return TAKEN
@@ -233,7 +245,8 @@ cdef class Session:
             for segment in opening.segments:
                 self.to_broker.add(segment)
         if opening.cause is not None:
-            return self.finish(opening.cause) or STOP
+            self.finish(opening.cause)
+            return STOP
         return TAKEN
 
     cdef int tell(self) except -1:
@@ -266,35 +279,38 @@ cdef class Session:
 
     cdef int tell_once(self, object key, str kind, dict fields) except -1:
         """A client that repeats what is refused would fill the audit, and with it stop everybody's produces."""
-        known = self.told.get(key)
+        cdef Told known = self.told.get(key)
         if known is None and len(self.told) >= MOST_TOLD:
             if kind != "guard_hit":
                 self.untold += 1
                 return 0
             # Metrics count the hits of each rule by these events, so those that are not told one by one are summed up.
-            known = self.told.setdefault(kind, [kind, 0, {}, {}])
+            known = self.told.setdefault(kind, Told(kind, {}))
         if known is None:
-            self.told[key] = [kind, 0, fields, {}]
+            self.told[key] = Told(kind, fields)
             self.journal(kind, self, fields)
         else:
-            known[1] += 1
+            known.repeated += 1
             for rule, hits in fields.get("rules", {}).items():
-                known[3][rule] = known[3].get(rule, 0) + hits
+                known.rules[rule] = known.rules.get(rule, 0) + hits
         return 0
 
     def tell_repeats(self):
         """Once a second, and at the end: how often what was told has happened again since."""
+        cdef Told one
         told, self.told = self.told, {}
         untold, self.untold = self.untold, 0
-        for kind, repeated, fields, rules in told.values():
-            if repeated:
-                details = {**fields.get("details", {}), "repeated": repeated} if fields else {"more": repeated}
-                self.journal(kind, self, {**fields, "details": details, **({"rules": rules} if rules else {})})
+        for one in told.values():
+            if one.repeated:
+                details = ({**one.fields.get("details", {}), "repeated": one.repeated} if one.fields
+                           else {"more": one.repeated})
+                self.journal(one.kind, self, {**one.fields, "details": details,
+                                              **({"rules": one.rules} if one.rules else {})})
         if untold:
             self.journal("denied", self, {"details": {"more": untold}})
 
     def forget_decisions(self):
-        """Everything is decided anew from the next look on."""
+        """Everything is decided anew from the next frame on."""
         self.table.clear()
 
     # -- the broker's side ----------------------------------------------------------------------------------------------
@@ -303,12 +319,13 @@ cdef class Session:
         cdef Opening opening = self.opening
         cdef Slot* slot
         cdef int32_t correlation = 0
+        cdef bint expired
         if self.state == CLOSED:
             return STOP
-        if now >= self.authentication.expires_at:
-            return self.close(CloseCause.SESSION_EXPIRED) or STOP
-        if self.slots.count == 0:
-            return self.close(CloseCause.UNEXPECTED_RESPONSE) or STOP
+        expired = now >= self.authentication.expires_at
+        if expired or self.slots.count == 0:
+            self.close(CloseCause.SESSION_EXPIRED if expired else CloseCause.UNEXPECTED_RESPONSE)
+            return STOP
         slot = self.slots.head()
         if slot.api_key == OWN:
             self.slots.pop()
@@ -320,15 +337,18 @@ cdef class Session:
         opening.head.correlation = slot.correlation
         opening.body = walk_response_head(slot.api_key, slot.api_version, opening.data, opening.length, &correlation)
         if opening.body < 0 or correlation != slot.correlation:
-            return self.close(CloseCause.UNEXPECTED_RESPONSE) or STOP
+            self.close(CloseCause.UNEXPECTED_RESPONSE)
+            return STOP
         if self.seen_epoch != self.epoch.value:
             self.take_epoch()
         if slot.memo != NULL or apis.opens_answers(slot.api_key):
             if not opening.walk(True):
-                return self.close(CloseCause.MALFORMED_RESPONSE) or STOP
+                self.close(CloseCause.MALFORMED_RESPONSE)
+                return STOP
             self.open_response(slot)
             if opening.treatment == CLOSE:
-                return self.close(CloseCause.MALFORMED_RESPONSE) or STOP
+                self.close(CloseCause.MALFORMED_RESPONSE)
+                return STOP
             if opening.denials or opening.refused_records or opening.condition_errors:
                 self.tell()
             self.settle(slot, now)

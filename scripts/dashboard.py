@@ -36,7 +36,7 @@ ROWS: dict[str, list[tuple[str, str, list[tuple[str, str]], str]]] = {
          [(f"histogram_quantile({q}, sum by (le) "
            "(rate(kproxy_request_duration_seconds_bucket{NODE, api=\"Produce\"}[$__rate_interval])))", f"p{q * 100:g}")
           for q in (0.5, 0.99, 0.999)],
-         "From a request's last byte in to its answer's first out, the broker's time included."),
+         "From a request, taken whole, to its answer, taken whole from the broker."),
         ("Fetch: time to answer", "s",
          [(f"histogram_quantile({q}, sum by (le) "
            "(rate(kproxy_request_duration_seconds_bucket{NODE, api=\"Fetch\"}[$__rate_interval])))", f"p{q * 100:g}")

@@ -45,8 +45,8 @@ cdef Chunk take_chunk(Py_ssize_t size)
 
 # Bytes to be sent, held by ``owner``: a Chunk, or the object that exports them.
 cdef struct Segment:
-    PyObject* owner         # owned reference
-    const unsigned char* data
+    PyObject* owner         # SAFETY: an owned reference, given up when the segment is sent or cleared
+    const unsigned char* data           # of ``owner``, and as long as that
     Py_ssize_t length
 
 

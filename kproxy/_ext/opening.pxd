@@ -7,9 +7,10 @@ An API module has two functions, both pure over bytes:
 
 ``open_request`` reads ``opening.data`` (a frame without its size; ``head`` is parsed, ``marks`` are filled and relative
 to the body: add ``body`` for an offset in the frame), asks ``opening.decide`` for each resource and leaves ``treatment``
-and its companion set. When a decision has set WAIT, it returns at once: the frame will be opened again. What it puts in ``memo`` is handed to
-``open_response`` with the broker's answer to that very request; there ``head`` is still the request's head, ``data`` is
-the response frame, ``body`` the offset of its body, and the treatment is FORWARD or REPLACE.
+and its companion set. When a decision has set WAIT, it returns at once: the frame will be opened again. What it puts
+in ``memo`` is handed to ``open_response`` with the broker's answer to that very request; there ``head`` is still the
+request's head, ``data`` is the response frame, ``body`` the offset of its body, and the treatment is FORWARD or
+REPLACE. How long each pointer lives: ARCHITECTURE.md, Who runs where.
 """
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
 
@@ -27,14 +28,22 @@ cdef enum Treatment:
     CLOSE = 4       # opening.cause
 
 
+# Kinds of notes, as kproxy/model/spool.py has them.
+cdef enum:
+    INTENT = 1
+    OUTCOME = 2
+    READ = 3
+
+
 # What the audit needs of one partition of a produce or fetch; the topic is a span of the frame being opened.
 cdef struct NoteRow:
-    int8_t kind             # kproxy.model.spool: INTENT, OUTCOME, READ
+    int8_t kind             # INTENT, OUTCOME, READ
     int16_t error
     int32_t partition
     int32_t records
     int32_t size            # bytes
     int32_t topic_length
+    # SAFETY: into the chunk of the opening, which holds it until the session's ``let_go``; not read after the event.
     const unsigned char* topic
     uint64_t hash           # of the topic's name, keyed
     int64_t first_offset
@@ -78,6 +87,7 @@ cdef class Opening:
     cdef list refused_records               # [(topic, partition, message, {rule: count}, offset or -1)] of refused batches
     cdef readonly list condition_errors     # names of rules whose condition ended in an error while deciding
     cdef int refused_count                  # items of the request that are answered with a refusal
+    # SAFETY: malloc'ed, owned, grown by ``note``; the first ``note_count`` are of the present frame.
     cdef NoteRow* notes
     cdef int note_count
     cdef int note_room

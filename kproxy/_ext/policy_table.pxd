@@ -41,8 +41,9 @@ cdef struct Cell:
     int8_t effect           # EFFECT_*, what is in force
     int8_t would            # EFFECT_* of enforcing where the listener only observes; -1 elsewhere
     double valid_until      # Unix seconds; from then on the cell is decided anew
-    PyObject* verdict       # borrowed: the table owns it until the cell is filled again or the table cleared
-    PyObject* plan          # the same; NULL where records are not opened
+    # SAFETY: both borrowed: the table owns them until the cell is filled again or the table cleared.
+    PyObject* verdict
+    PyObject* plan          # NULL where records are not opened
     uint64_t hits           # look-ups answered
 
 
@@ -65,7 +66,8 @@ cdef class PolicyTable:
     cdef Py_ssize_t _count          # entries
     cdef Py_ssize_t _bytes          # of their names
     cdef Py_ssize_t _most           # entries allowed
-    cdef Entry** _retired           # entries of the last drop, kept until the next one: somebody may still hold a cell
+    # SAFETY: the entries of the last drop, owned until the next one: somebody may still hold a cell.
+    cdef Entry** _retired
     cdef Py_ssize_t _retired_count
     cdef bint _deciding             # decide is running: the entry to be filled must stay where it is
     cdef readonly uint64_t drops    # times the table was full and began anew

@@ -48,6 +48,7 @@ cdef class Splice:
     cdef Py_ssize_t length
     cdef Py_ssize_t done            # end of the last edit
     cdef Py_ssize_t grown           # bytes the new frame has more than the old one
+    # SAFETY: malloc'ed, owned, grown by ``replace``.
     cdef Edit* edits
     cdef int count
     cdef int room

@@ -54,7 +54,8 @@ cdef struct Mark:
 
 
 cdef class Marks:
-    cdef Mark* items        # valid until the next walk into this object
+    # SAFETY: malloc'ed, owned; what is in it is good until the next walk into this object.
+    cdef Mark* items
     cdef int count
     cdef int room
 

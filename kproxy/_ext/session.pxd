@@ -10,8 +10,10 @@ when a re-authentication began keep their slots and are answered; those behind i
 answered after the verdict is decided by the new facts. ENDING takes nothing more from the client and answers what it
 asked before; the refusal is the last answer.
 
-Waiting is a ticket. While ``waiting`` is set the shell offers no client frame; it does what the ticket asks and calls
-``resume``. A frame that was HELD is then offered again, because the answer may change what it may do.
+Waiting is a ticket. While ``waiting`` is set the client's half (protocol.pxd) offers no frame; the shell
+(kproxy/dataplane/connection.py) does what the ticket asks, calls ``resume_versions``, ``resume_login``,
+``resume_broker`` or ``resume_approval`` (or ``refuse_login``), and then ``resumed`` of the half. A frame that was HELD is
+then offered again, because the answer may change what it may do.
 """
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
 
@@ -33,14 +35,22 @@ cdef enum SessionState:
 
 cdef enum Taken:
     TAKEN = 0
-    HELD = 1            # offer the same frame again after resume
-    STOP = 2            # the session is closed
+    HELD = 1            # offer the same frame again when the ticket is answered
+    STOP = 2            # the session is CLOSED or ENDING: offer nothing more
     OURS = 3            # a broker's answer to a request of kproxy's own
 
 
 # A number all sessions of a worker compare with their own at every frame; publishing a snapshot raises it.
 cdef class Epoch:
     cdef public long value
+
+
+# What was told once and has happened again since.
+cdef class Told:
+    cdef str kind
+    cdef long repeated
+    cdef dict fields            # as it was told; empty: a sum over many that were not told one by one
+    cdef dict rules             # {rule: its hits} since
 
 
 cdef class Session:
@@ -62,7 +72,7 @@ cdef class Session:
     cdef Counters counters
     cdef readonly Flow flow
     cdef object journal                     # called for what is rare: journal(kind, session, fields)
-    cdef dict told                          # of the last second: what was told -> [fields, how often since]
+    cdef dict told                          # of the last second: what was told -> Told
     cdef long untold                        # refusals of the last second that were too many to be told one by one
     cdef double answered_at                 # when approvals were last answered; -1: the next frame will say
     cdef readonly Lane to_client

@@ -22,16 +22,18 @@ cdef struct Slot:
     int16_t api_version
     int32_t correlation
     double started              # Unix seconds
-    void* reply                 # owned reference to bytes: answered here, waits for its turn
-    void* memo                  # owned reference: what the API module needs with the broker's answer
+    # SAFETY: ``reply``, ``memo`` and ``more`` are owned and given up by ``pop``.
+    void* reply                 # a reference to bytes: answered here, waits for its turn
+    void* memo                  # a reference: what the API module needs with the broker's answer
     Intent intent               # the first partition of a produce
-    Intent* more                # malloc'ed, owned: the others
+    Intent* more                # malloc'ed: the others
     int intents
     Py_ssize_t kept             # bytes all this takes until the answer, as far as a client decides on them
 
 
 # A ring of slots.
 cdef class Slots:
+    # SAFETY: malloc'ed, owned; a Slot* is good until the next ``add``, which may move the ring.
     cdef Slot* ring
     cdef int first
     cdef int room

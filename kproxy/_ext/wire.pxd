@@ -7,6 +7,7 @@ cannot.
 from libc.stdint cimport int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
+# SAFETY: over bytes of whoever made it; it lives within one call and they outlive that.
 cdef struct Cursor:
     const unsigned char* at
     const unsigned char* end

@@ -46,12 +46,12 @@ class Records(Protocol):
     def Plan(self, program: Any) -> Any: ...
 
 
-class InForce:
+class SnapshotInForce:
     """One snapshot, ready to decide by. What the ``former`` one has compiled is taken over where it is of the same
     policy and keys."""
 
     def __init__(self, snapshot: Snapshot, decider: Decider, records: Records, limits: Limits,
-                 former: InForce | None = None) -> None:
+                 former: SnapshotInForce | None = None) -> None:
         self.snapshot = snapshot
         self.decider = decider
         self.issuer_keys: dict[str, IssuerKeys] = {keys.issuer: keys for keys in snapshot.issuer_keys}
@@ -89,14 +89,15 @@ class SnapshotFile:
     """Keeps ``in_force`` at what the file at ``path`` says. ``build`` is called on a thread, with the very policy of
     the last snapshot where only grants or keys have changed; ``on_changed`` on the loop, after each replacement."""
 
-    def __init__(self, path: Path, build: Callable[[Snapshot], InForce], on_changed: Callable[[InForce], None]) -> None:
+    def __init__(self, path: Path, build: Callable[[Snapshot], SnapshotInForce],
+                 on_changed: Callable[[SnapshotInForce], None]) -> None:
         self._path = path
         self._build = build
         self._on_changed = on_changed
         self._reader = SnapshotReader()
         self._loading = asyncio.Lock()
         self._arrived = asyncio.Event()
-        self.in_force: InForce | None = None
+        self.in_force: SnapshotInForce | None = None
 
     async def load(self) -> str:
         """Reads the file and puts it in force unless its epoch already is. Gives an error, empty when there is none or
@@ -120,21 +121,21 @@ class SnapshotFile:
             loop.run_in_executor(None, _let_go, last)
             return ""
 
-    def _read(self) -> InForce | None:
+    def _read(self) -> SnapshotInForce | None:
         """None where the file's epoch is in force already."""
         snapshot = self._reader.read(self._path.read_bytes())
         if self.in_force is not None and self.in_force.snapshot.epoch == snapshot.epoch:
             return None
         return self._build(snapshot)
 
-    async def wait(self) -> InForce:
+    async def wait(self) -> SnapshotInForce:
         """Until a first snapshot is in force; whoever calls ``load`` brings it."""
         await self._arrived.wait()
         assert self.in_force is not None
         return self.in_force
 
 
-def _let_go(last: list[InForce | None]) -> None:
+def _let_go(last: list[SnapshotInForce | None]) -> None:
     """Frees what ``last`` alone refers to; in one go that would take the interpreter from the loop for milliseconds."""
     parts = list_parts(last[0].snapshot.policy) if last[0] is not None else []
     last.clear()

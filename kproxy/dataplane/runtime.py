@@ -15,7 +15,7 @@ from kproxy.dataplane.in_force import Decide, SnapshotFile, decider_for
 from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.logins import Logins
 from kproxy.dataplane.stats import Stats
-from kproxy.dataplane.suspend import ApprovalDesk
+from kproxy.dataplane.suspend import ApprovalQuestions
 from kproxy.dataplane.upstream import BrokerLogin, Ranges, choose_credential
 from kproxy.errors import BrokerUnreachable
 from kproxy.model.access import ApprovalWanted, Client, Facts
@@ -26,7 +26,7 @@ class Runtime:
     """One per worker. Times are Unix seconds."""
 
     def __init__(self, config: Config, worker: int, *, file: SnapshotFile, journal: Journal, logins: Logins,
-                 approvals: ApprovalDesk, clusters: dict[str, ClusterView], stats: Stats,
+                 approvals: ApprovalQuestions, clusters: dict[str, ClusterView], stats: Stats,
                  now: Callable[[], float]) -> None:
         self.config = config
         self.worker = worker

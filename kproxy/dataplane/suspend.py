@@ -42,7 +42,7 @@ class SingleFlight(Generic[Answer]):
             del self._flying[key]
 
 
-class ApprovalDesk:
+class ApprovalQuestions:
     """Opens approval requests at the control process."""
 
     def __init__(self, link: ControlLink, timeout: float = APPROVAL_SECONDS) -> None:

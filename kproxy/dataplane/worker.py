@@ -30,14 +30,14 @@ from kproxy.dataplane.arrival import Arrival
 from kproxy.dataplane.cluster_view import ClusterView
 from kproxy.dataplane.connections import Connections
 from kproxy.dataplane.control_link import ControlLink
-from kproxy.dataplane.in_force import InForce, SnapshotFile
+from kproxy.dataplane.in_force import SnapshotFile, SnapshotInForce
 from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.listener import Listeners
 from kproxy.dataplane.logins import Logins
 from kproxy.dataplane.runtime import Runtime
 from kproxy.dataplane.spool import Spool
 from kproxy.dataplane.stats import Stats
-from kproxy.dataplane.suspend import ApprovalDesk
+from kproxy.dataplane.suspend import ApprovalQuestions
 from kproxy.dataplane.tls import Certificates
 from kproxy.errors import CloseCause, ControlUnavailable, KproxyError
 from kproxy.model import messages
@@ -176,15 +176,15 @@ class Worker:
 
     # -- snapshots and the control process -----------------------------------------------------------------------------
 
-    def _build(self, snapshot: Snapshot) -> InForce:
+    def _build(self, snapshot: Snapshot) -> SnapshotInForce:
         former = self._file.in_force
         if former is not None and former.snapshot.policy is snapshot.policy:
             decider = former.decider
         else:
             decider = compile_policy(snapshot.policy)
-        return InForce(snapshot, decider, mask, self._config.limits, former)
+        return SnapshotInForce(snapshot, decider, mask, self._config.limits, former)
 
-    def _on_changed(self, in_force: InForce) -> None:
+    def _on_changed(self, in_force: SnapshotInForce) -> None:
         # Sessions compare this with their own number at every frame and empty their tables where it differs.
         self._epoch.value = in_force.snapshot.epoch
         self._connections.on_snapshot(grant.until for grant in in_force.snapshot.grants)
@@ -277,7 +277,8 @@ class Worker:
                         longest_session=config.limits.connections_max_reauth, error_id=lambda: secrets.token_hex(6),
                         on_checked=lambda *labels: self._stats.add("kproxy_token_checks_total", labels))
         return Runtime(config, self._number, file=self._file, journal=self._journal, logins=logins,
-                       approvals=ApprovalDesk(self._link), clusters=self._clusters, stats=self._stats, now=time.time)
+                       approvals=ApprovalQuestions(self._link), clusters=self._clusters, stats=self._stats,
+                       now=time.time)
 
     def _learn_addresses(self) -> None:
         for listener in self._config.listeners.values():

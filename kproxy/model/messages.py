@@ -21,7 +21,6 @@ class Hello(msgspec.Struct, frozen=True, tag=True):
 
     worker: int
     pid: int
-    token: str = ""
 
 
 class Published(msgspec.Struct, frozen=True, tag=True):
@@ -31,7 +30,8 @@ class Published(msgspec.Struct, frozen=True, tag=True):
 
 
 class InForce(msgspec.Struct, frozen=True, tag=True):
-    """Worker to control: every session now decides by ``epoch``."""
+    """Worker to control: ``epoch`` is in force. Each session decides its next frame by it, and what slow readers have
+    not taken yet was decided again. With ``error`` it is not, and the one before stays."""
 
     worker: int
     epoch: int
@@ -41,7 +41,8 @@ class InForce(msgspec.Struct, frozen=True, tag=True):
 class KeyWanted(msgspec.Struct, frozen=True, tag=True):
     """Worker to control: a token names a key that the snapshot lacks. Control fetches (single flight, rate limited),
     publishes if the key is new, and answers with the epoch to load before looking again. ``because`` is the refusal's
-    reason: ``unknown_kid``, or ``bad_signature`` where the issuer may have reused the id for a new key."""
+    reason: ``unknown_kid``, ``bad_signature`` where the issuer may have reused the id for a new key, or ``keys_stale``
+    where its keys are too old to be relied on."""
 
     ask: int
     issuer: str

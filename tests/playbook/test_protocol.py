@@ -103,8 +103,9 @@ class Rig:
     def __init__(self, most_queued: int = 1 << 24, limit: int = 1 << 20) -> None:
         self.spool, self.loop, self.shell = Spool(), Loop(), Shell()
         ledger = Ledger(self.spool)
+        self.counters = Counters("l")
         self.session = Session(
-            1, (), Addresses("h", 0, 9, 9100), self.decide, Epoch(1), ledger, Counters("l"), lambda *told: None, FACTS
+            1, (), Addresses("h", 0, 9, 9100), self.decide, Epoch(1), ledger, self.counters, lambda *told: None, FACTS
         )
         self.half = ClientHalf(self.session, self.shell, Turn(self.loop, ledger), limit, most_queued)
         self.client, self.broker = Transport("client", self.spool.log), Transport("broker", self.spool.log)
@@ -313,6 +314,23 @@ def test_one_transport_that_fails_costs_the_others_nothing():
     loop.run()
     assert rig.session.cause == "internal" and rig.client.closed
     assert other.client.sent and not other.client.closed
+
+
+def test_bytes_out_are_those_that_leave_for_the_client():
+    rig = opened()
+    rig.feed(rig.half.broker, produced(1))
+    rig.feed(rig.half, produce(2, "secret"))
+    rig.feed(rig.half, request(18, 0, 3, {}))
+    rig.loop.run()
+    counted = rig.counters.read()
+    assert counted["bytes_in"] == len(produce(1) + produce(2, "secret") + request(18, 0, 3, {}))
+    assert counted["bytes_out"] == len(rig.client.sent) > len(produced(1)), "local answers as well"
+    rig.spool.broken = True
+    rig.feed(rig.half, produce(4))
+    rig.feed(rig.half.broker, produced(4))
+    rig.loop.run()
+    assert rig.session.cause == "audit_unavailable"
+    assert rig.counters.read()["bytes_out"] == counted["bytes_out"] == len(rig.client.sent)
 
 
 def test_a_connection_whose_place_was_taken_changes_nothing():

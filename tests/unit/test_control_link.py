@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from kproxy.dataplane.suspend import ApprovalDesk, SingleFlight
+from kproxy.dataplane.suspend import ApprovalQuestions, SingleFlight
 from kproxy.errors import ControlUnavailable
 from kproxy.model.access import ApprovalWanted, Facts, Principal
 from kproxy.model.messages import (
@@ -112,7 +112,7 @@ async def test_garbage_ends_the_connection_and_not_the_worker(tmp_path, garbage)
 async def test_an_approval_is_asked_once_for_all_who_wait(tmp_path):
     async with linked(tmp_path) as (link, control):
         control.answer = lambda message: ApprovalAnswer(message.ask, "r-1", "pending")
-        desk = ApprovalDesk(link)
+        desk = ApprovalQuestions(link)
         answers = await asyncio.gather(*(desk.ask(FACTS, WANTED) for _ in range(50)))
         assert set(answers) == {("r-1", "pending")}
         assert [type(message) for message in control.received[1:]] == [ApprovalAsked]
@@ -122,7 +122,7 @@ async def test_an_approval_is_asked_once_for_all_who_wait(tmp_path):
 async def test_two_runs_of_one_principal_ask_each_for_itself(tmp_path):
     async with linked(tmp_path) as (link, control):
         control.answer = lambda message: ApprovalAnswer(message.ask, message.facts.attested["model"], "pending")
-        desk = ApprovalDesk(link)
+        desk = ApprovalQuestions(link)
         one, other = (Facts(FACTS.principal, "OAUTHBEARER", "public", attested={"model": model}) for model in "ab")
         assert await asyncio.gather(desk.ask(one, WANTED), desk.ask(other, WANTED)) == [
             ("a", "pending"), ("b", "pending")]
@@ -132,7 +132,7 @@ async def test_two_runs_of_one_principal_ask_each_for_itself(tmp_path):
 async def test_an_approval_that_cannot_be_asked_is_unavailable(tmp_path, answer):
     async with linked(tmp_path) as (link, control):
         control.answer = answer or (lambda message: None)
-        assert await ApprovalDesk(link, timeout=0.05).ask(FACTS, WANTED) == ("", "unavailable")
+        assert await ApprovalQuestions(link, timeout=0.05).ask(FACTS, WANTED) == ("", "unavailable")
 
 
 async def test_single_flight_forgets_a_failure_and_survives_a_caller():

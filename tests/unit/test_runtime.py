@@ -15,13 +15,13 @@ import msgspec
 import pytest
 
 from kproxy import policy
-from kproxy.dataplane.in_force import InForce, SnapshotFile
+from kproxy.dataplane.in_force import SnapshotFile, SnapshotInForce
 from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.logins import MOST_REFUSALS, Logins
 from kproxy.dataplane.runtime import Runtime
 from kproxy.dataplane.spool import Spool
 from kproxy.dataplane.stats import Stats
-from kproxy.dataplane.suspend import ApprovalDesk
+from kproxy.dataplane.suspend import ApprovalQuestions
 from kproxy.errors import KproxyError, TokenRefused
 from kproxy.model.access import Client, Facts, Principal, Verdict
 from kproxy.model.approval import Grant
@@ -98,11 +98,11 @@ class World:
                             "kproxy_token_checks_total", labels))
         view = SimpleNamespace(versions=AsyncMock(side_effect=lambda node: {36: (0, 2 if node == 1 else 0)}))
         self.runtime = Runtime(self.config, 2, file=self.file, journal=self.journal, logins=logins,
-                               approvals=ApprovalDesk(link), clusters={"prod": view}, stats=self.stats,
+                               approvals=ApprovalQuestions(link), clusters={"prod": view}, stats=self.stats,
                                now=lambda: self.now)
 
-    def build(self, snapshot: Snapshot) -> InForce:
-        return InForce(snapshot, policy.compile(snapshot.policy), self.programs, self.config.limits,
+    def build(self, snapshot: Snapshot) -> SnapshotInForce:
+        return SnapshotInForce(snapshot, policy.compile(snapshot.policy), self.programs, self.config.limits,
                        self.file.in_force)
 
     def publish(self, epoch: int, source: str = POLICY, keys=None, grants=(), modes=None, masking_keys=None) -> None:

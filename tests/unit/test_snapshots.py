@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from kproxy import policy
-from kproxy.dataplane.in_force import InForce, SnapshotFile
+from kproxy.dataplane.in_force import SnapshotFile, SnapshotInForce
 from kproxy.dataplane.snapshot_reading import PIECE, free_in_pieces, list_parts
 from kproxy.model.approval import Grant
 from kproxy.model.settings import Limits
@@ -50,8 +50,8 @@ class Place:
         self.epochs: list[int] = []
         self.file = SnapshotFile(self.path, self.build, lambda one: self.epochs.append(one.snapshot.epoch))
 
-    def build(self, snapshot: Snapshot) -> InForce:
-        return InForce(snapshot, policy.compile(snapshot.policy), SimpleNamespace(), Limits())
+    def build(self, snapshot: Snapshot) -> SnapshotInForce:
+        return SnapshotInForce(snapshot, policy.compile(snapshot.policy), SimpleNamespace(), Limits())
 
     def publish(self, epoch: int, source: str = POLICY, grants: tuple[Grant, ...] = ()) -> Snapshot:
         loaded = policy.load({"policy.yaml": source.encode()})

@@ -18,8 +18,9 @@ BANNED_VERBS = {"process", "handle"}
 _DEFINED = re.compile(
     r"^\s*(?P<how>cdef\s+class|class|async\s+def|def|cpdef\s+[\w *]*?|cdef\s+[\w *]*?)\s+\*?(?P<name>\w+)\s*[(:]",
     re.M)
+#: A field of a native class (with ``cdef``) or of a struct (without).
 _POINTER_FIELD = re.compile(
-    r"^ {4}cdef\s+(?:public\s+|readonly\s+)?(?:const\s+)?(?:unsigned\s+)?(?:char|void|uint8_t)\s*\*+\s*\w+")
+    r"^ {4}(?P<cdef>cdef\s+)?(?:public\s+|readonly\s+)?(?:\w+\s+)*\w+\s*\*+\s*\w+\s*(?:[\[,#]|$)")
 _PRINT = re.compile(r"^\s*print\(", re.M)
 _ENVIRON = re.compile(r"\bos\.(?:environ|getenv)\b")
 
@@ -49,15 +50,18 @@ def check_names(root: Path) -> list[str]:
 
 
 def check_raw_pointers(root: Path) -> list[str]:
-    """A raw byte pointer kept as a field carries ``# SAFETY:`` within the four lines above: who owns it, until when."""
+    """A pointer kept as a field of a native class or struct carries ``# SAFETY:`` on its line or within the four above:
+    who owns what it points to, until when."""
     problems = []
     for path in tree.with_suffix(root, ".pxd", ".pyx"):
         lines = tree.text(path).splitlines()
-        in_class = False
+        within = ""
         for number, line in enumerate(lines):
             if line and not line[0].isspace():
-                in_class = line.startswith(("cdef class", "@"))
-            if in_class and _POINTER_FIELD.match(line) and "(" not in line:
+                found = re.match(r"(?:cdef|ctypedef) (?:packed )?(class|struct)\b", line)
+                within = found[1] if found else ""
+            field = _POINTER_FIELD.match(line)
+            if field and within == ("class" if field["cdef"] else "struct"):
                 near = "\n".join(lines[max(0, number - 4):number + 1])
                 if "SAFETY:" not in near:
                     problems.append(f"{tree.name(root, path)}:{number + 1}: a raw pointer outlives its line without "
