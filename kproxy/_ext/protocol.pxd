@@ -4,8 +4,8 @@
     broker ──► BrokerHalf ──frames──► Session ──lanes──► Turn ──► the client's Wire
 
 A read event only fills lanes. The turn runs once all that was ready has been taken: it has the ledger write the turn's
-notes, and only then do the lanes go to the wires. There are two ways into a turn. What the event loop reads (TLS, and a
-connection's first bytes) schedules one. What ``Sockets`` reads comes in looks, and each look ends with a turn: one entry
+notes, and only then do the lanes go to the wires. There are two ways into a turn. What the event loop reads (a TLS
+handshake, and a connection's first bytes) schedules one. What ``Sockets`` reads comes in looks, and each look ends with a turn: one entry
 from Python serves all sockets that are ready, as long as there are any and nobody else has waited for too long.
 """
 from kproxy._ext.half cimport Half
@@ -49,7 +49,7 @@ cdef class ClientHalf(Half):
     cdef Py_ssize_t most_queued
     cdef readonly double connected_at
     cdef readonly double heard_at
-    cdef readonly long long sent    # bytes handed to the client's transport so far
+    cdef readonly long long sent    # bytes handed to the client's wire so far
     cdef int after_events(self) except -1
     cdef int balance(self) except -1
     cdef int take_frames(self, double now) except -1

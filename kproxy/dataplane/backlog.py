@@ -1,10 +1,10 @@
 """What still waits for a slow reader when its access changes.
 
-An answer is decided on when it is written to the transport. A client that reads slowly leaves it there, and a rule that
-changes meanwhile would come too late for those bytes. So every topic whose records may be among them is remembered with
-the plan they were written under, and whenever something changes – the policy, the facts, a grant that ends – they are
-decided again. Where one of them would be refused now, or written otherwise, the queue has half a second to drain; then
-it is thrown away together with the connection. Bytes the kernel has taken are gone.
+An answer is decided on when it is handed to the client's wire. A client that reads slowly leaves it there, and a rule
+that changes meanwhile would come too late for those bytes. So every topic whose records may be among them is
+remembered with the plan they were written under, and whenever something changes – the policy, the facts, a grant that
+ends – they are decided again. Where one of them would be refused now, or written otherwise, the queue has half a
+second to drain; then it is thrown away together with the connection. Bytes the kernel has taken are gone.
 """
 
 from __future__ import annotations
