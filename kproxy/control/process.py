@@ -86,7 +86,7 @@ def prepare_directories(config: Config) -> None:
             raise KproxyError(f"cannot use directory {path}: {error.strerror}") from error
 
 
-def claim(state: Path) -> int:
+def claim_state(state: Path) -> int:
     """The lock of the state directory: two control processes would approve past each other. Lasts as long as the
     descriptor. Raises KproxyError."""
     descriptor = os.open(state / "control.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -117,7 +117,7 @@ def tell_alive(ready: int) -> None:
 async def serve(file: Path, first: First, ready: int) -> int:
     """Until SIGTERM or SIGINT; the exit code. ``ready`` is the descriptor that is told when it answers; −1: none."""
     state = Path(first.loaded.config.node.state_dir)
-    lock = claim(state)
+    lock = claim_state(state)
     events = EventLog(state / "events.db", born=int(time.time() * 1000))
     node = Node(file, first, events, now=time.time, new_id=lambda: secrets.token_hex(5),
                 ask_restart=ask_supervisor if ready >= 0 else None)

@@ -234,7 +234,7 @@ def prepare_directories(config: Config) -> None:
             raise KproxyError(f"cannot use directory {path}: {error.strerror}") from error
 
 
-def claim(config: Config) -> int:
+def claim_node(config: Config) -> int:
     """Locks and writes ``supervisor.pid``, and removes the snapshot of an earlier run: grants in it may have been
     revoked since. The lock lasts as long as the returned descriptor. Raises AlreadyRunning."""
     runtime = Path(config.node.runtime_dir)
@@ -256,7 +256,7 @@ def run(config: Config, *, dataplane: str = "kproxy.dataplane") -> int:
     run as a worker. Raises KproxyError where the node cannot start at all."""
     logs.configure("supervisor")
     prepare_directories(config)
-    lock = claim(config)
+    lock = claim_node(config)
     count = count_workers(config.node.workers, len(os.sched_getaffinity(0)), cpu_quota())
     raise_descriptor_limit()
     try:

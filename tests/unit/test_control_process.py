@@ -156,7 +156,7 @@ async def test_a_second_one_does_not_work_beside_it(control: ControlProcess, mon
     await control.start()
     monkeypatch.setattr(program, "LOCK_SECONDS", 0.1)
     with pytest.raises(KproxyError, match="another control process works in"):
-        program.claim(control.rig.state)
+        program.claim_state(control.rig.state)
 
 
 def test_an_unusable_configuration_ends_it_with_its_own_exit_code(tmp_path: Path) -> None:

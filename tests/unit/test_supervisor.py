@@ -15,7 +15,14 @@ import pytest
 
 from kproxy.dataplane import child, supervisor
 from kproxy.dataplane.launches import Launch
-from kproxy.dataplane.supervisor import AlreadyRunning, Supervisor, claim, count_workers, cpu_quota, prepare_directories
+from kproxy.dataplane.supervisor import (
+    AlreadyRunning,
+    Supervisor,
+    claim_node,
+    count_workers,
+    cpu_quota,
+    prepare_directories,
+)
 from kproxy.errors import EXIT_CONFIG, KproxyError
 from kproxy.model.settings import Config, Node
 from tests.support.children import is_alive
@@ -327,10 +334,10 @@ def test_one_supervisor_per_runtime_directory_and_no_old_snapshot(tmp_path):
     settings = config(tmp_path)
     prepare_directories(settings)
     (tmp_path / "run/snapshot.msgpack").write_bytes(b"of an earlier run")
-    lock = claim(settings)
+    lock = claim_node(settings)
     assert not (tmp_path / "run/snapshot.msgpack").exists()
     assert (tmp_path / "run/supervisor.pid").read_text() == f"{os.getpid()}\n"
     with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
-        claim(settings)
+        claim_node(settings)
     os.close(lock)
-    os.close(claim(settings))
+    os.close(claim_node(settings))
