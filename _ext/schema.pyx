@@ -5,7 +5,9 @@ A program is an array of ops for one (api, version, direction). Fixed-size neigh
 array is entered with ARRAY and closed by NEXT, which jumps back while elements are left:
 
     body    = op* TAGS? END             element = op* TAGS? NEXT
-    op      = SKIP | NUMBER | TEXT | ARRAY element* | FIXED_ARRAY
+    op      = SKIP | NUMBER | TEXT | ARRAY element* | STRUCT element | FIXED_ARRAY
+
+A struct that may be null (KIP-893), or that something in it is marked of, is an array of one element or none.
 """
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint32_t
@@ -22,6 +24,7 @@ cdef enum Code:
     OP_NUMBER           # arg bytes, marked
     OP_TEXT             # a length, then that many bytes: strings, bytes, records
     OP_ARRAY            # a count, then elements; arg is the op after its NEXT
+    OP_STRUCT           # the same with a byte for a count, 1 or -1, or with none
     OP_FIXED_ARRAY      # a count, then elements of ``size`` bytes each, none of them marked
     OP_NEXT
     OP_TAGS             # arg ops of the next two kinds follow
@@ -33,6 +36,7 @@ cdef enum:
     MAX_VERSION = 32
     MAX_NESTING = 8
     MARKS_AT_FIRST = 64
+    LAST_TAG = 0x7ffffffe       # Java writes none above it, though it reads one
     LONGEST_STRING = 0x7fff     # Kafka refuses a longer one also where a compact length could say it
     MARKS_TO_KEEP = 1 << 14
 
@@ -110,6 +114,17 @@ cdef inline int64_t read_length(Cursor* c, Op* op) noexcept nogil:
     return length
 
 
+cdef inline int64_t read_presence(Cursor* c, Op* op) noexcept nogil:
+    """The count of a struct: -1 for null. Java takes any byte that is not negative for "present", and writes 1."""
+    cdef const unsigned char* at = c.at
+    if not op.nullable:
+        return 1
+    if not skip(c, 1) or (at[0] != 1 and at[0] != 0xff):
+        c.bad = True
+        return -1
+    return 1 if at[0] == 1 else -1
+
+
 cdef inline void walk_number(Cursor* c, Op* op, const unsigned char* data, Marks marks) noexcept nogil:
     cdef const unsigned char* start = c.at
     cdef Mark* mark
@@ -181,7 +196,7 @@ cdef void walk_tags(Cursor* c, Op* op, const unsigned char* data, Marks marks) n
         start = c.at
         number = read_uvarint(c)
         size = read_uvarint(c)
-        if c.bad or number <= last or not skip(c, size):
+        if c.bad or number <= last or number > LAST_TAG or not skip(c, size):
             c.bad = True
             return
         last = number
@@ -211,14 +226,14 @@ cdef inline int enter_array(Cursor* c, Op* op, int pc, const unsigned char* data
                             Loop* loop) noexcept nogil:
     """The op to go on with. ``loop`` is to be pushed when that is the element's first op."""
     cdef const unsigned char* start = c.at
-    cdef int64_t count = read_length(c, op)
+    cdef int64_t count = read_presence(c, op) if op.code == OP_STRUCT else read_length(c, op)
     cdef Mark* mark = NULL
     if c.bad or count > (c.end - c.at) // op.size:
         c.bad = True
         return pc
     loop.array = loop.item = -1
     if op.kind:
-        mark = add_mark(marks, c, op, ARRAY)
+        mark = add_mark(marks, c, op, op.kind)
         if mark == NULL:
             return pc
         loop.array = marks.count - 1
@@ -314,7 +329,7 @@ cdef int walk_body(int api_key, int version, bint response, const unsigned char*
             return 0 if c.at == c.end else TRAILING
         else:
             follow = enter_array(&c, op, pc, data, marks, &loops[depth + 1])
-            if op.code == OP_ARRAY and follow == pc + 1:
+            if op.code != OP_FIXED_ARRAY and follow == pc + 1:
                 depth += 1
             pc = follow
             continue
@@ -342,120 +357,7 @@ cdef int response_header_version(int api_key, int version) noexcept nogil:
     return FLEXIBLE[api_key][version] if api_key != 18 else 0
 
 
-# ---- compiling
-
-cdef dict SIZES = {"bool": 1, "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uuid": 16}
-cdef dict KINDS = {"string": STRING, "bytes": BYTES, "records": RECORDS}
-
-
-cdef tuple size_of(list fields, int version, bint flexible):
-    """(the least bytes these fields take, whether they always take exactly that)."""
-    least, exact = 0, not flexible
-    for field in fields:
-        if not field.at(version) or field.is_tagged(version):
-            continue
-        if field.type in SIZES:
-            least += SIZES[field.type]
-        else:
-            exact = False
-            least += 1 if flexible else 2 if field.type == "string" else 4
-    return least + flexible, exact
-
-
-cdef tuple element_size(field, int version, bint flexible):
-    kind = field.type[2:]
-    if kind == "struct":
-        least, exact = size_of(field.fields, version, flexible)
-        return max(least, 1), exact
-    if kind in SIZES:
-        return SIZES[kind], True
-    return (1 if flexible else 2 if kind == "string" else 4), False
-
-
-class Compiler:
-    """Writes the ops of one body. An op is a dict here and becomes an ``Op`` when all of them are known."""
-
-    def __init__(self, version, flexible):
-        self.ops = []
-        self.version = version
-        self.flexible = flexible
-
-    def add(self, code, field=None, **more):
-        op = dict(code=code, kind=0, field=0, arg=0, size=1, depth=0, wide=0, nullable=0, items=0)
-        if field is not None:
-            op["field"] = field.id
-            op["nullable"] = field.is_nullable(self.version)
-        op.update(more)
-        self.ops.append(op)
-
-    def compile_fields(self, fields, depth, marked):
-        for field in fields:
-            if field.at(self.version) and not field.is_tagged(self.version):
-                self.compile_field(field, depth)
-        if self.flexible:
-            known = [field for field in fields if field.tag >= 0]
-            self.add(OP_TAGS, None, kind=TAGS if marked else 0, depth=depth, arg=len(known))
-            for field in known:
-                self.add(OP_KNOWN_TAG if field.is_tagged(self.version) else OP_OTHER_TAG, field, arg=field.tag)
-
-    def compile_field(self, field, depth):
-        size = SIZES.get(field.type)
-        if size and field.marked:
-            self.add(OP_NUMBER, field, arg=size, depth=depth)
-        elif size and self.ops and self.ops[-1]["code"] == OP_SKIP:
-            self.ops[-1]["arg"] += size
-        elif size:
-            self.add(OP_SKIP, None, arg=size)
-        elif field.type.startswith("[]"):
-            self.compile_array(field, depth)
-        else:
-            self.add(OP_TEXT, field, depth=depth, kind=KINDS[field.type] if field.marked else 0,
-                     wide=field.type != "string")
-
-    def compile_array(self, field, depth):
-        kind = field.type[2:]
-        least, exact = element_size(field, self.version, self.flexible)
-        inner = any([one.marked for one in field.fields])
-        shown = dict(kind=ARRAY if field.marked else 0, depth=depth, size=least, wide=1)
-        if exact and not inner:
-            self.add(OP_FIXED_ARRAY, field, **shown)
-            return
-        self.add(OP_ARRAY, field, items=kind == "struct" and field.marked, **shown)
-        array = self.ops[-1]
-        if kind == "struct":
-            self.compile_fields(field.fields, depth + 1, field.marked)
-        else:
-            self.add(OP_TEXT, field, depth=depth, kind=KINDS[kind] if field.marked else 0, wide=kind != "string",
-                     nullable=0)
-        self.add(OP_NEXT)
-        array["arg"] = len(self.ops)
-
-
-cdef Op* compile_program(object message, int version) except NULL:
-    compiler = Compiler(version, message.is_flexible(version))
-    compiler.compile_fields(message.fields, 0, True)
-    compiler.add(OP_END)
-    cdef Op* ops = <Op*>malloc(len(compiler.ops) * sizeof(Op))
-    if ops == NULL:
-        raise MemoryError
-    for at, op in enumerate(compiler.ops):
-        ops[<int>at] = Op(op["code"], op["kind"], op["wide"], compiler.flexible, op["nullable"], op["items"],
-                          op["field"], op["depth"], op["arg"], op["size"])
-    return ops
-
-
-cdef int compile_all() except -1:
-    for api_key in range(MAX_KEY):
-        for version in range(MAX_VERSION):
-            FLEXIBLE[api_key][version] = -1
-    for (api_key, response), message in MESSAGES.items():
-        for version in range(message.low, message.high + 1):
-            PROGRAMS[<bint>response][<int>api_key][<int>version] = compile_program(message, version)
-            FLEXIBLE[<int>api_key][<int>version] = message.is_flexible(version)
-    return 0
-
-
-compile_all()
+include "_ext/schema/program.pxi"
 
 
 def walk(int api_key, int version, bint response, const unsigned char[::1] body not None):

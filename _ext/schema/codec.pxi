@@ -1,6 +1,7 @@
 # The facts as Python objects, and the cold codec over them. Included into schema.pyx.
 
 from kproxy.errors import WireError
+from struct import pack, unpack
 
 cdef dict MESSAGES = {}         # (api key, is response) -> Message
 cdef list NAMES = [""]          # field id -> name; the ids are those of kproxy._ext.fields
@@ -53,7 +54,7 @@ class Field:
             return b""
         if self.type == "uuid":
             return bytes(16)
-        return int(text or 0)
+        return 0.0 if self.type == "float64" else int(text or 0)
 
     def at(self, version):
         return version in self.versions
@@ -96,8 +97,9 @@ def load_facts():
         above.append(node)
     fields = [field for message in MESSAGES.values() for field in every_field(message)]
     NAMES.extend(sorted({field.name for field in fields}))
+    ids = {name: at for at, name in enumerate(NAMES)}
     for field in fields:
-        field.id = NAMES.index(field.name)
+        field.id = ids[field.name]
 
 
 def every_field(node):
@@ -202,7 +204,13 @@ cdef int write_value(bytearray out, object field, str type, int version, bint fl
         for one in value or ():
             write_value(out, field, type[2:], version, flexible, one)
     elif type == "struct":
-        write_fields(out, field, field.fields, version, flexible, value)
+        nullable = type == field.type and field.is_nullable(version)    # Elements of an array are never null.
+        if value is None and not nullable:
+            raise ValueError(f"{field.name} may not be null in version {version}")
+        if nullable:
+            out.append(0xff if value is None else 1)
+        if value is not None:
+            write_fields(out, field, field.fields, version, flexible, value)
     elif type in ("string", "bytes", "records"):
         data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
         write_length(out, field, version, flexible, 2 if type == "string" else 4, None if data is None else len(data))
@@ -211,9 +219,11 @@ cdef int write_value(bytearray out, object field, str type, int version, bint fl
         if len(value) != 16:
             raise ValueError(f"{field.name}: a uuid has 16 bytes")
         out += value
+    elif type == "float64":
+        out += pack(">d", value)
     else:
         try:
-            out += int(value).to_bytes(SIZES[type], "big", signed=True)
+            out += int(value).to_bytes(SIZES[type], "big", signed=type != "uint16")
         except (OverflowError, TypeError) as error:
             raise ValueError(f"{field.name}: {value!r} is not an {type}") from error
     return 0
@@ -280,7 +290,7 @@ cdef int read_tags(Cursor* c, list fields, int version, dict values) except -1:
         size = read_uvarint(c)
         inner.at = c.at
         field = next((one for one in fields if one.tag == tag), None)
-        if tag <= last or not skip(c, size) or (field is not None and not field.is_tagged(version)):
+        if tag <= last or tag > LAST_TAG or not skip(c, size) or (field is not None and not field.is_tagged(version)):
             c.bad = True
         if c.bad:
             break
@@ -301,6 +311,11 @@ cdef object read_value(Cursor* c, object field, str type, int version, bint flex
     cdef int64_t length
     cdef const unsigned char* at
     if type == "struct":
+        if type == field.type and field.is_nullable(version):
+            at = c.at
+            if not skip(c, 1) or at[0] == 0xff:
+                return None
+            c.bad |= at[0] != 1
         return read_fields(c, field.fields, version, flexible)
     if type in SIZES:
         at = c.at
@@ -308,7 +323,9 @@ cdef object read_value(Cursor* c, object field, str type, int version, bint flex
             return None
         if type == "uuid":
             return at[:16]
-        number = int.from_bytes(at[:c.at - at], "big", signed=True)
+        if type == "float64":
+            return unpack(">d", at[:8])[0]
+        number = int.from_bytes(at[:c.at - at], "big", signed=type != "uint16")
         return bool(number) if type == "bool" and number in (0, 1) else number
     if flexible:
         length = <int64_t>read_uvarint(c) - 1

@@ -1,10 +1,10 @@
 """Writes the table of facts and the field names out of the message schemas a kafka-clients jar ships.
 
-    python _ext/schema/generate.py path/to/kafka-clients-4.3.1.jar
+    python _ext/schema/generate.py path/to/kafka-clients-4.4.0.jar
 
 makes ``_ext/schema/facts.pxi`` (compiled into kproxy._ext.schema) and ``kproxy/_ext/fields.pxd``. Only facts are taken:
-names, types, versions, nullability, defaults and tags. To serve another API, add it to SERVED and INTEREST and run
-again.
+names, types, versions, nullability, defaults and tags. Every API of the jar is in the table; to have a field marked,
+name it in INTEREST and run again.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVED = (0, 1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 28, 32, 36, 37, 42, 44,
-          47, 60)
-
 #: The fields a walk leaves marks for, as dotted paths; the arrays on the way to them get marks of their own.
-#: Whatever is not named here is skipped, and fixed-size neighbours are skipped in one step.
+#: Whatever is not named here is skipped, and fixed-size neighbours are skipped in one step. A message that is not here
+#: is one that kproxy never opens.
 INTEREST = {
     "ProduceRequest": """transactional_id acks topic_data.name topic_data.topic_id topic_data.partition_data.index
         topic_data.partition_data.records""",
@@ -94,6 +92,87 @@ INTEREST = {
     "IncrementalAlterConfigsResponse": "responses.error_code responses.resource_type responses.resource_name",
     "OffsetDeleteRequest": "group_id topics.name topics.partitions.partition_index",
     "OffsetDeleteResponse": "error_code topics.name",
+    "AlterConfigsRequest": "resources.resource_type resources.resource_name",
+    "AlterConfigsResponse": "responses.error_code responses.resource_type responses.resource_name",
+    "DescribeLogDirsRequest": "topics.topic",
+    "DescribeLogDirsResponse": "error_code results.log_dir results.topics.name",
+    "ElectLeadersRequest": "topic_partitions.topic topic_partitions.partitions",
+    "ElectLeadersResponse": "error_code replica_election_results.topic",
+    "AlterPartitionReassignmentsRequest": "topics.name topics.partitions.partition_index",
+    "AlterPartitionReassignmentsResponse": "error_code responses.name",
+    "ListPartitionReassignmentsRequest": "topics.name topics.partition_indexes",
+    "ListPartitionReassignmentsResponse": "error_code topics.name",
+    "DescribeClientQuotasResponse": "error_code",
+    "AlterClientQuotasRequest": "validate_only",
+    "DescribeQuorumRequest": "topics.topic_name",
+    "DescribeQuorumResponse": "error_code topics.topic_name nodes.node_id nodes.listeners",
+    "DescribeProducersRequest": "topics.name topics.partition_indexes",
+    "DescribeProducersResponse": "topics.name topics.partitions.error_code",
+    "DescribeTransactionsRequest": "transactional_ids",
+    "DescribeTransactionsResponse": """transaction_states.error_code transaction_states.transactional_id
+        transaction_states.topics.topic""",
+    "ListTransactionsRequest": "transactional_id_pattern",
+    "ListTransactionsResponse": "error_code transaction_states.transactional_id",
+    "ConsumerGroupHeartbeatRequest": """group_id member_epoch subscribed_topic_names subscribed_topic_regex
+        topic_partitions.topic_id""",
+    "ConsumerGroupHeartbeatResponse": "error_code assignment.topic_partitions.topic_id",
+    "ConsumerGroupDescribeRequest": "group_ids include_authorized_operations",
+    "ConsumerGroupDescribeResponse": """groups.error_code groups.group_id groups.members.subscribed_topic_names
+        groups.members.subscribed_topic_regex groups.members.assignment.topic_partitions.topic_name
+        groups.members.target_assignment.topic_partitions.topic_name groups.authorized_operations""",
+    "GetTelemetrySubscriptionsResponse": "error_code",
+    "PushTelemetryResponse": "error_code",
+    "ListConfigResourcesRequest": "resource_types",
+    "ListConfigResourcesResponse": "error_code config_resources.resource_name config_resources.resource_type",
+    "DescribeTopicPartitionsRequest": """topics.name response_partition_limit cursor.topic_name
+        cursor.partition_index""",
+    "DescribeTopicPartitionsResponse": """topics.error_code topics.name topics.topic_id
+        topics.partitions.partition_index topics.topic_authorized_operations next_cursor.topic_name
+        next_cursor.partition_index""",
+    "ShareGroupHeartbeatRequest": "group_id subscribed_topic_names",
+    "ShareGroupHeartbeatResponse": "error_code assignment.topic_partitions.topic_id",
+    "ShareGroupDescribeRequest": "group_ids include_authorized_operations",
+    "ShareGroupDescribeResponse": """groups.error_code groups.group_id groups.members.subscribed_topic_names
+        groups.members.assignment.topic_partitions.topic_name groups.authorized_operations""",
+    "ShareFetchRequest": """group_id share_session_epoch topics.topic_id topics.partitions.partition_index
+        topics.partitions.acknowledgement_batches forgotten_topics_data.topic_id forgotten_topics_data.partitions""",
+    "ShareFetchResponse": """throttle_time_ms error_code responses.topic_id responses.partitions.partition_index
+        responses.partitions.error_code responses.partitions.records responses.partitions.acquired_records.first_offset
+        responses.partitions.acquired_records.last_offset node_endpoints.node_id node_endpoints.host
+        node_endpoints.port""",
+    "ShareAcknowledgeRequest": "group_id share_session_epoch topics.topic_id topics.partitions.partition_index",
+    "ShareAcknowledgeResponse": """throttle_time_ms error_code responses.topic_id
+        responses.partitions.partition_index responses.partitions.error_code node_endpoints.node_id
+        node_endpoints.host node_endpoints.port""",
+    "StreamsGroupHeartbeatRequest": """group_id topology.subtopologies.source_topics
+        topology.subtopologies.source_topic_regex topology.subtopologies.state_changelog_topics.name
+        topology.subtopologies.repartition_sink_topics topology.subtopologies.repartition_source_topics.name""",
+    "StreamsGroupHeartbeatResponse": """error_code status.status_code status.status_detail
+        partitions_by_user_endpoint.active_partitions.topic partitions_by_user_endpoint.standby_partitions.topic""",
+    "StreamsGroupDescribeRequest": "group_ids include_authorized_operations",
+    "StreamsGroupDescribeResponse": """groups.error_code groups.group_id groups.topology.subtopologies.source_topics
+        groups.topology.subtopologies.repartition_sink_topics
+        groups.topology.subtopologies.state_changelog_topics.name
+        groups.topology.subtopologies.repartition_source_topics.name groups.authorized_operations
+        groups.topology_description.subtopologies.nodes.source_topics
+        groups.topology_description.subtopologies.nodes.sink_topic
+        groups.topology_description.global_stores.source.source_topics
+        groups.topology_description.global_stores.source.sink_topic
+        groups.topology_description.global_stores.processor.source_topics
+        groups.topology_description.global_stores.processor.sink_topic""",
+    "DescribeShareGroupOffsetsRequest": "groups.group_id groups.topics.topic_name groups.topics.partitions",
+    "DescribeShareGroupOffsetsResponse": """groups.group_id groups.topics.topic_name groups.topics.topic_id
+        groups.error_code""",
+    "AlterShareGroupOffsetsRequest": "group_id topics.topic_name topics.partitions.partition_index",
+    "AlterShareGroupOffsetsResponse": "error_code responses.topic_name responses.topic_id",
+    "DeleteShareGroupOffsetsRequest": "group_id topics.topic_name",
+    "DeleteShareGroupOffsetsResponse": "error_code responses.topic_name responses.topic_id",
+    "StreamsGroupTopologyDescriptionUpdateRequest": """group_id
+        topology_description.subtopologies.nodes.source_topics topology_description.subtopologies.nodes.sink_topic
+        topology_description.global_stores.source.source_topics topology_description.global_stores.source.sink_topic
+        topology_description.global_stores.processor.source_topics
+        topology_description.global_stores.processor.sink_topic""",
+    "StreamsGroupTopologyDescriptionUpdateResponse": "error_code",
     "DescribeClusterRequest": "include_cluster_authorized_operations endpoint_type",
     "DescribeClusterResponse": """error_code brokers.broker_id brokers.host brokers.port
         cluster_authorized_operations""",
@@ -105,7 +184,7 @@ def snake_case(name: str) -> str:
 
 
 def messages(jar: Path) -> Iterator[dict]:
-    """The served requests and responses, by key, request first."""
+    """The requests and responses of which any version is left, by key, request first."""
     found = []
     with zipfile.ZipFile(jar) as archive:
         for name in archive.namelist():
@@ -113,14 +192,14 @@ def messages(jar: Path) -> Iterator[dict]:
                 continue
             text = re.sub(r"(?m)^\s*//.*$", "", archive.read(name).decode())
             message = json.loads(text)
-            if message["apiKey"] in SERVED:
+            if message["validVersions"] != "none":
                 found.append(message)
     return iter(sorted(found, key=lambda one: (one["apiKey"], one["type"])))
 
 
 def describe_field(field: dict, marked: bool) -> str:
     words = [snake_case(field["name"]), field["type"], field["versions"]]
-    if not re.fullmatch(r"(\[\])?(bool|int8|int16|int32|int64|uuid|string|bytes|records)", field["type"]):
+    if not re.fullmatch(r"(\[\])?(bool|int8|u?int16|int32|int64|float64|uuid|string|bytes|records)", field["type"]):
         words[1] = "[]struct" if field["type"].startswith("[]") else "struct"
     if field.get("nullableVersions"):
         words.append(f"nullable={field['nullableVersions']}")
@@ -133,14 +212,12 @@ def describe_field(field: dict, marked: bool) -> str:
 
 
 def check_known(message: dict) -> None:
-    """The table has no words for these, so a schema that starts to use them is refused, not half understood."""
+    """The table has no words for this, so a schema that starts to use it is refused, not half understood."""
 
     def look(fields: list[dict]) -> None:
         for field in fields:
             if field.get("flexibleVersions") or "struct" in field["type"]:
                 raise SystemExit(f"{message['name']}.{field['name']}: not supported by this generator")
-            if not field["type"].startswith("[]") and field.get("fields") and "tag" not in field:
-                raise SystemExit(f"{message['name']}.{field['name']}: a struct outside the tags is not supported")
             look(field.get("fields", []))
 
     look(message["fields"])
@@ -167,7 +244,7 @@ def put_common_in_place(message: dict) -> None:
 def describe_message(message: dict) -> list[str]:
     put_common_in_place(message)
     check_known(message)
-    wanted = set(INTEREST[message["name"]].split())
+    wanted = set(INTEREST.get(message["name"], "").split())
     seen: set[str] = set()
     valid = message["validVersions"]
     words = [str(message["apiKey"]), message["type"], message["name"], valid, message["flexibleVersions"]]

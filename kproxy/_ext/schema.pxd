@@ -12,13 +12,15 @@ Marks, in the order of the bytes. Offsets are relative to the ``data`` given to 
     BYTES    -                       content (length -1: null)       with its length prefix          next mark
     RECORDS  -                       content (length -1: null)       with its length prefix          next mark
     ARRAY    count (-1: null)        all elements                    the count prefix only           after its last item
+    STRUCT   1 (-1: null)            its fields, with their tags     the byte of its presence, if any after its item
     ITEM     -                       the element with its tags       the same                        after its last field
     TAGS     count                   after the count                 the whole section               after its last tag
     TAG      tag number              content                         with tag and size               next mark
 
 An empty tag section leaves no mark: it is the last byte of its item, or of the body. ``depth`` is the number of items
 a mark stands in: a field of the body has 0, a field of a topic 1; an ITEM has the depth of its array. An array of
-strings has a STRING mark for each element, an array of numbers only its own mark.
+strings has a STRING mark for each element, an array of numbers only its own mark. A struct outside an array is
+laid out as an array with one item, or none where it is null.
 """
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t
 

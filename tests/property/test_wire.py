@@ -66,37 +66,54 @@ def same(read: Any, written: Any) -> bool:
     return bool(read == written)
 
 
-def expected_marks(api: int, version: int, response: bool, parsed: dict[str, Any]) -> list[tuple[str, int, int, int]]:
+def count(items: list[Any] | None) -> int:
+    return -1 if items is None else len(items)
+
+
+TEXTS = {"string": 2, "bytes": 3, "records": 4}
+Found = list[tuple[str, int, int, int]]
+
+
+def expected_marks(api: int, version: int, response: bool, parsed: dict[str, Any]) -> Found:
     """The marks as the cold codec would lay them: an oracle that shares no line with the walk."""
-    found: list[tuple[str, int, int, int]] = []
-    kinds = {"string": 2, "bytes": 3, "records": 4}
-
-    def field_marks(field: schema.Field, kind: str, value: Any, depth: int) -> None:
-        if kind.startswith("[]"):
-            found.append((field.name, 5, depth, -1 if value is None else len(value)))
-            for one in value or ():
-                if kind == "[]struct":
-                    found.append((field.name, 6, depth, 0))
-                    struct_marks(field.fields, one, depth + 1)
-                elif kind[2:] in kinds:
-                    found.append((field.name, kinds[kind[2:]], depth, 0))
-        elif kind in kinds:
-            found.append((field.name, kinds[kind], depth, 0))
-        else:
-            found.append((field.name, 1, depth, int(value) if kind != "uuid" else 0))
-
-    def struct_marks(fields: Any, values: dict[str, Any], depth: int) -> None:
-        for field in fields:
-            if field.at(version) and not field.is_tagged(version) and field.marked:
-                field_marks(field, field.type, values[field.name], depth)
-        tags = [(tag, "") for tag, _ in values.get("_tags", ())]
-        tags += [(field.tag, field.name) for field in fields if field.is_tagged(version) and field.name in values]
-        if tags:
-            found.append(("", 9, depth, len(tags)))
-            found.extend((name, 8, depth, tag) for tag, name in sorted(tags))
-
-    struct_marks(schema.fields_of(api, response), parsed, 0)
+    found: Found = []
+    add_fields(found, version, schema.fields_of(api, response), parsed, 0)
     return found
+
+
+def add_field(found: Found, version: int, field: schema.Field, value: Any, depth: int) -> None:
+    kind = field.type
+    if kind.startswith("[]"):
+        found.append((field.name, 5, depth, count(value)))
+        if kind == "[]struct":
+            add_items(found, version, field, value or [], depth)
+        elif kind[2:] in TEXTS:
+            found.extend((field.name, TEXTS[kind[2:]], depth, 0) for _ in value or ())
+    elif kind == "struct":
+        one = None if value is None else [value]
+        found.append((field.name, 7, depth, count(one)))
+        add_items(found, version, field, one or [], depth)
+    elif kind in TEXTS:
+        found.append((field.name, TEXTS[kind], depth, 0))
+    else:
+        found.append((field.name, 1, depth, int(value) if kind != "uuid" else 0))
+
+
+def add_items(found: Found, version: int, field: schema.Field, values: list[dict[str, Any]], depth: int) -> None:
+    for one in values:
+        found.append((field.name, 6, depth, 0))
+        add_fields(found, version, field.fields, one, depth + 1)
+
+
+def add_fields(found: Found, version: int, fields: Any, values: dict[str, Any], depth: int) -> None:
+    for field in fields:
+        if field.at(version) and not field.is_tagged(version) and field.marked:
+            add_field(found, version, field, values[field.name], depth)
+    tags = [(tag, "") for tag, _ in values.get("_tags", ())]
+    tags += [(field.tag, field.name) for field in fields if field.is_tagged(version) and field.name in values]
+    if tags:
+        found.append(("", 9, depth, len(tags)))
+        found.extend((name, 8, depth, tag) for tag, name in sorted(tags))
 
 
 @given(messages, seeds)

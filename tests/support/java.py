@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support import children
-from tests.support.kafka_libs import ROOT, KafkaMissing, class_path, java_program, kafka_libs
+from tests.support.kafka_libs import ROOT, KafkaMissing, class_path, java_program, kafka_libs, newest_client
 
 SOURCES = ROOT / "tests" / "java"
 CLASSES = ROOT / ".cache" / "java-classes"
@@ -53,13 +53,13 @@ def compiled(name: str = "Driver.java") -> Path:
 
 
 def oracle_command(name: str) -> list[str]:
-    """How to run the class ``name`` of tests/java. Locally a machine without Java skips with the reason; in CI that
-    would hide the oracle, so there it fails."""
+    """How to run the class ``name`` of tests/java with the newest client's. Locally a machine without Java skips
+    with the reason; in CI that would hide the oracle, so there it fails."""
     try:
         java_program("javac")
         kafka_libs()
         return [java_program(), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto",
-                "-cp", class_path(compiled(f"{name}.java")), name]
+                "-cp", class_path(compiled(f"{name}.java"), newest_client()), name]
     except KafkaMissing as missing:
         if os.environ.get("CI") == "true":
             pytest.fail(f"no oracle: {missing}")

@@ -1,13 +1,15 @@
-"""The jars of Apache Kafka: found in ``.cache/kafka-libs`` or fetched once through Maven.
+"""The jars of Apache Kafka: found in ``.cache/kafka-libs`` or fetched once through Maven. The newest client's, from
+which the table of facts is made, are in ``.cache/kafka-newest``: the rig's broker may be a release behind.
 
-``KPROXY_KAFKA_LIBS`` names another folder. Several test runs may ask at the same moment: one fetches, the others wait.
-Run as ``python -m tests.support.kafka_libs`` to fetch and print the folder.
+``KPROXY_KAFKA_LIBS`` names another folder for the rig's. Several test runs may ask at the same moment: one fetches, the
+others wait. Run as ``python -m tests.support.kafka_libs`` to fetch both and print the rig's folder.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 POM = ROOT / "tests" / "java" / "pom.xml"
 DEFAULT_FOLDER = ROOT / ".cache" / "kafka-libs"
+NEWEST_POM = ROOT / "tests" / "java" / "newest" / "pom.xml"
 #: One file of each artifact the pom names; a folder without them is not whole.
 NEEDED = ("kafka_2.13-*.jar", "kafka-tools-*.jar", "kafka-clients-*.jar", "slf4j-simple-*.jar")
 FETCH_SECONDS = 600
@@ -36,8 +39,8 @@ def java_program(name: str = "java") -> str:
     return found
 
 
-def is_whole(folder: Path) -> bool:
-    return all(any(folder.glob(pattern)) for pattern in NEEDED)
+def is_whole(folder: Path, needed: tuple[str, ...] = NEEDED) -> bool:
+    return all(any(folder.glob(pattern)) for pattern in needed)
 
 
 def kafka_libs() -> Path:
@@ -48,9 +51,15 @@ def kafka_libs() -> Path:
         if not is_whole(folder):
             raise KafkaMissing(f"KPROXY_KAFKA_LIBS={folder} does not hold Kafka's jars")
         return folder
-    if not is_whole(DEFAULT_FOLDER):
-        _fetch_once(DEFAULT_FOLDER)
-    return DEFAULT_FOLDER
+    return _fetch_once(DEFAULT_FOLDER, POM, NEEDED)
+
+
+def newest_client() -> Path:
+    """The jar of the newest kafka-clients, fetched if need be. Raises KafkaMissing."""
+    version = re.search(r"<version>([\d.]+\.[\d.]+)</version>", NEWEST_POM.read_text())
+    assert version is not None
+    name = f"kafka-clients-{version[1]}.jar"
+    return _fetch_once(ROOT / ".cache" / "kafka-newest", NEWEST_POM, (name,)) / name
 
 
 def class_path(*more: Path) -> str:
@@ -58,24 +67,26 @@ def class_path(*more: Path) -> str:
     return os.pathsep.join([*map(str, more), f"{kafka_libs()}/*"])
 
 
-def _fetch_once(folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with open(folder.parent / "kafka-libs.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_whole(folder):
-            _fetch(folder)
+def _fetch_once(folder: Path, pom: Path, needed: tuple[str, ...]) -> Path:
+    if not is_whole(folder, needed):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with open(folder.parent / f"{folder.name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not is_whole(folder, needed):
+                _fetch(folder, pom, needed)
+    return folder
 
 
-def _fetch(folder: Path) -> None:
+def _fetch(folder: Path, pom: Path, needed: tuple[str, ...]) -> None:
     """Maven writes beside the folder and a rename publishes it, so that nobody ever sees half of it."""
     maven = shutil.which("mvn")
     if maven is None:
-        raise KafkaMissing("Maven is not installed (Debian: maven), and Kafka's jars are not in .cache/kafka-libs")
-    with tempfile.TemporaryDirectory(prefix="kafka-libs-", dir=folder.parent) as place:
+        raise KafkaMissing(f"Maven is not installed (Debian: maven), and Kafka's jars are not in .cache/{folder.name}")
+    with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as place:
         fresh = Path(place) / "libs"
-        command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
+        command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS)
-        if done.returncode != 0 or not is_whole(fresh):
+        if done.returncode != 0 or not is_whole(fresh, needed):
             raise KafkaMissing("Maven could not fetch Kafka's jars: " + (done.stdout + done.stderr)[-800:])
         if folder.exists():
             shutil.rmtree(folder)
@@ -84,6 +95,7 @@ def _fetch(folder: Path) -> None:
 
 if __name__ == "__main__":
     try:
+        newest_client()
         print(kafka_libs())
     except KafkaMissing as problem:
         sys.exit(f"fetch-kafka: {problem}")

