@@ -26,7 +26,7 @@ def test_sasl_handshake_is_never_flexible_and_api_versions_always_is() -> None:
     assert request.request_head(head(18, 3, tags=b"\0")) == (18, 3, -7, b"cli", 14)
 
 
-@pytest.mark.parametrize(("api", "version"), [(4, 0), (0, 2), (0, 99), (18, 5), (18, -1), (-1, 0), (1000, 0)])
+@pytest.mark.parametrize(("api", "version"), [(4, 0), (0, 2), (0, 99), (18, 6), (18, -1), (-1, 0), (1000, 0)])
 def test_a_request_nobody_serves(api: int, version: int) -> None:
     with pytest.raises(ValueError, match="unknown_api"):
         request.request_head(head(api, version))
