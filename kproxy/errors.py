@@ -43,7 +43,12 @@ class ConfigError(ProblemsFound):
 
 
 class PolicyError(ProblemsFound):
-    """The policy cannot be used; the one in force stays in force."""
+    """The policy cannot be used; the one in force stays in force. ``readable`` is what could be read of it: fit to be
+    looked at for further mistakes, and for nothing else."""
+
+    def __init__(self, problems: list[Problem], readable: object = None) -> None:
+        super().__init__(problems)
+        self.readable = readable
 
 
 class TokenRefused(KproxyError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 import typer
@@ -15,6 +15,7 @@ from kproxy.control.loading import find_issuer_problems
 from kproxy.errors import ConfigError, PolicyError, Problem
 from kproxy.model.policy import Approval, Guard, Mask, Policy, Resources
 from kproxy.model.settings import Config
+from kproxy.policy.agreement import in_order
 
 
 class Examined(msgspec.Struct, frozen=True):
@@ -39,7 +40,11 @@ def examine(path: Path) -> Examined:
         try:
             policy = policies.load(read_policy(config.policy_path))
             problems = [*problems, *policies.check(policy, config)]
-        except (ConfigError, PolicyError) as error:
+        except PolicyError as error:
+            # One run tells all of it: what could be read is looked at for what only a second look finds.
+            found = [*error.problems, *policies.check(cast(Policy, error.readable), config, whole=False)]
+            problems = [*problems, *in_order(found)]
+        except ConfigError as error:
             problems = [*problems, *error.problems]
     return Examined(config, policy, problems)
 

@@ -98,7 +98,10 @@ def _lines(found: policies.Explanation) -> list[str]:
         whose = "" if not rule.role else f" of role {rule.role} ({'held' if rule.held else 'not held'})"
         condition = f"; condition {rule.outcome}: {rule.condition}" if rule.condition else ""
         if rule.outcome == "error":
-            condition += " (a fact that it names is missing or of another type: see --attested, --declared)"
+            why = f"{', '.join(rule.missing)} missing" if rule.missing else "a fact that it names is of another type"
+            condition += f" ({why}: see --attested, --declared)"
+        if rule.approvers:
+            condition += f"; approvers: {rule.approvers}"
         lines.append(f"  {rule.kind} {rule.name}{whose} at {rule.at.file}:{rule.at.line}{condition}")
     for plan in found.plans:
         hidden = [f"{'.'.join(rule.path)} {rule.action.kind} ({rule.rule})" for rule in plan.fields]

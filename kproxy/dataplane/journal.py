@@ -56,10 +56,19 @@ class Journal:
             said["api"] = NAMES.get(said["api"], str(said["api"]))
         verdict: Verdict | None = said.pop("verdict", None)
         if verdict is not None:
-            said.update(decision=verdict.effect, would=verdict.would or "", rule=verdict.rule, reason=verdict.reason)
+            said.update(decision=verdict.effect, would=verdict.would or "", rule=verdict.rule,
+                        reason=_with_errors(verdict))
         said["session"] = f"{self._worker}-{session.number}"
         if kind == "guard_hit" and said.get("api") == "Fetch":
             # A producer is told why; the answer of a fetch has no room for words, so operators are told.
             log.warning("fetch_refused", topic=said.get("topic"), **said.get("details", {}), reason=said.get("reason"),
                         principal=session.facts.principal.name, session=said["session"])
         return self.record(kind, session.facts, **said)
+
+
+def _with_errors(verdict: Verdict) -> str:
+    """The reason, and which conditions could not be decided meanwhile: often the one that was to allow it."""
+    if not verdict.condition_errors:
+        return verdict.reason
+    missing = f" ({', '.join(verdict.missing)} missing)" if verdict.missing else ""
+    return f"{verdict.reason}; in error: {', '.join(verdict.condition_errors)}{missing}"

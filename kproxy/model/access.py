@@ -82,3 +82,6 @@ class Verdict(msgspec.Struct, frozen=True):
     would: Effect | None = None
     condition_errors: tuple[str, ...] = ()
     """Names of the rules whose condition ended in an error while deciding; each is counted and audited."""
+    missing: tuple[str, ...] = ()
+    """What those conditions name and these facts do not have, such as ``attested.model``; for operators, never for the
+    client."""

@@ -17,7 +17,15 @@ from kproxy.model.policy import ALL, IMPLIED_BY, Allow, Approval, Forbid, Policy
 from kproxy.model.record_plan import Direction, RecordPlan
 from kproxy.model.settings import Mode
 from kproxy.policy import globs
-from kproxy.policy.expressions import ACCESS_NAMES, GRANT_NAMES, SESSION_NAMES, Program, compile_text, session_names
+from kproxy.policy.expressions import (
+    ACCESS_NAMES,
+    GRANT_NAMES,
+    SESSION_NAMES,
+    Program,
+    compile_text,
+    missing_names,
+    session_names,
+)
 from kproxy.policy.inquiry import NOW_HOLDS, Inquiry, Seat
 from kproxy.policy.plan import Planned, Planner
 
@@ -219,7 +227,7 @@ class Decider:
             return seat
         names = session_names(facts, now)
         held = {role for group in facts.principal.groups for role in self._roles_by_group.get(group, ())}
-        until, errors = FOREVER, []
+        until, errors, missing = FOREVER, [], set[str]()
         for role, program in self._conditional_roles:
             if program.reads_now:
                 until = now + NOW_HOLDS
@@ -228,7 +236,8 @@ class Decider:
                 held.add(role)
             elif answer is None:
                 errors.append(role)
-        seat = Seat(facts, tuple(sorted(held)), frozenset(held), tuple(errors), now, until)
+                missing |= missing_names(program, names)
+        seat = Seat(facts, tuple(sorted(held)), frozenset(held), tuple(errors), now, until, frozenset(missing))
         self._seats[id(facts)] = seat
         if len(self._seats) > MOST_SEATS:
             self._seats.popitem(last=False)

@@ -13,6 +13,7 @@ from kproxy.model.policy import Approval, Forbid, Place
 from kproxy.model.record_plan import Direction, RecordPlan
 from kproxy.model.settings import Mode
 from kproxy.policy.decide import Decider, Rule
+from kproxy.policy.expressions import missing_names, session_names
 
 Outcome = Literal["holds", "does not hold", "error"]
 _OUTCOMES: dict[bool | None, Outcome] = {True: "holds", False: "does not hold", None: "error"}
@@ -28,6 +29,10 @@ class RuleView(msgspec.Struct, frozen=True):
     held: bool = True
     condition: str = ""
     outcome: Outcome = "holds"
+    missing: tuple[str, ...] = ()
+    """What a condition in error names and these facts do not have."""
+    approvers: str = ""
+    """Of an approval: who must agree, for how long at most."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -47,7 +52,7 @@ def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[
     """The decision with everything it was taken from; ``now`` in Unix seconds."""
     verdict = decider.decide(facts, access, grants=grants, mode=mode, now=now)
     roles = decider.roles_of(facts, now)
-    rules = tuple(_view(rule, answer, roles) for rule, answer in decider.rules_for(facts, access, now))
+    rules = tuple(_view(rule, answer, roles, facts, now) for rule, answer in decider.rules_for(facts, access, now))
     plans: list[RecordPlan] = []
     directions: dict[str, Direction] = {"write": "produce", "read": "consume"}
     if access.resource == "topic" and access.operation in directions and verdict.effect != "deny":
@@ -58,14 +63,19 @@ def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[
     return Explanation(access, decider.version, roles, labels, rules, verdict, tuple(plans))
 
 
-def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...]) -> RuleView:
+def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...], facts: Facts, now: float) -> RuleView:
     kind: Literal["allow", "forbid", "approval"] = "allow"
     if isinstance(rule.rule, Forbid):
         kind = "forbid"
-    elif isinstance(rule.rule, Approval):
+    approvers = ""
+    if isinstance(rule.rule, Approval):
         kind = "approval"
+        approvers = f"{rule.rule.quorum} of {rule.rule.approver_role}, for {rule.rule.max_duration / 3600:g} h at most"
     condition = rule.when.text if rule.when is not None else ""
     if rule.unless is not None:
         condition = f"{condition} unless {rule.unless.text}".strip()
+    missing: tuple[str, ...] = ()
+    if answer is None and rule.when is not None:
+        missing = tuple(sorted(missing_names(rule.when, session_names(facts, now))))
     return RuleView(kind, rule.name, rule.rule.at, rule.role, not rule.role or rule.role in roles, condition,
-                    _OUTCOMES[answer])
+                    _OUTCOMES[answer], missing, approvers)

@@ -78,6 +78,11 @@ class Program:
         return None
 
 
+def missing_names(program: Program, names: Mapping[str, Any]) -> set[str]:
+    """What the condition reads of a map that has no such key: why it ended in an error, unless a type was wrong."""
+    return {f"{variable}.{key}" for variable, key in program.mentions.keys if key not in names.get(variable, {key: ""})}
+
+
 @lru_cache(maxsize=32768)
 def compile_text(text: str, allowed: frozenset[str]) -> Program:
     """A program that mentions only ``allowed`` names. Raises BadCondition."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from kproxy.model.access import ApprovalWanted, Effect, Facts, Verdict
-from kproxy.policy.expressions import Program, session_names
+from kproxy.policy.expressions import Program, missing_names, session_names
 
 #: How long a verdict may rest on the time of day. A condition such as ``now < t`` is thus never late by more.
 NOW_HOLDS = 1.0
@@ -15,7 +15,8 @@ NOW_HOLDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """Facts with the roles they give. ``errors`` are roles whose condition ended in an error; those are not held."""
+    """Facts with the roles they give. ``errors`` are roles whose condition ended in an error; those are not held.
+    ``missing`` is what those conditions name and the facts do not have."""
 
     facts: Facts
     roles: tuple[str, ...]
@@ -23,6 +24,7 @@ class Seat:
     errors: tuple[str, ...]
     decided_at: float
     valid_until: float
+    missing: frozenset[str] = frozenset()
 
 
 class Conditional(Protocol):
@@ -40,7 +42,7 @@ C = TypeVar("C", bound=Conditional)
 class Inquiry:
     """Collects, while rules are looked at, the conditions in error and the time until which the answer holds."""
 
-    __slots__ = ("_names", "_until", "errors", "labels", "name", "now", "operation", "resource", "seat")
+    __slots__ = ("_names", "_until", "errors", "labels", "missing", "name", "now", "operation", "resource", "seat")
 
     def __init__(self, seat: Seat, operation: str, resource: str, name: str, labels: dict[str, str] | None,
                  now: float) -> None:
@@ -51,6 +53,7 @@ class Inquiry:
         self.labels = labels
         self.now = now
         self.errors: set[str] = set(seat.errors)
+        self.missing: set[str] = set(seat.missing)
         self._until = seat.valid_until
         self._names: dict[str, Any] | None = None
 
@@ -62,6 +65,7 @@ class Inquiry:
         answer = program.evaluate(names if more is None else {**names, **more})
         if answer is None:
             self.errors.add(rule)
+            self.missing |= missing_names(program, names)
         return answer
 
     def first_holding(self, rules: Iterable[C], *, error: bool, stop: bool) -> C | None:
@@ -88,7 +92,8 @@ class Inquiry:
         return tuple(sorted(self.errors))
 
     def verdict(self, effect: Effect, rule: str, reason: str = "", wanted: ApprovalWanted | None = None) -> Verdict:
-        return Verdict(effect, rule, reason, self._until, wanted, None, self.sorted_errors())
+        return Verdict(effect, rule, reason, self._until, wanted, None, self.sorted_errors(),
+                       tuple(sorted(self.missing)))
 
     def _bound_names(self) -> dict[str, Any]:
         """Built at the first condition: most accesses meet none. Where there is no topic its names stay unbound, and a

@@ -49,7 +49,7 @@ def load(sources: Mapping[str, bytes]) -> Policy:
         policy = reader.policy(version_of(sources))
         reader.problems += agreement.check_agreement(policy)
     if reader.problems:
-        raise PolicyError(agreement.in_order(reader.problems))
+        raise PolicyError(agreement.in_order(reader.problems), policy)
     return policy
 
 

@@ -77,6 +77,24 @@ def test_problems_of_configuration_and_policy_are_told_together(app: Typer, fold
     assert lines[-1] == "3 problems"
 
 
+def test_what_only_a_second_look_finds_is_told_in_the_same_run(app: Typer, folder: Path) -> None:
+    (folder / "policy" / "more.yaml").write_text("""
+forbid:
+  - {name: a, operations: [raed], topics: [orders]}
+  - {name: b, operations: [read], topics: [orders], when: attested.modle == "x"}
+  - {name: c, operations: [read], topics: [orders], when: 1 == 2}
+  - {name: d, operations: [delete], topics: ["*"], when: nonsense(}
+masks:
+  - {name: unreachable, topics: [nowhere], fields: [a], action: {hmac: {key: k9}}}
+""")
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml")
+    said = [line.split(": ", 2)[-1] for line in output.splitlines()[:-1]]
+    assert code == 1 and len(said) == 5, output
+    assert said[1] == "attested.modle never has a value; known: commit, launcher, model, run"
+    assert said[2] == "'c' can never fire: its condition is always false"
+    assert "key 'k9' is not among the keys of" in said[4]
+
+
 def test_a_rule_that_can_never_fire_is_a_failure(app: Typer, folder: Path) -> None:
     (folder / "policy" / "more.yaml").write_text("forbid: [{name: f, operations: [read], topics: [orders]}]\n")
     code, output = run(app, "check", "--config", folder / "kproxy.yaml", "--json")
@@ -121,7 +139,15 @@ def test_explain_tells_the_decision_and_its_reasons(app: Typer, folder: Path) ->
                         "new-model-version asks for an approval")
     assert lines[2:4] == ["roles held: fraud-scoring", "labels: model_output=fraud"]
     assert lines[4].endswith('main.yaml:15; condition holds: attested.model.startsWith("models:/fraud/")')
+    assert lines[5].endswith("; approvers: 2 of ml-risk, for 8 h at most")
     assert lines[-1] == "records, produce: credit_card mask (cards), iban mask (cards)"
+
+
+def test_explain_names_what_a_condition_misses(app: Typer, folder: Path) -> None:
+    code, output = run(app, "policy", "explain", "--config", folder / "kproxy.yaml", "--groups", "fraud-scoring",
+                       "--operation", "write", "--topic", "scores.fraud")
+    assert (code, output.splitlines()[0]) == (0, "deny: write on topic scores.fraud: no rule allows write on topic")
+    assert "(attested.model missing: see --attested, --declared)" in output
 
 
 def test_explain_as_json(app: Typer, folder: Path) -> None:

@@ -48,6 +48,17 @@ def test_an_allow_covers_its_resources_and_operations_only() -> None:
     assert decide(cluster, facts("g"), "create", "topic", "kafka-cluster").effect == "deny"
 
 
+def test_a_condition_in_error_says_what_it_missed() -> None:
+    made = role("{operations: [write], topics: [t], when: 'attested.model == \"m\" && declared.run != attested.run'}")
+    verdict = decide(made, facts("g", attested={"run": "r"}), "write", "topic", "t")
+    assert (verdict.effect, verdict.reason) == ("deny", "no rule allows write on topic"), "the client is told no more"
+    assert (verdict.condition_errors, verdict.missing) == (("r.allow[0]",), ("attested.model", "declared.run"))
+    wrong_type = role("{operations: [write], topics: [t], when: 'principal.attributes.level > 3'}")
+    assert decide(wrong_type, facts("g"), "write", "topic", "t").missing == ("principal.attributes.level",)
+    member = role("{operations: [write], topics: [t]}", members="'attested.model == \"x\"'")
+    assert decide(member, facts(), "write", "topic", "t").missing == ("attested.model",)
+
+
 def test_a_forbid_beats_every_allow() -> None:
     made = role("{operations: [all], topics: ['*']}",
                 "forbid: [{name: no, operations: [write], topics: [orders], message: Not here.}]")
@@ -99,7 +110,7 @@ def test_a_forbid_whose_condition_is_in_error_matches() -> None:
     made = role("{operations: [read], topics: [t]}",
                 "forbid: [{name: no, operations: [read], topics: [t], when: 'attested.model == \"old\"'}]")
     assert decide(made, facts("g"), "read", "topic", "t") == Verdict(
-        "deny", "no", "forbidden by no", condition_errors=("no",))
+        "deny", "no", "forbidden by no", condition_errors=("no",), missing=("attested.model",))
     assert effect(made, facts("g", attested={"model": "new"}), "read", "t") == "allow"
     assert effect(made, facts("g", attested={"model": "old"}), "read", "t") == "deny"
 

@@ -348,8 +348,12 @@ async def test_what_a_session_tells_is_put_in_words(tmp_path):
         one.journal.tell("denied", session, {
             "api": 0, "operation": "write", "resource": "topic", "name": "orders",
             "verdict": Verdict("deny", "r1", "no"), "request_id": ""})
+        unsure = Verdict("deny", "", "no rule", condition_errors=("a.allow[0]", "b"), missing=("attested.model",))
+        one.journal.tell("denied", session, {"api": 0, "operation": "write", "resource": "topic", "name": "t",
+                                             "verdict": unsure})
         one.journal.tell("guard_hit", session, {"api": 0, "topic": "p", "rules": {"secrets": 2}})
-        denied, hit = one.events()
+        denied, missed, hit = one.events()
+        assert missed.reason == "no rule; in error: a.allow[0], b (attested.model missing)"
         assert (denied.session, denied.api, denied.decision, denied.rule, denied.reason, denied.name) == (
             "2-9", "Produce", "deny", "r1", "no", "orders")
         assert hit.rules == {"secrets": 2}
