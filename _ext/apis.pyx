@@ -3,9 +3,16 @@
 TxnOffsetCommit below 5; and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out,
 because raw tokens carry no framing to answer in.
 """
-from kproxy._ext cimport admin, fetch, group_admin, groups, metadata, produce, topics, transactions
+from libc.stdint cimport int16_t
 
+from kproxy._ext cimport admin, fetch, group_admin, groups, metadata, produce, refused, topics, transactions
+
+from kproxy._ext import schema
+from kproxy._ext.refused import REFUSED
 from kproxy.errors import RefusalTooLongError, WireError
+
+cdef enum:
+    NEVER = 0x7fff
 
 ctypedef int (*OpenRequest)(Opening) except -1
 ctypedef int (*OpenResponse)(Opening, object) except -1
@@ -16,9 +23,10 @@ cdef struct Way:
     bint answers            # every answer is opened, because it carries offsets, addresses or names of its own accord
 
 cdef Way[APIS] ways
+cdef int16_t[APIS] refused_from
 
-#: Key -> Kafka's name of the API.
-NAMES = {}
+#: Key -> Kafka's name of the API, served or not.
+NAMES = schema.names()
 #: Key -> (lowest, highest) version kproxy serves.
 SERVED = {}
 #: Answered by kproxy itself, so no broker's range matters.
@@ -27,7 +35,7 @@ LOCAL = (17, 18, 36)
 
 cdef int serve(int key, str name, int lowest, int highest, OpenRequest request, OpenResponse response,
                bint answers=False) except -1:
-    NAMES[key] = name
+    assert NAMES[key] == name
     SERVED[key] = (lowest, highest)
     ways[key].request = request
     ways[key].response = response
@@ -68,7 +76,17 @@ serve(47, "OffsetDelete", 0, 0, group_admin.open_request, group_admin.open_respo
 serve(60, "DescribeCluster", 0, 2, admin.open_request, admin.open_response, True)
 
 
+for _key in range(APIS):
+    refused_from[_key] = REFUSED[_key][0] if _key in REFUSED else NEVER
+
+
+cdef bint refuses(int key, int version) noexcept:
+    return 0 <= key < APIS and version >= refused_from[key]
+
+
 cdef int open_request(Opening opening) except -1:
+    if refuses(opening.head.api_key, opening.head.api_version):
+        return refused.open_request(opening)
     cdef OpenRequest way = ways[opening.head.api_key].request if 0 <= opening.head.api_key < APIS else NULL
     if way == NULL:
         raise WireError(f"api {opening.head.api_key} is not opened")

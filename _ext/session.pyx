@@ -198,7 +198,7 @@ cdef class Session:
         cdef int decision
         if api in (SASL_HANDSHAKE, SASL_AUTHENTICATE, API_VERSIONS):
             return self.authenticate(now)
-        if not self.serves(api, opening.head.api_version):
+        if not self.serves(api, opening.head.api_version) and not apis.refuses(api, opening.head.api_version):
             self.close(CloseCause.UNKNOWN_API)
             return STOP
         if not opening.walk(False):

@@ -118,6 +118,11 @@ def versions(int api_key):
     return message.low, message.high - message.unstable
 
 
+def names():
+    """API key -> Kafka's name of the API."""
+    return {key: message.name.removesuffix("Request") for (key, response), message in MESSAGES.items() if not response}
+
+
 def field_names():
     """Field id -> name, for tests and for reading marks."""
     return dict(enumerate(NAMES[1:], 1))

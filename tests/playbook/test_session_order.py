@@ -42,13 +42,34 @@ def test_an_answer_with_a_foreign_correlation_closes():
     assert stage.broker(produced(2, {"t": {0: 1}})) == [("close", "unexpected_response")]
 
 
-@pytest.mark.parametrize(("api", "version"), [(27, 1), (24, 3), (58, 0), (4, 0), (83, 0), (0, 13), (1, 13)])
-def test_what_is_not_advertised_is_not_served(api: int, version: int):
+@pytest.mark.parametrize(("api", "version", "cause"), [
+    (24, 3, "unknown_api"), (4, 0, "unknown_api"), (0, 99, "unknown_api"), (1, 19, "unknown_api"),
+    (27, 0, "unknown_api"), (27, 1, "malformed_request"), (58, 0, "malformed_request"), (83, 0, "malformed_request")])
+def test_what_is_not_advertised_is_not_served(api: int, version: int, cause: str):
     stage = opened(t="allow")
     head = (
         api.to_bytes(2, "big") + version.to_bytes(2, "big") + (9).to_bytes(4, "big") + b"\xff\xff\x00\x00\x00\x00\x00"
     )
-    assert stage.client(len(head).to_bytes(4, "big") + head) == [("close", "unknown_api")]
+    assert stage.client(len(head).to_bytes(4, "big") + head) == [("close", cause)]
+
+
+@pytest.mark.parametrize(("api", "version", "values", "code"), [
+    (27, 1, {"markers": []}, None), (24, 4, {"transactions": []}, 31),
+    (58, 0, {"request_data": b"x", "client_host_address": b"h"}, 31),
+    (38, 2, {"renewers": [], "max_lifetime_ms": 1}, 61), (29, 2, {"resource_type_filter": 1, "operation": 1}, 54)])
+def test_what_nobody_is_served_is_refused_in_its_turn(api: int, version: int, values: dict, code: int | None):
+    """T31. Behind the answers before it, with nothing sent to the broker, and the session goes on."""
+    stage = opened(t="allow")
+    first = produce(1, {"t": [0]})
+    assert stage.client(first) == [("broker", first)]
+    assert stage.client(request(api, version, 2, values)) == []
+    [(_, answers)] = stage.broker(produced(1, {"t": {0: 5}}))
+    frames = split(answers)
+    assert len(frames) == 2
+    correlation, body = read_response(api, version, frames[1])
+    assert (correlation, body.get("error_code")) == (2, code)
+    again = produce(3, {"t": [0]})
+    assert stage.client(again) == [("broker", again)]
 
 
 def test_sasl_on_an_open_session_is_answered_34_and_changes_nothing():

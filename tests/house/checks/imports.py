@@ -13,7 +13,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("half", "tls"),
     ("request",), ("compression",), ("record_batch",),
     ("mask",), ("policy_table",), ("opening",), ("authorise",),
-    ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin"),
+    ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "refused"),
     ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )
 #: They drive the others by hand, for tests.
