@@ -55,6 +55,9 @@ check() {
             need_program mvn maven
             need_program haproxy haproxy
             need_program kcat kcat
+            need_program go golang-go
+            need_program node nodejs
+            need_program npm npm
             need_program promtool prometheus
             ;;
         bench)

@@ -176,8 +176,14 @@ class _AiokafkaAdmin(Admin):
         self._admin = _Loop.run(begin())
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        answer = _Loop.run(self._admin.create_topics([NewTopic(name, partitions, 1)]))
-        for topic in answer.topic_errors:
+        self._raise_refused(_Loop.run(self._admin.create_topics([NewTopic(name, partitions, 1)])).topic_errors)
+
+    def delete_topic(self, name: str) -> None:
+        self._raise_refused(_Loop.run(self._admin.delete_topics([name])).topic_error_codes)
+
+    @staticmethod
+    def _raise_refused(topics: Sequence[tuple[Any, ...]]) -> None:
+        for topic in topics:
             if topic[1] != 0:
                 raise ClientError(topic[1], f"{for_code(topic[1]).__name__}: {topic[2] if len(topic) > 2 else ''}")
 

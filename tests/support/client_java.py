@@ -18,7 +18,8 @@ from tests.support.clients import (
     Sent,
     TopicAdmin,
 )
-from tests.support.java import JavaDriver, JavaError
+from tests.support.java import JavaDriver
+from tests.support.line_driver import DriverError
 
 _OAUTH_MODULE = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
 _PLAIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
@@ -45,7 +46,7 @@ class _Handle:
     def ask(self, do: str, **more: Any) -> dict[str, Any]:
         try:
             return self.java.ask(do, self.name, **more)
-        except JavaError as problem:
+        except DriverError as problem:
             raise ClientError(problem.code, f"{problem.name}: {problem.message}") from None
 
     def _security(self, login: Login) -> dict[str, Any]:

@@ -152,12 +152,13 @@ class Admin(Opened):
     def list_topics(self) -> set[str]:
         """Every topic that the cluster shows this principal."""
 
+    @abstractmethod
+    def delete_topic(self, name: str) -> None:
+        """Raises ClientError with the topic's own code."""
+
 
 class TopicAdmin(Admin):
     """What an administrator of topics does besides. Each raises ClientError with the code of the topic or partition."""
-
-    @abstractmethod
-    def delete_topic(self, name: str) -> None: ...
 
     @abstractmethod
     def create_partitions(self, name: str, total: int) -> None: ...

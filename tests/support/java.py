@@ -4,33 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
-import select
 import subprocess
 import tempfile
-import threading
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.support import children
 from tests.support.kafka_libs import ROOT, KafkaMissing, class_path, java_program, kafka_libs, newest_client
+from tests.support.line_driver import LineDriver
 
 SOURCES = ROOT / "tests" / "java"
 CLASSES = ROOT / ".cache" / "java-classes"
-ANSWER_SECONDS = 90
-
-
-class JavaError(Exception):
-    """An exception of the Java client: its simple class name, Kafka's error code (−1 where it has none), its text."""
-
-    def __init__(self, error: dict[str, Any]) -> None:
-        self.name = str(error["class"])
-        self.code = int(error["code"])
-        self.message = str(error["message"])
-        super().__init__(f"{self.name} ({self.code}): {self.message}")
 
 
 def compiled(name: str = "Driver.java") -> Path:
@@ -66,44 +51,9 @@ def oracle_command(name: str) -> list[str]:
         pytest.skip(f"no oracle: {missing}")
 
 
-class JavaDriver:
-    """A running Driver. ``ask`` sends one command and waits for its answer; commands run one after another."""
+class JavaDriver(LineDriver):
+    """A running Driver."""
 
     def __init__(self) -> None:
-        with tempfile.NamedTemporaryFile(prefix="kproxy-java-", suffix=".log", delete=False) as log:
-            self.log = Path(log.name)
-        command = [java_program(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-                   "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", class_path(compiled()), "Driver"]
-        self._child = children.start(command, self.log, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        self._rest = b""
-        self._count = 0
-        self._asking = threading.Lock()
-
-    def new_handle(self, kind: str) -> str:
-        self._count += 1
-        return f"{kind}-{self._count}"
-
-    def ask(self, do: str, handle: str = "", **more: Any) -> dict[str, Any]:
-        """Raises JavaError with the client's own exception. Threads that ask at once wait for each other."""
-        assert self._child.stdin is not None
-        with self._asking:
-            self._child.stdin.write(json.dumps({"do": do, "handle": handle, **more}).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(self._read_line())
-        if not answer["ok"]:
-            raise JavaError(answer["error"])
-        return answer
-
-    def close(self) -> None:
-        children.kill(self._child)
-        self.log.unlink(missing_ok=True)
-
-    def _read_line(self) -> bytes:
-        assert self._child.stdout is not None
-        while b"\n" not in self._rest:
-            ready, _, _ = select.select([self._child.stdout], [], [], ANSWER_SECONDS)
-            piece = os.read(self._child.stdout.fileno(), 1 << 20) if ready else b""
-            if not piece:
-                raise AssertionError(f"no answer from the Java driver:\n{children.tail(self.log)}")
-            self._rest += piece
-        line, _, self._rest = self._rest.partition(b"\n")
-        return line
+        super().__init__([java_program(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+                          "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", class_path(compiled()), "Driver"])

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import children
-from tests.support.kafka_libs import class_path, java_program
+from tests.support.kafka_libs import class_path, java_program, kafka_version
 from tests.support.ports import accepts, free_ports, wait_for
 
 CLUSTER_ID = "kproxyRigClusterAAAAAA"
@@ -80,6 +80,10 @@ class KafkaBroker(children.Served):
     def pid(self) -> int:
         assert self._child is not None
         return self._child.pid
+
+    @property
+    def version(self) -> str:
+        return kafka_version()
 
     def start(self) -> KafkaBroker:
         """Formats the storage if it is new, starts Kafka and waits until every listener answers."""

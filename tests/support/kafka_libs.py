@@ -62,6 +62,11 @@ def newest_client() -> Path:
     return _fetch_once(ROOT / ".cache" / "kafka-newest", NEWEST_POM, (name,)) / name
 
 
+def kafka_version() -> str:
+    """Of the broker, its programs and the Java client, which are of one release."""
+    return next(kafka_libs().glob("kafka-clients-[0-9]*.jar")).stem.removeprefix("kafka-clients-")
+
+
 def class_path(*more: Path) -> str:
     """What ``java -cp`` wants: ``more`` first, then every jar."""
     return os.pathsep.join([*map(str, more), f"{kafka_libs()}/*"])

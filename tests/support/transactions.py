@@ -25,7 +25,7 @@ from tests.support.clients import (
 from tests.support.java import JavaDriver
 
 
-class Transactions(Opened):
+class BareTransactions(Opened):
     """A producer whose transactional id has been initialised. Every method raises ClientError with Kafka's code."""
 
     writer: Producer
@@ -45,14 +45,16 @@ class Transactions(Opened):
         return sent
 
     @abstractmethod
-    def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
-        """Partition 0 is read up to ``offset`` by the group of ``consumer``, if the transaction commits."""
-
-    @abstractmethod
     def commit(self) -> None: ...
 
     @abstractmethod
     def abort(self) -> None: ...
+
+
+class Transactions(BareTransactions):
+    @abstractmethod
+    def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
+        """Partition 0 is read up to ``offset`` by the group of ``consumer``, if the transaction commits."""
 
 
 class _Confluent(Transactions):

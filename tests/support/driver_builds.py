@@ -1,0 +1,115 @@
+"""The driver programs of tests/clients/drivers, built once for each state of their sources, kept in .cache/drivers.
+
+What is fetched comes from the registries by their own clients and is held to lock files: go.sum, package-lock.json (no
+script of a package is run), and Maven's checksums. Two test runs may ask at once: one builds, the other waits.
+Run as ``python -m tests.support.driver_builds`` to build all of them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.kafka_libs import ROOT, KafkaMissing, java_program
+
+SOURCES = ROOT / "tests" / "clients" / "drivers"
+CACHE = ROOT / ".cache" / "drivers"
+TOKEN_LOGIN = ROOT / "tests" / "java" / "TokenLogin.java"
+#: The released Java clients besides the newest: the last of 2.8, which no KRaft cluster has seen yet, and of 3.9.
+JAVA_RELEASES = ("3.9.2", "2.8.2")
+BUILD_SECONDS = 600
+
+
+class DriverMissing(Exception):
+    """A driver cannot be built here; the text says what is missing or what the build said."""
+
+
+def _program(name: str, package: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise DriverMissing(f"{name} is not installed (Debian: {package})")
+    return found
+
+
+def _run(command: list[str], folder: Path, **environment: str) -> None:
+    done = subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True,
+                          timeout=BUILD_SECONDS)
+    if done.returncode != 0:
+        raise DriverMissing(f"{Path(command[0]).name} in {folder}: {(done.stdout + done.stderr)[-2000:]}")
+
+
+def _built(name: str, sources: list[Path], build: Callable[[Path], None]) -> Path:
+    """The folder that ``build`` filled from these sources; a rename publishes it, so that nobody sees half of it."""
+    content = b"".join(str(one.relative_to(ROOT)).encode() + one.read_bytes() for one in sorted(sources))
+    folder = CACHE / f"{name}-{hashlib.sha256(content).hexdigest()[:16]}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            with tempfile.TemporaryDirectory(prefix="new-", dir=CACHE) as place:
+                fresh = Path(place) / "built"
+                fresh.mkdir()
+                build(fresh)
+                fresh.rename(folder)
+    return folder
+
+
+def _files(folder: Path, *patterns: str) -> list[Path]:
+    return [path for pattern in patterns for path in folder.rglob(pattern) if "node_modules" not in path.parts]
+
+
+def build_go() -> Path:
+    """The folder with ``franz`` and ``sarama``. Raises DriverMissing."""
+    folder = SOURCES / "go"
+
+    def build(fresh: Path) -> None:
+        command = [_program("go", "golang-go"), "build", "-trimpath", "-o", f"{fresh}/", "./franz", "./sarama"]
+        _run(command, folder, CGO_ENABLED="0", GOFLAGS="-mod=readonly -buildvcs=false")
+
+    return _built("go", _files(folder, "*.go", "go.mod", "go.sum"), build)
+
+
+def build_node() -> Path:
+    """The folder with ``driver.js`` and its ``node_modules``. Raises DriverMissing."""
+    folder = SOURCES / "node"
+    sources = _files(folder, "*.js", "package.json", "package-lock.json")
+
+    def build(fresh: Path) -> None:
+        _program("node", "nodejs")
+        for one in sources:
+            shutil.copy(one, fresh / one.name)
+        _run([_program("npm", "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], fresh)
+
+    return _built("node", sources, build)
+
+
+def build_java(release: str) -> Path:
+    """The folder with the driver's classes and ``libs``, the jars of that release. Raises DriverMissing."""
+    folder = SOURCES / "java"
+    sources = [folder / "ReleasedDriver.java", folder / "pom.xml", TOKEN_LOGIN]
+
+    def build(fresh: Path) -> None:
+        try:
+            compiler = java_program("javac")
+        except KafkaMissing as missing:
+            raise DriverMissing(str(missing)) from None
+        _run([_program("mvn", "maven"), "-q", "-B", "-f", str(folder / "pom.xml"), f"-Dkafka.version={release}",
+              "dependency:copy-dependencies", f"-DoutputDirectory={fresh / 'libs'}"], folder)
+        _run([compiler, "-nowarn", "-d", str(fresh), "-cp", f"{fresh}/libs/*", *map(str, sources[::2])], folder)
+
+    return _built(f"java-{release}", sources, build)
+
+
+if __name__ == "__main__":
+    try:
+        for path in (build_go(), build_node(), *map(build_java, JAVA_RELEASES)):
+            print(path)
+    except DriverMissing as problem:
+        sys.exit(f"driver_builds: {problem}")
