@@ -72,7 +72,7 @@ class _Producer(ProgramProducer):
             "acks": acks, "enable.idempotence": str(idempotent).lower(),
             "delivery.timeout.ms": "12000", "max.block.ms": "12000", "request.timeout.ms": "8000", "linger.ms": "20"})]
 
-    def command(self, topic: str, partition: int, headers: tuple[tuple[str, bytes | None], ...]) -> list[str]:
+    def command(self, topic: str, partition: int, records: Sequence[Record]) -> list[str]:
         assert partition == 0, "the console producer chooses partitions by itself"
         return self._login.command(
             "ConsoleProducer", "--bootstrap-server", self._login.bootstrap, "--command-config",

@@ -29,8 +29,11 @@ class _Producer(ProgramProducer):
         self._begin = [*_settings(login, **settings), "-P", "-Z", "-D", RECORD, "-K", PART,
                        *(() if codec == "none" else ("-z", codec))]
 
-    def command(self, topic: str, partition: int, headers: tuple[tuple[str, bytes | None], ...]) -> list[str]:
-        named = [word for name, value in headers for word in ("-H", f"{name}={(value or b'').decode()}")]
+    def alike(self, record: Record) -> object:
+        return record.headers
+
+    def command(self, topic: str, partition: int, records: Sequence[Record]) -> list[str]:
+        named = [word for name, value in records[0].headers for word in ("-H", f"{name}={(value or b'').decode()}")]
         return [*self._begin, "-t", topic, "-p", str(partition), *named]
 
     def lines(self, records: Sequence[Record]) -> bytes:

@@ -53,23 +53,27 @@ def run(command: list[str], given: bytes = b"", seconds: float = 60) -> str:
 
 
 class ProgramProducer(Producer):
-    """A process for each run of records with the same headers; a program tells neither offsets nor each one's fate."""
+    """A process for each run of records that ``alike`` finds; a program tells neither offsets nor each one's fate."""
 
     @abstractmethod
-    def command(self, topic: str, partition: int, headers: tuple[tuple[str, bytes | None], ...]) -> list[str]: ...
+    def command(self, topic: str, partition: int, records: Sequence[Record]) -> list[str]: ...
 
     @abstractmethod
     def lines(self, records: Sequence[Record]) -> bytes: ...
 
+    def alike(self, record: Record) -> object:
+        """Neighbours of which this is the same go to one process."""
+        return None
+
     def send(self, topic: str, records: Sequence[Record], partition: int = 0) -> list[Sent]:
         sent: list[Sent] = []
-        for headers, some in groupby(records, lambda one: one.headers):
-            alike = list(some)
+        for _, some in groupby(records, self.alike):
+            together = list(some)
             try:
-                run(self.command(topic, partition, headers), self.lines(alike))
-                sent += [Sent(partition)] * len(alike)
+                run(self.command(topic, partition, together), self.lines(together))
+                sent += [Sent(partition)] * len(together)
             except ClientError as problem:
-                sent += [Sent(code=problem.code, message=problem.message)] * len(alike)
+                sent += [Sent(code=problem.code, message=problem.message)] * len(together)
         return sent
 
     def close(self) -> None:

@@ -17,13 +17,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.support.kafka_libs import ROOT, KafkaMissing, java_program
+from tests.support.kafka_libs import ROOT, KafkaMissing, java_program, newest_version
 
 SOURCES = ROOT / "tests" / "clients" / "drivers"
 CACHE = ROOT / ".cache" / "drivers"
 TOKEN_LOGIN = ROOT / "tests" / "java" / "TokenLogin.java"
-#: The released Java clients besides the newest: the last of 2.8, which no KRaft cluster has seen yet, and of 3.9.
-JAVA_RELEASES = ("3.9.2", "2.8.2")
+#: The released Java clients besides the one of the broker: the newest, and the last of 3.9 and of 2.8.
+JAVA_RELEASES = (newest_version(), "3.9.2", "2.8.2")
 BUILD_SECONDS = 600
 
 

@@ -54,11 +54,16 @@ def kafka_libs() -> Path:
     return _fetch_once(DEFAULT_FOLDER, POM, NEEDED)
 
 
-def newest_client() -> Path:
-    """The jar of the newest kafka-clients, fetched if need be. Raises KafkaMissing."""
+def newest_version() -> str:
+    """Of the newest kafka-clients."""
     version = re.search(r"<version>([\d.]+\.[\d.]+)</version>", NEWEST_POM.read_text())
     assert version is not None
-    name = f"kafka-clients-{version[1]}.jar"
+    return version[1]
+
+
+def newest_client() -> Path:
+    """The jar of the newest kafka-clients, fetched if need be. Raises KafkaMissing."""
+    name = f"kafka-clients-{newest_version()}.jar"
     return _fetch_once(ROOT / ".cache" / "kafka-newest", NEWEST_POM, (name,)) / name
 
 
