@@ -11,6 +11,7 @@ from tests.support.clients import Admin, Consumer, Got, KafkaClient, Login, Prod
 from tests.support.kafka_libs import class_path, java_program, kafka_version
 
 TOOLS = "org.apache.kafka.tools"
+TOPICS, READER = f"{TOOLS}.TopicCommand", f"{TOOLS}.consumer.ConsoleConsumer"
 _MODULES = "org.apache.kafka.common.security"
 #: Kafka's programs split lines at these; in no record of a test.
 PART, NULL = "\t", "-null-"
@@ -39,12 +40,12 @@ class ToolLogin:
                 "sasl.jaas.config": f"{_MODULES}.oauthbearer.OAuthBearerLoginModule required;"}
 
     def command(self, program: str, *arguments: str) -> list[str]:
-        """``program`` is below org.apache.kafka.tools."""
+        """``program`` is a class with a main."""
         return [java_program(), "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
                 "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.files={self._token}",
                 f"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls={self._token.as_uri()}",
-                "-cp", class_path(), f"{TOOLS}.{program}", *arguments]
+                "-cp", class_path(), program, *arguments]
 
     def run(self, program: str, *arguments: str) -> str:
         """With this login; what it wrote. Raises ClientError."""
@@ -75,7 +76,7 @@ class _Producer(ProgramProducer):
     def command(self, topic: str, partition: int, records: Sequence[Record]) -> list[str]:
         assert partition == 0, "the console producer chooses partitions by itself"
         return self._login.command(
-            "ConsoleProducer", "--bootstrap-server", self._login.bootstrap, "--command-config",
+            f"{TOOLS}.ConsoleProducer", "--bootstrap-server", self._login.bootstrap, "--command-config",
             str(self._login.settings), "--topic", topic, *self._settings, *_properties("--reader-property", **{
                 "parse.key": "true", "key.separator": PART, "parse.headers": "true", "headers.delimiter": PART,
                 "null.marker": NULL}))
@@ -109,11 +110,11 @@ class _Consumer(ProgramConsumer):
 
     def group_command(self, topic: str) -> list[str]:
         self._topic = topic
-        return self._login.command("consumer.ConsoleConsumer", *self._begin, "--topic", topic, "--group", self._group)
+        return self._login.command(READER, *self._begin, "--topic", topic, "--group", self._group)
 
     def partition_command(self, topic: str, partition: int, offset: int) -> list[str]:
         self._topic = topic
-        return self._login.command("consumer.ConsoleConsumer", *self._begin, "--topic", topic, "--partition",
+        return self._login.command(READER, *self._begin, "--topic", topic, "--partition",
                                    str(partition), "--offset", str(offset))
 
     def take(self, data: bytes) -> tuple[Got | None, bytes]:
@@ -136,13 +137,13 @@ class _Admin(Admin):
         self._login = ToolLogin(login)
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        self._login.run("TopicCommand", "--create", "--topic", name, "--partitions", str(partitions))
+        self._login.run(TOPICS, "--create", "--topic", name, "--partitions", str(partitions))
 
     def delete_topic(self, name: str) -> None:
-        self._login.run("TopicCommand", "--delete", "--topic", name)
+        self._login.run(TOPICS, "--delete", "--topic", name)
 
     def list_topics(self) -> set[str]:
-        return set(self._login.run("TopicCommand", "--list").split())
+        return set(self._login.run(TOPICS, "--list").split())
 
     def close(self) -> None:
         self._login.close()

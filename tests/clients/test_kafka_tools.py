@@ -1,0 +1,124 @@
+"""Kafka's own tools through kproxy, as an operator with a token runs them: they see and change what the policy allows.
+
+Their console programs and kafka-topics are clients of the matrix in test_compatibility.py; here are the others.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.client_console import TOOLS, TOPICS, ToolLogin
+from tests.support.clients import GROUP_DENIED, TOPIC_DENIED, ClientError, Record
+from tests.support.stage import Stage
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+
+CONFIGS, GROUPS = "kafka.admin.ConfigCommand", f"{TOOLS}.consumer.group.ConsumerGroupCommand"
+PERFORMANCE, OFFSETS = f"{TOOLS}.ProducerPerformance", f"{TOOLS}.GetOffsetShell"
+
+
+@pytest.fixture(scope="module")
+def tools(stage: Stage) -> Iterator[ToolLogin]:
+    """As somebody who works with topics and administers them."""
+    with ToolLogin(stage.login(groups=("workers", "stewards"))) as login:
+        yield login
+
+
+def code_of(tools: ToolLogin, *words: str) -> int:
+    with pytest.raises(ClientError) as refused:
+        tools.run(*words)
+    return refused.value.code
+
+
+def group_of(stage: Stage, prefix: str, topic: str) -> str:
+    """A group, joined past kproxy, that has read the three records of this topic."""
+    group = f"{prefix}{uuid.uuid4().hex[:10]}"
+    with stage.client("java").consumer(stage.direct(), group) as consumer:
+        consumer.subscribe(topic)
+        assert len(consumer.poll(3)) == 3
+        consumer.commit()
+    return group
+
+
+def topic_of(stage: Stage, prefix: str = "open.") -> str:
+    topic = stage.make_topic(prefix)
+    stage.write_direct(topic, [Record(b"%d" % n) for n in range(3)])
+    return topic
+
+
+def test_configs_of_ones_own_topics_are_shown_and_changed(stage: Stage, tools: ToolLogin) -> None:
+    topic, closed = topic_of(stage), topic_of(stage, "closed.")
+    change = ("--alter", "--entity-type", "topics", "--add-config", "retention.ms=1234567", "--entity-name")
+    assert f"Completed updating config for topic {topic}." in tools.run(CONFIGS, *change, topic)
+    shown = tools.run(CONFIGS, "--describe", "--entity-type", "topics", "--entity-name", topic)
+    assert re.search(r"^  retention\.ms=1234567 ", shown, re.M)
+    assert code_of(tools, CONFIGS, *change, closed) == TOPIC_DENIED
+    with stage.client("java").admin(stage.direct()) as direct:
+        assert direct.configs(topic)["retention.ms"] == "1234567"                   # type: ignore[attr-defined]
+        assert direct.configs(closed)["retention.ms"] != "1234567"                  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_configs_of_others_and_of_brokers_are_not_shown(stage: Stage, tools: ToolLogin) -> None:
+    topic, closed = topic_of(stage), topic_of(stage, "closed.")
+    everything = tools.run(CONFIGS, "--describe", "--entity-type", "topics")
+    assert f"for topic {topic} are" in everything
+    assert closed not in everything
+    with pytest.raises(ClientError) as refused:
+        tools.run(CONFIGS, "--describe", "--entity-type", "brokers", "--entity-name", "1")
+    assert "ClusterAuthorizationException" in refused.value.message
+
+
+@pytest.mark.slow
+def test_topics_are_described_with_the_listeners_addresses_and_grown(stage: Stage, tools: ToolLogin) -> None:
+    topic, closed = topic_of(stage), topic_of(stage, "closed.")
+    tools.run(TOPICS, "--alter", "--topic", topic, "--partitions", "3")
+    described = tools.run(TOPICS, "--describe")
+    assert re.search(rf"^Topic: {re.escape(topic)}\t.*PartitionCount: 3\t", described, re.M)
+    assert closed not in described
+    with pytest.raises(ClientError) as refused:
+        tools.run(TOPICS, "--alter", "--topic", closed, "--partitions", "3")
+    assert "does not exist as expected" in refused.value.message, "the tool looks for it in the list of topics"
+
+
+def test_ones_own_groups_are_listed_and_described(stage: Stage, tools: ToolLogin) -> None:
+    topic = topic_of(stage)
+    mine, foreign = group_of(stage, "g.", topic), group_of(stage, "foreign.", topic)
+    listed = tools.run(GROUPS, "--list").split()
+    assert mine in listed
+    assert foreign not in listed
+    described = tools.run(GROUPS, "--describe", "--group", mine)
+    assert re.search(rf"^{re.escape(mine)} +{re.escape(topic)} +0 +3 +3 +0 ", described, re.M)
+    assert code_of(tools, GROUPS, "--describe", "--group", foreign) == GROUP_DENIED
+
+
+@pytest.mark.slow
+def test_groups_are_reset_and_deleted_where_the_policy_allows(stage: Stage, tools: ToolLogin) -> None:
+    topic = topic_of(stage)
+    mine, foreign = group_of(stage, "g.mine.", topic), group_of(stage, "foreign.", topic)
+    place = f"127.0.0.1:{stage.node.ports['public'] + 1}"
+    described = tools.run(GROUPS, "--describe", "--group", mine, "--state")
+    assert place in described, "where kproxy stands for the coordinator"
+    reset = ("--reset-offsets", "--topic", topic, "--to-earliest", "--execute", "--group")
+    assert re.search(rf"^{re.escape(mine)} +{re.escape(topic)} +0 +0 *$", tools.run(GROUPS, *reset, mine), re.M)
+    assert code_of(tools, GROUPS, *reset, foreign) == GROUP_DENIED
+    assert "Successful" in tools.run(GROUPS, "--delete-offsets", "--group", mine, "--topic", topic)
+    assert "was successful" in tools.run(GROUPS, "--delete", "--group", mine)
+    assert code_of(tools, GROUPS, "--delete", "--group", foreign) == GROUP_DENIED
+    left = stage.kafka.run_tool(GROUPS, "--bootstrap-server", stage.kafka.bootstrap(), "--list").split()
+    assert foreign in left
+    assert mine not in left
+
+
+@pytest.mark.slow
+def test_the_performance_tool_writes_only_where_it_may(stage: Stage, tools: ToolLogin) -> None:
+    topic, closed = stage.make_topic("open."), stage.make_topic("closed.")
+    load = ("--record-size", "200", "--throughput", "-1", "--num-records")
+    assert "2000 records sent" in tools.run(PERFORMANCE, *load, "2000", "--topic", topic)
+    assert tools.run(OFFSETS, "--topic", topic).split() == [f"{topic}:0:2000"]
+    assert code_of(tools, PERFORMANCE, *load, "20", "--topic", closed) == TOPIC_DENIED
+    assert stage.end_offset(closed) == 0
