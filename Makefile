@@ -1,7 +1,7 @@
 # Every target is a script in scripts/, which the Dockerfile and CI run as well. `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := bash
-.PHONY: help setup demo test test-full lint fuzz bench docs build lock wheel clean
+.PHONY: help setup demo test test-full lint fuzz bench api-table docs build lock wheel clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS=$$'\t' read -r name text; do printf '%-12s %s\n' "$$name" "$$text"; done
@@ -29,6 +29,9 @@ fuzz: ## fuzz every parser under asan and ubsan for FUZZ_SECONDS (30) each, coun
 
 bench: ## the ladder: direct, HAProxy, kproxy with policy and audit; ratios with medians and spread
 	@scripts/setup.sh bench && scripts/bench.sh
+
+api-table: ## every API of Kafka: its versions, what is done with it, the tests that sent it; fails where there is none
+	@scripts/setup.sh test && .venv/bin/python -m tests.api_table
 
 docs: ## write the tables of keys, check the documentation against the code and build it into build/docs
 	@scripts/setup.sh && scripts/docs.sh

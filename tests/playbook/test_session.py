@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kproxy._ext import playbook
@@ -9,7 +10,7 @@ from kproxy._ext.login import advertised
 from kproxy.model.access import ApprovalWanted, Verdict
 from kproxy.model.spool import INTENT, OUTCOME, READ
 from tests.support.frames import batch, read_request, read_response, request
-from tests.support.playbook import BROKER, NOW, Rules, Stage, fetch, fetched, opened, produce, produced
+from tests.support.playbook import BROKER, FACTS, NOW, Rules, Stage, fetch, fetched, opened, produce, produced
 from tests.support.record_plans import REDACT, build_plan
 
 # -- before the session is open ----------------------------------------------------------------------------------------
@@ -53,6 +54,32 @@ def test_versions_above_ours_are_answered_35_in_version_0():
         9,
         {"error_code": 35, "api_keys": [{"api_key": 18, "min_version": 0, "max_version": 4}]},
     )
+
+
+@pytest.mark.parametrize("version", range(5))
+def test_every_version_of_the_versions_tells_the_same(version: int):
+    stage = Stage(Rules())
+    stage.session.resume_versions(BROKER)
+    software = {"client_software_name": "x", "client_software_version": "1"} if version >= 3 else {}
+    [(_, answer)] = stage.client(request(18, version, 1, software))
+    body = read_response(18, version, answer)[1]
+    ranges = {one["api_key"]: (one["min_version"], one["max_version"]) for one in body["api_keys"]}
+    assert body["error_code"] == 0 and ranges[3] == (0, 11) and 27 not in ranges
+
+
+@pytest.mark.parametrize("version", range(3))
+def test_every_version_of_the_token_logs_in(version: int):
+    stage = Stage(Rules())
+    stage.session.resume_versions(BROKER)
+    stage.client(request(17, 1, 1, {"mechanism": "OAUTHBEARER"}))
+    assert stage.client(request(36, version, 2, {"auth_bytes": b"token"})) == [
+        ("wait", ("token", "OAUTHBEARER", b"token"))]
+    stage.session.resume_login(msgspec.structs.replace(FACTS, expires_at=NOW + 60), NOW)
+    assert playbook.take_actions(stage.session) == [("wait", ("broker",))]
+    stage.session.resume_broker(BROKER, NOW)
+    [(_, answer)] = playbook.take_actions(stage.session)
+    body = read_response(36, version, answer)[1]
+    assert body["error_code"] == 0 and body.get("session_lifetime_ms", 60_000) == 60_000
 
 
 def test_versions_with_a_bad_software_name_are_answered_42():

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
+import struct
+
 import msgspec
 import pytest
 
-from kproxy._ext import playbook
-from tests.support.frames import batch, read_response, request, response, split
+from kproxy._ext import playbook, schema
+from kproxy._ext.apis import LOCAL, SERVED
+from kproxy._ext.refused import REFUSED
+from tests.support.frames import batch, note_sent, read_response, request, response, split
+from tests.support.messages import random_values
 from tests.support.playbook import BROKER, FACTS, NOW, Rules, Spool, Stage, fetch, fetched, opened, produce, produced
 
 # -- order and hostility -----------------------------------------------------------------------------------------------
@@ -51,6 +57,24 @@ def test_what_is_not_advertised_is_not_served(api: int, version: int, cause: str
         api.to_bytes(2, "big") + version.to_bytes(2, "big") + (9).to_bytes(4, "big") + b"\xff\xff\x00\x00\x00\x00\x00"
     )
     assert stage.client(len(head).to_bytes(4, "big") + head) == [("close", cause)]
+
+
+#: Every version that a client might know and kproxy neither serves nor answers, and the APIs that Kafka has given up.
+UNSERVED = [(api, version) for api, response, version in schema.served_messages() if not response
+            and not (api in SERVED and SERVED[api][0] <= version <= SERVED[api][1])
+            and not (api in REFUSED and version >= REFUSED[api][0]) and api not in LOCAL]
+UNSERVED += [(api, 0) for api in range(4, 8)]
+
+
+@pytest.mark.parametrize(("api", "version"), UNSERVED)
+def test_a_good_request_of_what_is_not_served_closes_and_reaches_nobody(api: int, version: int):
+    """T31, T39: what cannot be authorised is never passed on."""
+    if api < 4 or api > 7:
+        frame = request(api, version, 9, random_values(random.Random(f"{api} {version}"), api, version, False))
+    else:
+        note_sent(api, version)
+        frame = struct.pack(">ihhihi", 14, api, version, 9, -1, 0)
+    assert opened(t="allow").client(frame) == [("close", "unknown_api")]
 
 
 @pytest.mark.parametrize(("api", "version", "values", "code"), [

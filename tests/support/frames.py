@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from typing import Any
 
 from kproxy._ext import schema
 from tests.support.batches import Record, write_batch
+
+#: (API, version) -> the tests that built a request of it; see tests/api_table.py.
+SENT: dict[tuple[int, int], set[str]] = {}
+
+
+def note_sent(api: int, version: int) -> None:
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" (")[0]
+    if test:
+        SENT.setdefault((api, version), set()).add(test)
 
 
 def is_flexible(api: int, version: int) -> bool:
@@ -19,6 +29,7 @@ def is_flexible(api: int, version: int) -> bool:
 def request(
     api: int, version: int, correlation: int, values: dict[str, Any], client_id: str | None = "tester"
 ) -> bytes:
+    note_sent(api, version)
     name = b"\xff\xff" if client_id is None else struct.pack(">h", len(client_id)) + client_id.encode()
     tags = b"\x00" if is_flexible(api, version) else b""
     body = struct.pack(">hhi", api, version, correlation) + name + tags + schema.build(api, version, False, values)
