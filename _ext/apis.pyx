@@ -1,11 +1,12 @@
 """The table of served APIs. The caps keep topic ids out: Produce and Fetch below 13, OffsetCommit and OffsetFetch below
-10, Metadata below 12, DeleteTopics below 6. They keep transactions of the first kind, those before KIP-890: EndTxn and
+10, DeleteTopics below 6. They keep transactions of the first kind, those before KIP-890: EndTxn and
 TxnOffsetCommit below 5; and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out,
 because raw tokens carry no framing to answer in.
 """
 from libc.stdint cimport int16_t
 
 from kproxy._ext cimport admin, fetch, group_admin, groups, metadata, produce, refused, topics, transactions
+from kproxy._ext.opening cimport WAIT
 
 from kproxy._ext import schema
 from kproxy._ext.refused import REFUSED
@@ -43,10 +44,10 @@ cdef int serve(int key, str name, int lowest, int highest, OpenRequest request, 
     return 0
 
 
-serve(0, "Produce", 3, 12, produce.open_request, produce.open_response, True)
-serve(1, "Fetch", 4, 12, fetch.open_request, fetch.open_response, True)
+serve(0, "Produce", 3, 13, produce.open_request, produce.open_response, True)
+serve(1, "Fetch", 4, 18, fetch.open_request, fetch.open_response, True)
 serve(2, "ListOffsets", 1, 11, topics.open_request, topics.open_response)
-serve(3, "Metadata", 0, 11, metadata.open_request, metadata.open_response, True)
+serve(3, "Metadata", 0, 13, metadata.open_request, metadata.open_response, True)
 serve(8, "OffsetCommit", 2, 9, groups.open_request, groups.open_response)
 serve(9, "OffsetFetch", 1, 9, groups.open_request, groups.open_response, True)
 serve(10, "FindCoordinator", 0, 6, groups.open_request, groups.open_response, True)
@@ -90,6 +91,9 @@ cdef int open_request(Opening opening) except -1:
     cdef OpenRequest way = ways[opening.head.api_key].request if 0 <= opening.head.api_key < APIS else NULL
     if way == NULL:
         raise WireError(f"api {opening.head.api_key} is not opened")
+    opening.name_topics(False)
+    if opening.treatment == WAIT:
+        return 0
     try:
         return way(opening)
     except RefusalTooLongError:
@@ -100,6 +104,7 @@ cdef int open_response(Opening opening, object memo) except -1:
     cdef OpenResponse way = ways[opening.head.api_key].response if 0 <= opening.head.api_key < APIS else NULL
     if way == NULL:
         raise WireError(f"api {opening.head.api_key} is not opened")
+    opening.name_topics(True)
     return way(opening, memo)
 
 

@@ -117,11 +117,20 @@ cdef int show_cluster_operations(Opening opening, list edits) except -1:
 
 
 cdef const unsigned char* text(Opening opening, Mark* mark) noexcept:
-    return opening.data + opening.body + mark.at
+    # A topic that is named by id has its name elsewhere: Opening.name_topics.
+    return <const unsigned char*><size_t>mark.value if mark.at < 0 else opening.data + opening.body + mark.at
 
 
 cdef bytes span(Opening opening, Mark* mark):
     return text(opening, mark)[:mark.length] if mark.length > 0 else b""
+
+
+cdef bytes id_of(Opening opening, Mark* name):
+    return (opening.data + opening.body + name.whole_at)[:16] if name.at < 0 else None
+
+
+cdef bint is_unknown(Mark* name) noexcept:
+    return name.at < 0 and name.length < 0
 
 
 cdef Mark* find(Opening opening, int field, int depth, int first, int until) noexcept:
@@ -139,14 +148,13 @@ cdef Mark* find_top(Opening opening, int field) noexcept:
 
 
 cdef Mark* name_of(Opening opening, int item) except NULL:
-    """A version that names topics by id is not served; if one came here it must end here."""
     cdef Mark* mark = &opening.marks.items[item]
     cdef Mark* name = mark if mark.kind == STRING else find(opening, F_NAME, mark.depth + 1, item + 1, mark.until)
     if name == NULL:
         name = find(opening, F_TOPIC, mark.depth + 1, item + 1, mark.until)     # as Fetch calls it
     if name == NULL:
         name = find(opening, F_RESOURCE_NAME, mark.depth + 1, item + 1, mark.until)
-    if name == NULL or name.length < 0:
+    if name == NULL or (name.length < 0 and not is_unknown(name)):
         raise WireError(f"api {opening.head.api_key} version {opening.head.api_version}: a topic without a name")
     return name
 
@@ -167,7 +175,8 @@ cdef class TopicRule:
             else TOPIC_AUTHORIZATION_FAILED
 
     cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
-        cdef dict answered = {self.name_field: span(opening, name)}
+        cdef bytes topic_id = id_of(opening, name)
+        cdef dict answered = {self.name_field: span(opening, name)} if topic_id is None else {"topic_id": topic_id}
         if self.list_name is not None:
             answered[self.list_name] = [{**self.partition, self.index_field: index, self.code_field: code}
                                         for index in partition_indexes(opening, item)]
@@ -177,7 +186,7 @@ cdef class TopicRule:
         return refused
 
     cdef object identity(self, Opening opening, int item, Mark* name):
-        return span(opening, name)
+        return id_of(opening, name) if is_unknown(name) else span(opening, name)
 
 
 cdef class TextRule(TopicRule):
@@ -296,6 +305,8 @@ cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, l
         name = name_of(opening, i)
         if repeated and rule.identity(opening, i, name) in repeated:
             code = INVALID_REQUEST
+        elif is_unknown(name):
+            code = UNKNOWN_TOPIC_ID
         else:
             code = rule.decide(opening, i, name)
         if opening.treatment == WAIT:

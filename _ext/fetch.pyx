@@ -1,15 +1,19 @@
-"""Fetch (key 1, versions 4 to 12): a consumer's fetch, sessionless towards the broker.
+"""Fetch (key 1, versions 4 to 18): a consumer's fetch, sessionless towards the broker.
 
 Fetch sessions are looked up by number alone on a broker, whoever asks, so with one upstream account they would let one
 client read on in another's session; and an incremental answer names topics the request did not. So every fetch goes on
 with session id 0 and epoch −1 (KIP-227: a full, sessionless fetch), and each answered topic is authorised again, because
 policy may have changed while the broker held the request.
+
+From v13 topics are named by id. Permission is that on the name; an id without one answers 100 on its partitions. What
+only followers say is cut out: the replica's id, its state, its directory and how far it has read (v15, v17, v18).
 """
 from cpython.bytes cimport PyBytes_AS_STRING
 
-from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, answer_values, append_items, apply_edits, name_of
-from kproxy._ext.authorise cimport replace_count, span, text, topic_allowed, topic_visible
-from kproxy._ext.fields cimport F_FORGOTTEN_TOPICS_DATA, F_PARTITION, F_PARTITION_INDEX, F_PARTITIONS, F_RECORDS
+from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, answer_values, append_items
+from kproxy._ext.authorise cimport apply_edits, id_of, is_unknown, name_of, replace_count, span, text, topic_allowed
+from kproxy._ext.authorise cimport topic_visible
+from kproxy._ext.fields cimport F_ERROR_CODE, F_FORGOTTEN_TOPICS_DATA, F_PARTITION, F_PARTITION_INDEX, F_PARTITIONS, F_RECORDS
 from kproxy._ext.fields cimport F_REPLICA_ID, F_RESPONSES, F_SESSION_EPOCH, F_SESSION_ID, F_TOPICS
 from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
 from kproxy._ext.opening cimport READ, WAIT, Opening
@@ -24,6 +28,7 @@ cdef enum:
     API = 1
     FIRST_WITH_ZSTD = 10        # KIP-110
     FETCH_SESSION_ID_NOT_FOUND = 70
+    INCONSISTENT_TOPIC_ID = 103
 
 cdef bytes MINUS_ONE = b"\xff\xff\xff\xff"
 cdef bytes ZERO = b"\x00\x00\x00\x00"
@@ -68,22 +73,39 @@ cdef int open_request(Opening opening) except -1:
 cdef bint keep_topic(Opening opening, int item, list edits, list refused) except -1:
     cdef Mark* mark = &opening.marks.items[item]
     cdef Mark* name = name_of(opening, item)
-    if topic_allowed(opening, OPERATION_READ, text(opening, name), name.length):
-        return True
-    refused.append(refusal_of(opening, item))
+    cdef int code = UNKNOWN_TOPIC_ID
+    if not is_unknown(name):
+        if topic_allowed(opening, OPERATION_READ, text(opening, name), name.length):
+            cut_partition_tags(opening, item, edits)
+            return True
+        code = TOPIC_AUTHORIZATION_FAILED
+    refused.append(refusal_of(opening, item, code))
     edits.append((mark.whole_at, mark.whole_length, b""))
     return False
 
 
-cdef dict refusal_of(Opening opening, int item):
-    """The answer's item for a refused topic: every partition asked for answers 29 without records."""
+cdef int cut_partition_tags(Opening opening, int item, list edits) except -1:
+    cdef Mark* mark
+    cdef int i
+    for i in range(item + 1, opening.marks.items[item].until):
+        mark = &opening.marks.items[i]
+        if mark.kind == TAGS and mark.value:
+            edits.append((mark.whole_at, mark.whole_length, without_replica_tags(opening, i)))
+    return 0
+
+
+cdef dict refusal_of(Opening opening, int item, int code):
+    """The answer's item for a refused topic: every partition asked for answers the code without records."""
     cdef Marks marks = opening.marks
+    cdef Mark* name = name_of(opening, item)
     cdef int i
     partitions = []
     for i in range(item + 1, marks.items[item].until):
         if marks.items[i].field in (F_PARTITION, F_PARTITION_INDEX):
-            partitions.append(empty_partition(<int>marks.items[i].value, TOPIC_AUTHORIZATION_FAILED))
-    return {"topic": span(opening, name_of(opening, item)), "partitions": partitions}
+            partitions.append(empty_partition(<int>marks.items[i].value, code))
+    if id_of(opening, name) is not None:
+        return {"topic_id": id_of(opening, name), "partitions": partitions}
+    return {"topic": span(opening, name), "partitions": partitions}
 
 
 cdef dict empty_partition(int index, int error):
@@ -92,8 +114,8 @@ cdef dict empty_partition(int index, int error):
 
 
 cdef bytes without_replica_tags(Opening opening, int section):
-    """The tag section without what makes a fetch a follower's (cluster id 0, replica state 1, and later kin). Tags that
-    are not ours to know stay, byte for byte."""
+    """The tag section without what makes a fetch a follower's: cluster id 0 and replica state 1 of a request, replica
+    directory 0 and high watermark 1 of a partition. Tags that are not ours to know stay, byte for byte."""
     cdef Marks marks = opening.marks
     cdef int i
     kept = []
@@ -119,9 +141,24 @@ cdef int open_response(Opening opening, object memo) except -1:
         elif mark.field == F_RESPONSES and mark.kind == ITEM:
             open_topic(opening, i - 1, edits)
             i = mark.until
+        elif mark.kind == TAGS and mark.depth == 0 and mark.value > 0 and marks.items[i].value == 0:
+            edits.append((mark.whole_at, mark.whole_length, show_endpoints(opening, mark)))
+            i = mark.until
     if memo is not None:
         append_items(opening, responses, <int>responses.value, "responses", memo, edits)
     return apply_edits(opening, edits)
+
+
+cdef bytes show_endpoints(Opening opening, Mark* tags):
+    """The tag section with the leaders' addresses here. It is read as that of an answer that has nothing else, because
+    the answer itself may be large."""
+    version = opening.head.api_version
+    nothing = schema.build(API, version, True, {})
+    before = nothing[:len(nothing) - 1]     # An empty section is one byte.
+    answer = schema.parse(API, version, True,
+                          before + (opening.data + opening.body + tags.whole_at)[:tags.whole_length])
+    answer["node_endpoints"] = opening.addresses.show(answer["node_endpoints"])
+    return schema.build(API, version, True, answer)[len(before):]
 
 
 cdef int open_topic(Opening opening, int item, list edits) except -1:
@@ -132,11 +169,11 @@ cdef int open_topic(Opening opening, int item, list edits) except -1:
     cdef Mark* partition = NULL
     cdef int i, index = -1
     # Most topics are allowed, and that leaves no trace. One that is not has changed since the request was allowed: told.
+    if is_unknown(name):
+        return replace_topic(opening, item, UNKNOWN_TOPIC_ID, edits)
     if not topic_visible(opening, OPERATION_READ, text(opening, name), name.length):
         topic_allowed(opening, OPERATION_READ, text(opening, name), name.length)
-        edits.append((mark.whole_at, mark.whole_length,
-                      schema.build_item(API, opening.head.api_version, True, "responses", refusal_of(opening, item))))
-        return 0
+        return replace_topic(opening, item, TOPIC_AUTHORIZATION_FAILED, edits)
     cdef Cell* cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_READ, text(opening, name), name.length,
                                             opening.now)
     for i in range(item + 1, mark.until):
@@ -144,8 +181,18 @@ cdef int open_topic(Opening opening, int item, list edits) except -1:
             partition = &marks.items[i]
         elif marks.items[i].field == F_PARTITION_INDEX:
             index = <int>marks.items[i].value
+        elif marks.items[i].field == F_ERROR_CODE:
+            if marks.items[i].value in (UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID) and name.at < 0:
+                opening.addresses.topic_ids.forget(id_of(opening, name))
         elif marks.items[i].field == F_RECORDS and marks.items[i].length > 0 and partition != NULL:
             open_records(opening, cell, name, partition, &marks.items[i], index, edits)
+    return 0
+
+
+cdef int replace_topic(Opening opening, int item, int code, list edits) except -1:
+    cdef Mark* mark = &opening.marks.items[item]
+    edits.append((mark.whole_at, mark.whole_length,
+                  schema.build_item(API, opening.head.api_version, True, "responses", refusal_of(opening, item, code))))
     return 0
 
 

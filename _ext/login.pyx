@@ -1,12 +1,15 @@
 """What kproxy answers of itself before a client is known.
 
-The advertised range of an API is what broker, proxy and caps have in common; an API without one is left out. Features are
+The advertised range of an API is what broker, proxy and caps have in common; an API without one is left out. Versions that
+name topics by id are left out too where the broker cannot be asked for the name of an id. Features are
 never advertised: what they promise (transactions v2, the new groups) lies above the caps.
 """
 from kproxy._ext import schema
 from kproxy._ext.apis import LOCAL, SERVED
+from kproxy._ext.topic_ids import HIGHEST_BY_NAME
 
 cdef enum:
+    METADATA = 3
     API_VERSIONS = 18
     SASL_HANDSHAKE = 17
     SASL_AUTHENTICATE = 36
@@ -16,11 +19,14 @@ cdef enum:
 def advertised(broker):
     """``broker``: {key: (lowest, highest)} as its ApiVersions answer says. Gives {key: (lowest, highest)} for clients."""
     ranges = {}
+    tells_names = broker.get(METADATA, (0, -1))[1] > HIGHEST_BY_NAME[METADATA]
     for key, (lowest, highest) in SERVED.items():
         if key not in LOCAL:
             if key not in broker:
                 continue
             lowest, highest = max(lowest, broker[key][0]), min(highest, broker[key][1])
+            if not tells_names:
+                highest = min(highest, HIGHEST_BY_NAME.get(key, highest))
         if lowest <= highest:
             ranges[key] = (lowest, highest)
     return ranges

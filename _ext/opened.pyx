@@ -6,7 +6,7 @@ from libc.string cimport memcpy
 
 from kproxy._ext cimport apis
 from kproxy._ext.chunk cimport Chunk, take_chunk
-from kproxy._ext.opening cimport Addresses, Opening
+from kproxy._ext.opening cimport WAIT, Addresses, Opening
 from kproxy._ext.policy_table cimport PolicyTable
 from kproxy._ext.request cimport HEAD_OK, walk_request_head, walk_response_head
 
@@ -22,6 +22,7 @@ cdef class Opened:
     cdef object head
     cdef readonly list denials
     cdef readonly object cause
+    cdef object named
 
     def __init__(self, decide, Addresses addresses):
         self.opening = Opening(PolicyTable(decide), addresses)
@@ -29,6 +30,15 @@ cdef class Opened:
     def answered(self, asked):
         """Approvals already asked for: {ApprovalWanted: (request id, state)}."""
         self.opening.asked.update(asked)
+
+    @property
+    def unknown(self):
+        """The ids that the last request waits for."""
+        return sorted(self.opening.unknown or ())
+
+    def looked_up(self):
+        """They were asked for; the next request is the same again."""
+        self.opening.looked_up = True
 
     def forget_decisions(self):
         self.opening.table.clear()
@@ -45,6 +55,9 @@ cdef class Opened:
             raise WireError("body")
         apis.open_request(self.opening)
         self.memo = self.opening.memo
+        self.named = self.opening.named
+        if self.opening.treatment != WAIT:
+            self.opening.looked_up = False
         return self.result(frame)
 
     def response(self, bytes frame not None, double now=0):
@@ -56,6 +69,7 @@ cdef class Opened:
                                                self.opening.data, self.opening.length, &correlation)
         if self.opening.body < 0 or not self.opening.walk(True):
             raise WireError("body")
+        self.opening.named = self.named
         apis.open_response(self.opening, self.memo)
         return self.result(frame)
 

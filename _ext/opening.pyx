@@ -2,9 +2,12 @@
 from libc.stdlib cimport free, realloc
 
 from kproxy._ext.chunk cimport Chunk, build_span
+from kproxy._ext.fields cimport F_FORGOTTEN_TOPICS_DATA, F_NAME, F_TOPIC_ID
 from kproxy._ext.mask cimport begin_frame
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
-from kproxy._ext.schema cimport TRAILING, is_flexible, response_header_version, walk_body
+from kproxy._ext.schema cimport ARRAY, SCALAR, STRING, TRAILING, Mark, Marks, is_flexible, response_header_version
+from kproxy._ext.schema cimport walk_body
+from kproxy._ext.topic_ids cimport TopicIds, is_zero, names_by_id
 from kproxy._ext.wire cimport store_i32
 
 from kproxy._ext.policy_table import OPERATION_NAMES, RESOURCE_NAMES
@@ -23,19 +26,22 @@ cdef extern from *:
 
 cdef enum:
     METADATA = 3
+    DELETE_TOPICS = 20
     LONGEST_LIST = 8        # bytes of a Metadata request's body for all topics, with three too many
     MOST_ASKED = 100        # approvals one principal may have pending; more are not worth asking for
+    MOST_UNKNOWN = 1024     # ids of one request that are looked up; a client asks again for the others
 
 
 cdef class Addresses:
     """The addresses of one listener: broker ``n`` is reached at ``host``, port ``first_port + n - first_broker``."""
 
-    def __init__(self, str host, int first_broker, int last_broker, int first_port):
+    def __init__(self, str host, int first_broker, int last_broker, int first_port, TopicIds topic_ids=None):
         self.host = host.encode()
         self.first_broker = first_broker
         self.last_broker = last_broker
         self.first_port = first_port
         self.learned = {}
+        self.topic_ids = TopicIds() if topic_ids is None else topic_ids
 
     cdef tuple find(self, int node):
         if node < self.first_broker or node > self.last_broker:
@@ -46,6 +52,14 @@ cdef class Addresses:
         if node >= 0 and host and port > 0:
             self.learned[node] = (host.decode() if isinstance(host, bytes) else host, port)
         return self.find(node)
+
+    cdef list show(self, list endpoints):
+        shown = []
+        for endpoint in endpoints:
+            place = self.teach(endpoint["node_id"], endpoint["host"], endpoint["port"])
+            if place is not None:
+                shown.append(dict(endpoint, host=place[0], port=place[1]))
+        return shown
 
 
 cdef uint64_t hash_topic(const unsigned char* topic, Py_ssize_t length) noexcept nogil:
@@ -98,6 +112,8 @@ cdef class Opening:
         self.segments = None
         self.answer = None
         self.memo = None
+        self.named = None
+        self.unknown = None
         self.cause = None
         self.note_count = 0
         self.refused_count = 0
@@ -121,6 +137,64 @@ cdef class Opening:
         that are left. Nothing else may carry bytes along that nobody has read."""
         return (self.head.api_key == METADATA and is_flexible(METADATA, self.head.api_version)
                 and self.length - self.body <= LONGEST_LIST and self.marks.items[0].value < 0)
+
+    cdef int name_topics(self, bint response) except -1:
+        """An answer names what its request named, whose names were kept; so an id that another client's request has
+        made to be forgotten meanwhile keeps its name here."""
+        cdef Marks marks = self.marks
+        cdef Mark* mark
+        cdef int i = 0
+        cdef bint either = self.head.api_key in (METADATA, DELETE_TOPICS)
+        if not names_by_id(self.head.api_key, self.head.api_version) or (response and either):
+            return 0
+        if self.named is None:
+            self.named = {}
+        while i < marks.count:
+            mark = &marks.items[i]
+            i += 1
+            if mark.field == F_FORGOTTEN_TOPICS_DATA and mark.kind == ARRAY:
+                i = mark.until
+            elif mark.field == F_TOPIC_ID and mark.kind == SCALAR:
+                self.name_topic(i - 1, either, response)
+        if self.unknown and not response:
+            self.treatment = WAIT
+        return 0
+
+    cdef int name_topic(self, int at, bint either, bint response) except -1:
+        """The mark of an id becomes that of a name: ``at`` is negative, and ``value`` points to the name, which
+        ``named`` holds; ``whole_at`` is still the id's. Length -1: the id is not known."""
+        cdef Mark* mark = &self.marks.items[at]
+        cdef const unsigned char* data = self.data + self.body + mark.whole_at
+        cdef bytes topic_id = data[:16]
+        cdef bytes name
+        if either and is_zero(data):
+            return 0        # Named by its name.
+        name = self.named.get(topic_id)
+        if name is None and not is_zero(data):
+            name = self.addresses.topic_ids.find(topic_id)
+            if name is not None:
+                self.named[topic_id] = name
+            elif not self.looked_up and not response:
+                if self.unknown is None:
+                    self.unknown = set()
+                if len(self.unknown) < MOST_UNKNOWN:
+                    self.unknown.add(topic_id)
+        if either:
+            self.drop_other_name(at)
+        mark.field = F_NAME
+        mark.kind = STRING
+        mark.at = -1
+        mark.length = -1 if name is None else <int>len(name)
+        mark.value = <int64_t><size_t>(<const unsigned char*>(b"" if name is None else name))
+        return 0
+
+    cdef void drop_other_name(self, int at) noexcept:
+        """Where there is an id a broker does not look at the name: Metadata ignores it, and DeleteTopics has it null
+        or takes neither, for which it stays."""
+        cdef bint metadata = self.head.api_key == METADATA
+        cdef Mark* other = &self.marks.items[at + 1 if metadata else at - 1]    # the two stand side by side
+        if metadata or other.length < 0:
+            other.field = 0
 
     cdef Cell* decide(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except NULL:
         cdef Cell* cell = self.table.look_up(resource, operation, name, length, self.now)

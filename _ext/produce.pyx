@@ -1,16 +1,18 @@
-"""Produce (key 0, versions 3 to 12).
+"""Produce (key 0, versions 3 to 13).
 
 Request, in the order of the bytes: transactional_id, acks, timeout_ms, topic_data[name, partition_data[index, records]].
 A frame in which every topic is allowed and no plan changes a record set goes on as it came. Otherwise the refused
 partitions are cut out, changed record sets are replaced, and the refusals wait in ``memo`` for the broker's answer.
+
+From v13 topics are named by id. Everything rests on their names all the same; an id without one answers 100.
 """
 from libc.string cimport memcmp
 
 from kproxy._ext.authorise cimport POLICY_VIOLATION, TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
-from kproxy._ext.authorise cimport WRITE_TRANSACTION, add_refused, answer_values, apply_edits, find, find_top, is_internal
-from kproxy._ext.authorise cimport name_of, replace_count, span, text
+from kproxy._ext.authorise cimport UNKNOWN_TOPIC_ID, WRITE_TRANSACTION, add_refused, answer_values, apply_edits, find
+from kproxy._ext.authorise cimport find_top, id_of, is_internal, is_unknown, name_of, replace_count, span, text
 from kproxy._ext.fields cimport F_ACKS, F_BASE_OFFSET, F_ERROR_CODE, F_INDEX, F_NAME, F_PARTITION_DATA
-from kproxy._ext.fields cimport F_RECORDS, F_RESPONSES, F_TOPIC_DATA, F_TRANSACTIONAL_ID
+from kproxy._ext.fields cimport F_RECORDS, F_RESPONSES, F_TOPIC_DATA, F_TOPIC_ID, F_TRANSACTIONAL_ID
 from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
 from kproxy._ext.opening cimport CLOSE, INTENT, OUTCOME, WAIT, NoteRow, Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
@@ -26,6 +28,8 @@ cdef enum:
     API = 0
     FIRST_WITH_ZSTD = 7         # KIP-110
     FIRST_WITH_TEXT = 8         # record_errors and error_message exist from here on (KIP-467)
+    FIRST_WITH_ID = 13          # KIP-516
+    INCONSISTENT_TOPIC_ID = 103
     KAFKA_STORAGE_ERROR = 56
     BATCH_HEAD = 61             # bytes of a magic 2 batch before its records
     TRANSACTIONAL_BIT = 0x10
@@ -35,6 +39,7 @@ cdef enum:
 cdef int open_request(Opening opening) except -1:
     cdef Marks marks = opening.marks
     cdef const unsigned char* body = opening.data + opening.body
+    cdef const unsigned char* name
     cdef Mark* mark
     cdef Mark* topic = NULL
     cdef Cell* cell = NULL
@@ -43,23 +48,28 @@ cdef int open_request(Opening opening) except -1:
     for i in range(marks.count):
         mark = &marks.items[i]
         if mark.field == F_RECORDS:
-            if cell == NULL:
+            if topic == NULL:
                 return opening.refuse_malformed()
             if mark.length >= BATCH_HEAD and load_i16(body + mark.at + 21) & TRANSACTIONAL_BIT:
                 transactional = True
-            note_intent(opening, topic, mark, index)
+            if topic.length >= 0:
+                note_intent(opening, topic, mark, index)
         elif mark.field == F_INDEX:
             index = <int>mark.value
         elif mark.field == F_NAME:
+            topic = mark
+            if is_unknown(mark):
+                plain = False
+                continue
             if mark.length < 0:
                 return opening.refuse_malformed()
-            topic = mark
-            cell = opening.decide(RESOURCE_TOPIC, OPERATION_WRITE, body + mark.at, mark.length)
+            name = text(opening, mark)
+            cell = opening.decide(RESOURCE_TOPIC, OPERATION_WRITE, name, mark.length)
             if cell.effect != EFFECT_ALLOW or cell.plan != NULL:
                 plain = False
-            if cell.effect == EFFECT_ALLOW and is_internal(body + mark.at, mark.length):
+            if cell.effect == EFFECT_ALLOW and is_internal(name, mark.length):
                 plain = False
-                opening.tell_refusal(RESOURCE_TOPIC, OPERATION_WRITE, body + mark.at, mark.length,
+                opening.tell_refusal(RESOURCE_TOPIC, OPERATION_WRITE, name, mark.length,
                                      "Kafka keeps its own state in this topic")
         elif mark.field == F_ACKS:
             opening.acks = <int>mark.value
@@ -95,7 +105,7 @@ cdef bint names_one_twice(Opening opening) except -1:
 
 cdef int note_intent(Opening opening, Mark* topic, Mark* records, int index) except -1:
     cdef const unsigned char* body = opening.data + opening.body
-    return opening.note(INTENT, body + topic.at, topic.length, index, -1, -1,
+    return opening.note(INTENT, text(opening, topic), topic.length, index, -1, -1,
                         count_records(body + records.at, records.length), records.length if records.length > 0 else 0, 0)
 
 
@@ -124,11 +134,17 @@ cdef int refuse_everything(Opening opening, int code) except -1:
     opening.note_count = 0
     opening.records = 0
     for i in range(marks.count):
-        if marks.items[i].field == F_NAME:
-            name = span(opening, &marks.items[i])
+        if marks.items[i].field in (F_NAME, F_TOPIC_ID):
+            name = key_of(opening, &marks.items[i])
         elif marks.items[i].field == F_INDEX:
             refused.append((name, <int>marks.items[i].value, code, None, []))
     return answer_refusals(opening, refused)
+
+
+cdef bytes key_of(Opening opening, Mark* name):
+    """What an answer calls the topic: its id from v13, whether it was looked at or not."""
+    topic_id = id_of(opening, name)
+    return span(opening, name) if topic_id is None else topic_id
 
 
 cdef int refuse_unaudited(Opening opening) except -1:
@@ -178,11 +194,12 @@ cdef bint keep_topic(Opening opening, int item, list edits, list refused) except
     cdef Mark* partitions = find(opening, F_PARTITION_DATA, topic.depth + 1, item + 1, topic.until)
     cdef Mark* partition
     cdef Mark* records
-    cdef Cell* cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_WRITE, text(opening, name), name.length,
-                                            opening.now)
+    cdef Cell* cell = NULL
     cdef int i = <int>(partitions - marks.items) + 1, kept = 0, index
+    if not is_unknown(name):
+        cell = opening.table.look_up(RESOURCE_TOPIC, OPERATION_WRITE, text(opening, name), name.length, opening.now)
     if partitions.value <= 0:
-        return cell.effect == EFFECT_ALLOW and not is_internal(text(opening, name), name.length)
+        return cell != NULL and cell.effect == EFFECT_ALLOW and not is_internal(text(opening, name), name.length)
     while i < partitions.until:
         partition = &marks.items[i]
         index = <int>find(opening, F_INDEX, partition.depth + 1, i + 1, partition.until).value
@@ -205,19 +222,21 @@ cdef object refuse_or_edit(Opening opening, Cell* cell, Mark* name, Mark* record
     (topic, partition, error code, message, record errors)."""
     cdef Plan plan
     cdef int outcome
+    if cell == NULL:
+        return key_of(opening, name), index, UNKNOWN_TOPIC_ID, None, []
     if is_internal(text(opening, name), name.length):
-        return span(opening, name), index, TOPIC_AUTHORIZATION_FAILED, None, []
+        return key_of(opening, name), index, TOPIC_AUTHORIZATION_FAILED, None, []
     if cell.effect == EFFECT_ASK and opening.head.api_version >= FIRST_WITH_TEXT:
-        return span(opening, name), index, POLICY_VIOLATION, opening.refusal_text(cell), []
+        return key_of(opening, name), index, POLICY_VIOLATION, opening.refusal_text(cell), []
     if cell.effect != EFFECT_ALLOW:
-        return span(opening, name), index, TOPIC_AUTHORIZATION_FAILED, opening.refusal_text(cell), []
+        return key_of(opening, name), index, TOPIC_AUTHORIZATION_FAILED, opening.refusal_text(cell), []
     if cell.plan == NULL or records.length < 0:
         return None
     plan = <Plan>cell.plan
     outcome = plan.transform_span(text(opening, records), records.length, opening.head.api_version >= FIRST_WITH_ZSTD)
     if outcome == PLAN_REFUSED:
         opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules), -1))
-        return span(opening, name), index, plan.error_code, plan.message, list(plan.record_errors)
+        return key_of(opening, name), index, plan.error_code, plan.message, list(plan.record_errors)
     if outcome == PLAN_REPLACED:
         edits.append((records.whole_at, records.whole_length,
                       build_records_prefix(len(plan.out), is_flexible(API, opening.head.api_version)) + plan.out))
@@ -242,13 +261,13 @@ cdef list build_responses(list refused, int version):
             item["record_errors"] = [{"batch_index": at, "batch_index_error_message": text}
                                      for at, text in record_errors]
         topics.setdefault(name, []).append(item)
-    return [{"name": name, "partition_responses": items} for name, items in topics.items()]
+    called = "topic_id" if version >= FIRST_WITH_ID else "name"
+    return [{called: name, "partition_responses": items} for name, items in topics.items()]
 
 
 cdef int open_response(Opening opening, object memo) except -1:
     """Notes each partition's outcome; adds what kproxy refused; shows brokers only at this listener's addresses."""
     cdef Marks marks = opening.marks
-    cdef const unsigned char* body = opening.data + opening.body
     cdef Mark* mark
     cdef Mark* topic = NULL
     cdef Mark* error = NULL
@@ -257,11 +276,13 @@ cdef int open_response(Opening opening, object memo) except -1:
     for i in range(marks.count):
         mark = &marks.items[i]
         if mark.field == F_BASE_OFFSET:
-            if topic == NULL or error == NULL:
+            if topic == NULL or topic.length < 0 or error == NULL:
                 return opening.refuse_malformed()
-            opening.note(OUTCOME, body + topic.at, topic.length, index, mark.value, -1, 0, 0, <int>error.value)
+            opening.note(OUTCOME, text(opening, topic), topic.length, index, mark.value, -1, 0, 0, <int>error.value)
         elif mark.field == F_ERROR_CODE:
             error = mark
+            if mark.value in (UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID) and topic != NULL and topic.at < 0:
+                opening.addresses.topic_ids.forget(id_of(opening, topic))
         elif mark.field == F_INDEX:
             index = <int>mark.value
         elif mark.field == F_NAME and mark.depth <= 2:
@@ -278,16 +299,9 @@ cdef int open_response(Opening opening, object memo) except -1:
 
 
 cdef int rebuild_with_endpoints(Opening opening, object memo) except -1:
-    """A leader moved (KIP-951): the answer names brokers. Rare, so the whole answer is rebuilt; a node without an address
-    on this listener is left out, which a client must bear, as it is only a hint."""
+    """A leader moved (KIP-951): the answer names brokers. Rare, so the whole answer is rebuilt."""
     version = opening.head.api_version
     answer = schema.parse(API, version, True, (opening.data + opening.body)[:opening.length - opening.body])
-    shown = []
-    for endpoint in answer.get("node_endpoints", []):
-        place = opening.addresses.teach(endpoint["node_id"], endpoint["host"], endpoint["port"])
-        if place is not None:
-            endpoint["host"], endpoint["port"] = place[0].decode(), place[1]
-            shown.append(endpoint)
-    answer["node_endpoints"] = shown
+    answer["node_endpoints"] = opening.addresses.show(answer["node_endpoints"])
     answer["responses"] += build_responses(memo or [], version)
     return answer_values(opening, answer)

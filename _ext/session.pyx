@@ -112,6 +112,7 @@ cdef class Session:
         self.opening.data = NULL
         self.opening.chunk = None
         self.opening.memo = None
+        self.opening.named = None
         self.opening.segments = None
         self.opening.answer = None
 
@@ -190,6 +191,11 @@ cdef class Session:
         self.opening.asked.update(answers)
         self.answered_at = -1
 
+    def resume_topic_ids(self):
+        """The names of the ids are known now, as far as there are any: no id is asked for twice for one frame."""
+        self.waiting = None
+        self.opening.looked_up = True
+
     # -- serving ------------------------------------------------------------------------------------------------------
 
     cdef int serve(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1:
@@ -206,8 +212,11 @@ cdef class Session:
             return STOP
         self.open_request()
         if opening.treatment == WAIT:
-            self.waiting = ("approval", list(opening.wanted))
+            # Names first: what they are called decides who must be asked.
+            self.waiting = ("approval", list(opening.wanted)) if not opening.unknown else (
+                "topic_ids", list(opening.unknown))
             return HELD
+        opening.looked_up = False
         self.requests += 1
         decision = ALLOWED
         if opening.denials or opening.refused_records or opening.condition_errors:
@@ -237,7 +246,7 @@ cdef class Session:
         self.counters.records_in += opening.records
         if opening.acks != 0:
             slot = self.slots.push(opening, now)
-            if opening.memo is not None or opening.note_count:
+            if opening.memo is not None or opening.named is not None or opening.note_count:
                 self.slots.remember(slot, opening)
         if opening.treatment == FORWARD:
             self.to_broker.forward(chunk, at, size)
@@ -332,9 +341,7 @@ cdef class Session:
             self.release_answers(now)
             return OURS
         opening.begin(chunk, at + 4, size - 4, now)
-        opening.head.api_key = slot.api_key
-        opening.head.api_version = slot.api_version
-        opening.head.correlation = slot.correlation
+        self.slots.recall(slot, opening)
         opening.body = walk_response_head(slot.api_key, slot.api_version, opening.data, opening.length, &correlation)
         if opening.body < 0 or correlation != slot.correlation:
             self.close(CloseCause.UNEXPECTED_RESPONSE)

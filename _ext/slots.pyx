@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 cdef enum:
     FIRST_ROOM = 16
-    BYTES_PER_MARK = 256        # what a refused item costs as a dict of its fields
+    BYTES_PER_MARK = 256        # what a refused item costs as a dict of its fields, or a topic's id with its name
 
 
 cdef Intent* find_intent(Slot* slot, NoteRow* row) noexcept:
@@ -82,13 +82,17 @@ cdef class Slots:
         return 0
 
     cdef int remember(self, Slot* slot, Opening opening) except -1:
-        """Keeps what the answer will need: the API module's memo and a produce's intents."""
+        """Keeps what the answer will need: the API module's memo, names of ids, a produce's intents."""
         cdef int i
         cdef Intent* intent
         if opening.memo is not None:
             Py_INCREF(opening.memo)
             slot.memo = <void*>opening.memo
             self.keep(slot, opening.marks.count * <Py_ssize_t>BYTES_PER_MARK)
+        if opening.named is not None:
+            Py_INCREF(opening.named)
+            slot.named = <void*>opening.named
+            self.keep(slot, len(opening.named) * <Py_ssize_t>BYTES_PER_MARK)
         if opening.note_count > 1:
             slot.more = <Intent*>malloc((opening.note_count - 1) * sizeof(Intent))
             if slot.more == NULL:
@@ -103,6 +107,13 @@ cdef class Slots:
             intent.size = opening.notes[i].size
         return 0
 
+    cdef void recall(self, Slot* slot, Opening opening) noexcept:
+        """Whose answer it is that is opened."""
+        opening.head.api_key = slot.api_key
+        opening.head.api_version = slot.api_version
+        opening.head.correlation = slot.correlation
+        opening.named = <dict>slot.named if slot.named != NULL else None
+
     cdef void pop(self) noexcept:
         cdef Slot* slot = &self.ring[self.first]
         self.waiting -= slot.kept
@@ -110,9 +121,12 @@ cdef class Slots:
             Py_DECREF(<object>slot.reply)
         if slot.memo != NULL:
             Py_DECREF(<object>slot.memo)
+        if slot.named != NULL:
+            Py_DECREF(<object>slot.named)
         free(slot.more)
         slot.reply = NULL
         slot.memo = NULL
+        slot.named = NULL
         slot.more = NULL
         self.first = (self.first + 1) & (self.room - 1)
         self.count -= 1

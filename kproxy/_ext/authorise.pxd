@@ -21,6 +21,7 @@ cdef enum ErrorCode:
     POLICY_VIOLATION = 44
     TRANSACTIONAL_ID_AUTHORIZATION_FAILED = 53
     OPERATION_NOT_ATTEMPTED = 55
+    UNKNOWN_TOPIC_ID = 100
 
 
 # What becomes of an item that a request names more than once.
@@ -112,10 +113,15 @@ cdef int show_cluster_operations(Opening opening, list edits) except -1
 
 cdef const unsigned char* text(Opening opening, Mark* mark) noexcept
 cdef bytes span(Opening opening, Mark* mark)
+# The id of a topic that is named by id, None where it is named by name. ``name`` is its mark after ``name_topics``.
+cdef bytes id_of(Opening opening, Mark* name)
+# Whether it is named by an id that no topic has.
+cdef bint is_unknown(Mark* name) noexcept
 # The mark of a field between two marks, at a depth; NULL if there is none. An ITEM is not found, its ARRAY is.
 cdef Mark* find(Opening opening, int field, int depth, int first, int until) noexcept
 cdef Mark* find_top(Opening opening, int field) noexcept
-# The name of the item at mark ``item``: of a topic, of a resource, or the item itself. Raises WireError where there is none.
+# The name of the item at mark ``item``: of a topic, of a resource, or the item itself. Raises WireError where there is none;
+# ``is_unknown`` tells of an id without one.
 cdef Mark* name_of(Opening opening, int item) except NULL
 
 # Decides every item of the array at mark ``array``. Edits that take out the refused go to ``edits``, their answer

@@ -18,13 +18,14 @@ from kproxy._ext.chunk cimport Chunk
 from kproxy._ext.policy_table cimport Cell, PolicyTable
 from kproxy._ext.request cimport Head, Splice
 from kproxy._ext.schema cimport Mark, Marks
+from kproxy._ext.topic_ids cimport TopicIds
 
 
 cdef enum Treatment:
     FORWARD = 0     # the frame as it came, byte for byte
     REPLACE = 1     # opening.segments instead, sizes already right
     ANSWER = 2      # opening.answer to the client, nothing to the broker
-    WAIT = 3        # opening.wanted must be asked; then the same frame is opened again
+    WAIT = 3        # opening.unknown or opening.wanted must be asked; then the same frame is opened again
     CLOSE = 4       # opening.cause
 
 
@@ -43,7 +44,8 @@ cdef struct NoteRow:
     int32_t records
     int32_t size            # bytes
     int32_t topic_length
-    # SAFETY: into the chunk of the opening, which holds it until the session's ``let_go``; not read after the event.
+    # SAFETY: into the chunk of the opening or a name that ``named`` holds, both until the session's ``let_go``; not read
+    # after the event.
     const unsigned char* topic
     uint64_t hash           # of the topic's name, keyed
     int64_t first_offset
@@ -57,8 +59,12 @@ cdef class Addresses:
     cdef readonly int last_broker
     cdef readonly int first_port
     cdef readonly dict learned              # node -> (host, port) as brokers told; the shell takes them from here
+    cdef readonly TopicIds topic_ids        # of the listener's cluster; other listeners of it have the same
     cdef tuple find(self, int node)         # (host bytes, port int), or None: the node has no address on this listener
     cdef tuple teach(self, int node, object host, int port)     # a broker's own address, seen in an answer; gives find(node)
+    # The brokers that an answer names as leaders (KIP-951), at their addresses here; one without is left out, which a client
+    # must bear, as it is only a hint.
+    cdef list show(self, list endpoints)
 
 
 cdef class Opening:
@@ -76,6 +82,10 @@ cdef class Opening:
     cdef Splice splice
     cdef Addresses addresses
     cdef dict asked                         # ApprovalWanted -> (request id, state), answers already had in this epoch
+    # Requests that name topics by id: what ``name_topics`` found out, for the request and its answer.
+    cdef dict named                         # id -> name of the request's topics; None: it names them by name
+    cdef set unknown                        # WAIT: ids whose names must be asked for
+    cdef bint looked_up                     # they were asked for; what is unknown now is not there
     # what came out
     cdef int treatment
     cdef list segments                      # REPLACE: whole frame, size included, for writelines
@@ -96,6 +106,10 @@ cdef class Opening:
     # Walks the body into ``marks``; false if it is not what the schema says. The session calls it before an API module.
     cdef bint walk(self, bint response)
     cdef bint is_librdkafka_list(self)
+    # Gives every topic that is named by id the mark of a name, which ``authorise.text`` can read. Sets WAIT.
+    cdef int name_topics(self, bint response) except -1
+    cdef int name_topic(self, int at, bint either, bint response) except -1
+    cdef void drop_other_name(self, int at) noexcept
     cdef void begin(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length, double now)
     # The effect in force (EFFECT_*). Collects denials, would-denials and unasked approvals (treatment becomes WAIT).
     cdef Cell* decide(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except NULL

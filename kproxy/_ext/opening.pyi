@@ -2,13 +2,18 @@
 
 from typing import Any
 
+from kproxy._ext.topic_ids import TopicIds
+
 class Addresses:
     host: bytes
     first_broker: int
     last_broker: int
     first_port: int
     learned: dict[int, tuple[str, int]]
-    def __init__(self, host: str, first_broker: int, last_broker: int, first_port: int) -> None: ...
+    topic_ids: TopicIds
+    def __init__(
+        self, host: str, first_broker: int, last_broker: int, first_port: int, topic_ids: TopicIds | None = None
+    ) -> None: ...
 
 class Opening:
     condition_errors: list[str]

@@ -12,7 +12,7 @@ asked before; the refusal is the last answer.
 
 Waiting is a ticket. While ``waiting`` is set the client's half (protocol.pxd) offers no frame; the shell
 (kproxy/dataplane/connection.py) does what the ticket asks, calls ``resume_versions``, ``resume_login``,
-``resume_broker`` or ``resume_approval`` (or ``refuse_login``), and then ``resumed`` of the half. A frame that was HELD is
+``resume_broker``, ``resume_topic_ids`` or ``resume_approval`` (or ``refuse_login``), and then ``resumed`` of the half. A frame that was HELD is
 then offered again, because the answer may change what it may do.
 """
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
@@ -59,7 +59,7 @@ cdef class Session:
     cdef readonly str ending                # the same while ENDING
     cdef Authentication authentication
     cdef readonly object waiting            # a ticket: ("token", mechanism, payload) | ("broker",) | ("approval", [wanted])
-                                            # | ("versions",)
+                                            # | ("versions",) | ("topic_ids", [id])
     cdef readonly uint64_t number
     cdef readonly int64_t requests
     cdef int16_t lowest[APIS]               # what is advertised, for the hot path; highest −1: not served

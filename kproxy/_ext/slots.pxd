@@ -22,11 +22,12 @@ cdef struct Slot:
     int16_t api_version
     int32_t correlation
     double started              # Unix seconds
-    # SAFETY: ``reply``, ``memo`` and ``more`` are owned and given up by ``pop``.
+    # SAFETY: ``reply``, ``memo``, ``named`` and ``more`` are owned and given up by ``pop``.
     void* reply                 # a reference to bytes: answered here, waits for its turn
     void* memo                  # a reference: what the API module needs with the broker's answer
+    void* named                 # a reference: id -> name of the topics it names by id
+    Intent* more                # malloc'ed: the others than ``intent``
     Intent intent               # the first partition of a produce
-    Intent* more                # malloc'ed: the others
     int intents
     Py_ssize_t kept             # bytes all this takes until the answer, as far as a client decides on them
 
@@ -46,6 +47,7 @@ cdef class Slots:
     cdef int push_own(self, double now) except -1
     cdef int push_reply(self, Opening opening, bytes frame, double now) except -1
     cdef int remember(self, Slot* slot, Opening opening) except -1
+    cdef void recall(self, Slot* slot, Opening opening) noexcept
     cdef void pop(self) noexcept
     cdef int unanswered(self) noexcept
 

@@ -15,6 +15,7 @@ import structlog
 from kproxy._ext.tls_context import TlsContext
 from kproxy.dataplane.dialing import Dialer
 from kproxy.dataplane.suspend import SingleFlight
+from kproxy.dataplane.topic_lookups import TopicLookups
 from kproxy.dataplane.upstream import Ranges, ServiceConnection, choose_credential
 from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, CloseCause, WireError
 from kproxy.model.settings import Cluster
@@ -62,6 +63,7 @@ class ClusterView:
         self._service_ends = float("inf")
         self._pauses: dict[int | None, tuple[float, int, BrokerUnreachable]] = {}
         self._flights: SingleFlight[Any] = SingleFlight()
+        self.topics = TopicLookups(cluster.name, self._fetch_topic_names, clock=clock)
 
     @property
     def nodes(self) -> dict[int, Address]:
@@ -138,6 +140,32 @@ class ClusterView:
         else:
             self._ranges.pop(node, None)
         self._refreshed_at = self._clock() - REFRESH_SECONDS
+
+    async def _fetch_topic_names(self, ids: list[bytes]) -> dict[bytes, str]:
+        """Over the service connection, which may have been closed since it was last used: one more try over a new
+        one."""
+        service = self._service
+        if service is not None:
+            try:
+                return await self._ask_names(service, ids)
+            except BrokerUnreachable:
+                pass
+        await self.refresh()
+        if self._service is None:
+            raise BrokerUnreachable(f"cluster {self._cluster.name} has no service connection")
+        return await self._ask_names(self._service, ids)
+
+    async def _ask_names(self, service: ServiceConnection, ids: list[bytes]) -> dict[bytes, str]:
+        try:
+            return await service.fetch_topic_names(ids)
+        except BaseException as error:
+            # An answer that was not waited for would be taken for the next one's.
+            service.close()
+            if self._service is service:
+                self.close()
+            if isinstance(error, _FAILURES):
+                self._count(error)
+            raise
 
     def close(self) -> None:
         if self._service is not None:

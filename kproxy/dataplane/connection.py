@@ -83,7 +83,7 @@ class Connection:
     def ask(self, half: ClientHalf, ticket: tuple[Any, ...]) -> None:
         work: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
             "versions": self._ask_versions, "token": self._ask_token, "broker": self._ask_broker,
-            "approval": self._ask_approval}
+            "approval": self._ask_approval, "topic_ids": self._ask_topic_ids}
         self._connections.start(self._answered(ticket, work[ticket[0]](*ticket[1:])))
 
     async def _answered(self, ticket: tuple[Any, ...] | None, work: Coroutine[Any, Any, None]) -> None:
@@ -231,6 +231,10 @@ class Connection:
         # All at once: each may take its whole time to fail, and the client waits for the last of them.
         answers = await asyncio.gather(*(self._runtime.ask_approval(session.facts, each) for each in wanted))
         session.resume_approval(dict(zip(wanted, answers, strict=True)))
+
+    async def _ask_topic_ids(self, ids: list[bytes]) -> None:
+        await self._runtime.look_up_topics(self.listener.cluster, ids)
+        self.half.session.resume_topic_ids()
 
     def _is_gone(self) -> bool:
         """Whether the session was closed while something was waited for: a dead session may not come to life again."""

@@ -74,7 +74,8 @@ class Connections:
         """What the listener advertises; its ``learned`` fills with the brokers' own addresses as answers pass by."""
         range_ = listener.advertise
         return self.addresses.setdefault(
-            listener.name, Addresses(range_.host, range_.first_broker, range_.last_broker, range_.first_port))
+            listener.name, Addresses(range_.host, range_.first_broker, range_.last_broker, range_.first_port,
+                                     self._runtime.topic_ids(listener.cluster)))
 
     def end_turn(self) -> None:
         """Writes what was noted and sends what is bound to go. The loop's own turn does the same; this one comes

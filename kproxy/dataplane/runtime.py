@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kproxy._ext.topic_ids import TopicIds
 from kproxy.dataplane.cluster_view import ClusterView
 from kproxy.dataplane.in_force import Decide, SnapshotFile, decider_for
 from kproxy.dataplane.journal import Journal
@@ -68,6 +69,14 @@ class Runtime:
         """Key → (lowest, highest) version of the broker. ``node`` None: the broker that bootstrap connections go to.
         Raises BrokerUnreachable."""
         return await self._clusters[cluster].versions(node)
+
+    def topic_ids(self, cluster: str) -> TopicIds:
+        """What the worker knows of the ids of the cluster's topics."""
+        return self._clusters[cluster].topics.ids
+
+    async def look_up_topics(self, cluster: str, ids: list[bytes]) -> None:
+        """Until their names are in ``topic_ids``, or it is known that they cannot be had."""
+        await self._clusters[cluster].topics.look_up(ids)
 
     def forget_broker(self, cluster: str, node: int | None) -> None:
         """The broker closed a connection: it may come back elsewhere, and with other versions."""

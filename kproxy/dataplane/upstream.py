@@ -27,6 +27,8 @@ CLIENT_ID = "kproxy"
 SOFTWARE = {"client_software_name": "kproxy", "client_software_version": __version__}
 #: From 9 on Metadata is flexible. 1 is the first in which an empty list of topics means none.
 METADATA_VERSIONS = (1, 8)
+#: From 10 on an answer tells the ids of topics, and from 12 on topics are asked for by id.
+TOPIC_ID_VERSIONS = (10, 12)
 #: ApiVersions, the newest first: a broker that cannot read or write one is asked again with the next.
 API_VERSIONS_TRIED = (3, 2, 1, 0)
 #: Kafka's own limit for a frame during SASL; the login answers of a broker are far below it.
@@ -81,11 +83,13 @@ def _is_refusal(body: bytes) -> bool:
         return False
 
 
-def read_answer(frame: bytes, correlation: int) -> bytes:
-    """The body of a whole answer frame with response header 0. Raises WireError."""
-    if len(frame) < 8 or int.from_bytes(frame[4:8], "big", signed=True) != correlation:
+def read_answer(frame: bytes, correlation: int, *, flexible: bool = False) -> bytes:
+    """The body of a whole answer frame, with response header 1 if ``flexible``, else 0. Raises WireError."""
+    if len(frame) < 8 + flexible or int.from_bytes(frame[4:8], "big", signed=True) != correlation:
         raise WireError("the broker answered something that was not asked")
-    return frame[8:]
+    if flexible and frame[8]:
+        raise WireError("the broker answered with tags that nobody knows")
+    return frame[8 + flexible :]
 
 
 class BrokerLogin:
@@ -192,6 +196,7 @@ class ServiceConnection:
         self._reader: asyncio.StreamReader | None = None
         self._transport: Any = None
         self._correlation = 0
+        self._asking = asyncio.Lock()
         self._malformed_flexible = False
 
     async def open(self, first: int = API_VERSIONS_TRIED[0]) -> None:
@@ -233,11 +238,28 @@ class ServiceConnection:
         answer = await self.ask(METADATA, version, {"topics": [], "allow_auto_topic_creation": False})
         return {broker["node_id"]: (broker["host"], broker["port"]) for broker in answer["brokers"]}
 
+    async def fetch_topic_names(self, ids: list[bytes]) -> dict[bytes, str]:
+        """Id → name of those of ``ids`` that are there; nothing is created. Raises BrokerUnreachable or WireError."""
+        version = min(TOPIC_ID_VERSIONS[1], self.ranges.get(METADATA, (0, -1))[1])
+        if version < TOPIC_ID_VERSIONS[0]:
+            raise WireError("the broker speaks no version of Metadata that tells the ids of topics")
+        # Older brokers of a cluster that is being upgraded are asked for all topics.
+        topics = [{"topic_id": one, "name": None} for one in ids] if version == TOPIC_ID_VERSIONS[1] else None
+        answer = await self.ask(METADATA, version, {"topics": topics, "allow_auto_topic_creation": False})
+        wanted = set(ids)
+        return {topic["topic_id"]: topic["name"] for topic in answer["topics"]
+                if topic["name"] and topic["topic_id"] in wanted}
+
     async def ask(self, api_key: int, version: int, values: dict[str, Any]) -> dict[str, Any]:
+        async with self._asking:
+            return await self._ask(api_key, version, values)
+
+    async def _ask(self, api_key: int, version: int, values: dict[str, Any]) -> dict[str, Any]:
         self._correlation = self._correlation % LONGEST_CORRELATION + 1
         request = build_request(api_key, version, self._correlation, schema.build(api_key, version, False, values))
         frame = await self._exchange(request, self._max_bytes)
-        return schema.parse(api_key, version, True, read_answer(frame, self._correlation))
+        body = read_answer(frame, self._correlation, flexible=schema.flexible(api_key, version))
+        return schema.parse(api_key, version, True, body)
 
     def close(self) -> None:
         if self._transport is not None:

@@ -26,6 +26,8 @@ from tests.support.playbook import BROKER, FACTS, NOW, Rules, Stage, fetch, fetc
 
 (CLIENT, BROKER_SAYS, BROKER_ANSWERS, VERSIONS, PROVED, REFUSED, CONNECTED, APPROVED, LATER, RELOADED, TOLD) = range(11)
 MOST_EVENTS = 60
+#: What ids may turn out to be called.
+TOPICS = ("open", "ask", "shut")
 #: Unix seconds, by the first byte of PROVED: how long the facts are good for, and whose they are.
 LIFETIMES = (float("inf"), 30.0, 1.0, 0.0, -5.0)
 NOBODY = Principal(name="corp:other", issuer="corp", subject="other")
@@ -67,9 +69,8 @@ class Player:
             session.refuse_login("no", b'{"status":"invalid_token"}' if variant else None, self.now)
         elif kind == CONNECTED:
             session.resume_broker(BROKER, self.now)
-        elif kind == APPROVED and session.waiting is not None and session.waiting[0] == "approval":
-            state = ("requested", "approved", "denied")[variant % 3]
-            session.resume_approval({wanted: ("id", state) for wanted in session.waiting[1]})
+        elif kind == APPROVED and session.waiting is not None:
+            self.answer_ticket(variant, *session.waiting)
         elif kind == LATER:
             self.now += int.from_bytes(data[:2], "big", signed=True) / 10
         elif kind == RELOADED:
@@ -79,6 +80,16 @@ class Player:
             self.stage.notes()
         self.heard(playbook.take_actions(session))
         self.feed()
+
+    def answer_ticket(self, variant: int, what: str, *details: Any) -> None:
+        session = self.stage.session
+        if what == "approval":
+            state = ("requested", "approved", "denied")[variant % 3]
+            session.resume_approval({wanted: ("id", state) for wanted in details[0]})
+        elif what == "topic_ids":
+            for topic_id in details[0][variant % 2:]:
+                self.stage.addresses.topic_ids.teach(topic_id, TOPICS[topic_id[0] % len(TOPICS)])
+            session.resume_topic_ids()
 
     def prove(self, variant: int) -> None:
         lifetime = LIFETIMES[variant % len(LIFETIMES)]

@@ -27,9 +27,9 @@ def test_versions_are_the_intersection_of_broker_proxy_and_caps():
     body = read_response(18, 3, answer)[1]
     assert side == "client"
     assert {k["api_key"]: (k["min_version"], k["max_version"]) for k in body["api_keys"]} == {
-        0: (0, 12),
-        1: (4, 12),
-        3: (0, 11),
+        0: (0, 13),
+        1: (4, 18),
+        3: (0, 13),
         17: (0, 1),
         18: (0, 4),
         36: (0, 2),

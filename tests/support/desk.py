@@ -9,16 +9,21 @@ from typing import Any
 from kproxy._ext.apis import SERVED
 from kproxy._ext.opened import Opened
 from kproxy._ext.opening import Addresses
+from kproxy._ext.topic_ids import HIGHEST_BY_NAME
 from kproxy.model.access import ApprovalWanted, Verdict
 from tests.support import frames
 
 CORRELATION = 77
+#: What an API calls a topic's name in the versions before it named topics by id.
+CALLED = {0: "name", 1: "topic", 8: "name", 9: "name"}
 
 
 class Desk:
     """A client under a policy of plain lines, ``"read topic orders.*"``. Lines in ``forbid`` are explicit refusals,
     those in ``ask`` wait for an approval. ``plan`` is what is done to the
-    records of every topic allowed. The listener has addresses for brokers 1 to 3: proxy:9001 to proxy:9003."""
+    records of every topic allowed. The listener has addresses for brokers 1 to 3: proxy:9001 to proxy:9003. Where a
+    version names topics by id, requests and answers are written by name all the same: ``id_of(name)`` goes over the
+    wire, and kproxy has learned it."""
 
     def __init__(self, *allow: str, forbid: tuple[str, ...] = (), ask: tuple[str, ...] = (),
                  observe: bool = False, plan: Any = None) -> None:
@@ -49,7 +54,7 @@ class Desk:
 
     def request(self, api: int, version: int, values: dict[str, Any]) -> tuple[str, Any]:
         """("forward" | "replace", the request the broker gets) or ("answer", the answer the client gets), as values."""
-        frame = frames.request(api, version, CORRELATION, values)[4:]
+        frame = frames.request(api, version, CORRELATION, self._by_id(api, version, values))[4:]
         treatment, out = self.opened.request(frame)
         if treatment == "forward":
             assert out == frame
@@ -59,11 +64,11 @@ class Desk:
         if out is None:
             return treatment, None
         assert out[:8] == struct.pack(">hhi", api, version, CORRELATION)
-        return treatment, frames.read_request(struct.pack(">i", len(out)) + out)[3]
+        return treatment, _by_name(api, version, frames.read_request(struct.pack(">i", len(out)) + out)[3])
 
     def response(self, api: int, version: int, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The same for the broker's answer."""
-        frame = frames.response(api, version, CORRELATION, values)[4:]
+        frame = frames.response(api, version, CORRELATION, self._by_id(api, version, values))[4:]
         treatment, out = self.opened.response(frame)
         assert out is not None
         if treatment == "forward":
@@ -76,6 +81,11 @@ class Desk:
         self.request(api, version, request)
         return self.response(api, version, answer)
 
+    def teach(self, **ids: bytes) -> None:
+        """Name → id of topics that an answer has told before."""
+        for name, topic_id in ids.items():
+            self.addresses.topic_ids.teach(topic_id, name)
+
     def denied(self) -> list[tuple[str, str, str]]:
         """What the audit is told of the last frame: (operation, resource, name)."""
         return [(operation, resource, name) for operation, resource, name, _ in self.opened.denials]
@@ -83,7 +93,38 @@ class Desk:
     def _answer(self, api: int, version: int, frame: bytes) -> dict[str, Any]:
         correlation, values = frames.read_response(api, version, struct.pack(">i", len(frame)) + frame)
         assert correlation == CORRELATION
+        return _by_name(api, version, values)  # type: ignore[no-any-return]
+
+    def _by_id(self, api: int, version: int, values: Any) -> Any:
+        if api not in CALLED or version <= HIGHEST_BY_NAME[api]:
+            return values
+        if isinstance(values, list):
+            return [self._by_id(api, version, one) for one in values]
+        if not isinstance(values, dict):
+            return values
+        values = {field: self._by_id(api, version, one) for field, one in values.items()}
+        if CALLED[api] in values:
+            name = values.pop(CALLED[api])
+            values["topic_id"] = id_of(name)
+            self.teach(**{name: id_of(name)})
         return values
+
+
+def id_of(name: str) -> bytes:
+    return name.encode()[:16].ljust(16, b".")
+
+
+def _by_name(api: int, version: int, values: Any) -> Any:
+    if api not in CALLED or version <= HIGHEST_BY_NAME[api]:
+        return values
+    if isinstance(values, list):
+        return [_by_name(api, version, one) for one in values]
+    if not isinstance(values, dict):
+        return values
+    values = {field: _by_name(api, version, one) for field, one in values.items()}
+    if "topic_id" in values:
+        values[CALLED[api]] = values.pop("topic_id").rstrip(b".").decode()
+    return values
 
 
 def spanning(api: int) -> range:

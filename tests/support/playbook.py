@@ -14,7 +14,7 @@ from kproxy.model.spool import NOTES
 from tests.support.frames import batch, read_response, request, response
 from tests.support.spool_files import walk_notes
 
-BROKER = advertised({0: (0, 12), 1: (4, 12), 3: (0, 12), 18: (0, 4), 10: (0, 6), 2: (1, 10)})
+BROKER = advertised({0: (0, 13), 1: (4, 18), 3: (0, 13), 18: (0, 4), 10: (0, 6), 2: (1, 10)})
 FACTS = Facts(
     principal=Principal(name="corp:job", issuer="corp", subject="job"), mechanism="OAUTHBEARER", listener="public"
 )
@@ -56,10 +56,11 @@ class Stage:
         self.epoch = Epoch(1)
         self.ledger = Ledger(self.spool)
         self.counters = Counters("public")
+        self.addresses = Addresses("kproxy.test", 0, 9, 9100)
         self.session = Session(
             7,
             ("OAUTHBEARER", "PLAIN"),
-            Addresses("kproxy.test", 0, 9, 9100),
+            self.addresses,
             rules,
             self.epoch,
             self.ledger,

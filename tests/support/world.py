@@ -11,6 +11,7 @@ import uvloop
 
 from kproxy._ext.ledger import Ledger
 from kproxy._ext.session import Epoch
+from kproxy._ext.topic_ids import TopicIds
 from kproxy.dataplane.connections import Connections
 from kproxy.dataplane.upstream import BrokerLogin
 from kproxy.errors import SpoolFull
@@ -50,7 +51,8 @@ class Spool:
 
 
 class World:
-    """A runtime whose answers wait for ``gates`` that the test opens: ``token``, ``broker``, ``versions``."""
+    """A runtime whose answers wait for ``gates`` that the test opens: ``token``, ``broker``, ``versions``,
+    ``topic_ids``."""
 
     def __init__(self, broker: ScriptedBroker) -> None:
         self.broker = broker
@@ -61,7 +63,8 @@ class World:
         self.told_of: list[tuple[str, Facts]] = []
         self.journal = SimpleNamespace(tell=self.tell)
         self.facts = FACTS
-        self.gates = {name: asyncio.Event() for name in ("token", "broker", "versions")}
+        self.gates = {name: asyncio.Event() for name in ("token", "broker", "versions", "topic_ids")}
+        self.ids = TopicIds()
         self.asked: list[str] = []
         self.refuse: Exception | None = None
         self.transports: list = []
@@ -91,6 +94,13 @@ class World:
         self.asked.append("versions")
         await self.gates["versions"].wait()
         return RANGES
+
+    def topic_ids(self, cluster):
+        return self.ids
+
+    async def look_up_topics(self, cluster, ids):
+        self.asked.append("topic_ids")
+        await self.gates["topic_ids"].wait()
 
     async def broker_login(self, cluster, node, facts):
         return self.login

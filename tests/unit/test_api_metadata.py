@@ -1,4 +1,4 @@
-"""Row 3 of the protocol table, versions 0 to 11: hidden topics, brokers' addresses, creation, authorized operations."""
+"""Row 3 of the protocol table, versions 0 to 13: hidden topics, brokers' addresses, creation, authorized operations."""
 
 from __future__ import annotations
 
@@ -186,3 +186,79 @@ def test_internal_topics_are_shown_to_administrators() -> None:
         desk.request(3, 9, values)
         _, answer = desk.response(3, 9, answer_with(topic("__consumer_offsets"), topic("a")))
         assert [one["name"] for one in answer["topics"]] == names
+
+
+# -- topics by id ------------------------------------------------------------------------------------------------------
+
+OPEN, SHUT, GONE = b"o" * 16, b"s" * 16, b"g" * 16
+
+
+def by_id(*ids: bytes, **more: Any) -> dict[str, Any]:
+    return {"topics": [{"topic_id": one, "name": None} for one in ids], "allow_auto_topic_creation": False, **more}
+
+
+def with_ids(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(one["name"], one["topic_id"], one["error_code"], len(one["partitions"])) for one in answer["topics"]]
+
+
+@pytest.mark.parametrize("version", (12, 13))
+def test_t30_topics_by_id_denied_without_a_name_unknown_100(version: int) -> None:
+    desk = Desk("describe topic open")
+    desk.teach(open=OPEN, shut=SHUT)
+    assert desk.request(3, version, by_id(OPEN, SHUT, GONE)) == ("wait", None) and desk.opened.unknown == [GONE]
+    desk.opened.looked_up()
+    treatment, sent = desk.request(3, version, by_id(OPEN, SHUT, GONE))
+    assert treatment == "replace" and [one["topic_id"] for one in sent["topics"]] == [OPEN]
+    assert desk.denied() == [("describe", "topic", "shut")]
+    _, answer = desk.response(3, version, answer_with(topic("open", topic_id=OPEN)))
+    assert with_ids(answer) == [("open", OPEN, 0, 1), (None, SHUT, 29, 0), (None, GONE, 100, 0)]
+
+
+@pytest.mark.parametrize("version", (12, 13))
+def test_a_name_beside_an_id_is_not_looked_at(version: int) -> None:
+    desk = Desk("describe topic open")
+    desk.teach(open=OPEN, shut=SHUT)
+    asked = {"topics": [{"topic_id": SHUT, "name": "open"}, {"topic_id": OPEN, "name": "shut"},
+                        {"topic_id": bytes(16), "name": "shut"}], "allow_auto_topic_creation": True}
+    treatment, sent = desk.request(3, version, asked)
+    assert treatment == "replace" and [one["topic_id"] for one in sent["topics"]] == [OPEN]
+    assert sent["allow_auto_topic_creation"] is False
+    _, answer = desk.response(3, version, answer_with(topic("open", topic_id=OPEN)))
+    assert with_ids(answer) == [("open", OPEN, 0, 1), (None, SHUT, 29, 0), ("shut", bytes(16), 29, 0)]
+
+
+@pytest.mark.parametrize("version", (12, 13))
+def test_a_topic_deleted_meanwhile_is_unknown_and_its_name_forgotten(version: int) -> None:
+    desk = Desk("describe topic open")
+    desk.teach(open=OPEN)
+    assert desk.request(3, version, by_id(OPEN))[0] == "forward"
+    _, answer = desk.response(3, version, answer_with({**topic("", topic_id=OPEN, error_code=100), "name": None}))
+    assert with_ids(answer) == [(None, OPEN, 100, 0)]
+    assert desk.addresses.topic_ids.name(OPEN) is None
+
+
+@pytest.mark.parametrize("version", (12, 13))
+def test_access_that_ended_meanwhile_does_not_tell_the_name_of_an_id(version: int) -> None:
+    desk = Desk("describe topic open")
+    desk.teach(open=OPEN)
+    desk.request(3, version, by_id(OPEN))
+    desk.allow.clear()
+    desk.opened.forget_decisions()
+    _, answer = desk.response(3, version, answer_with(topic("open", topic_id=OPEN)))
+    assert with_ids(answer) == [(None, OPEN, 29, 0)]
+
+
+@pytest.mark.parametrize("version", range(10, 14))
+def test_every_answer_teaches_names_before_anything_is_hidden(version: int) -> None:
+    desk = Desk("describe topic open")
+    desk.request(3, version, {"topics": None})
+    _, answer = desk.response(3, version, answer_with(topic("open", topic_id=OPEN), topic("shut", topic_id=SHUT)))
+    assert [one["name"] for one in answer["topics"]] == ["open"]
+    assert [desk.addresses.topic_ids.name(one) for one in (OPEN, SHUT)] == ["open", "shut"]
+
+
+@pytest.mark.parametrize("version", (12, 13))
+def test_neither_name_nor_id_is_42(version: int) -> None:
+    desk = Desk("describe topic open")
+    treatment, answer = desk.request(3, version, {"topics": [{"topic_id": bytes(16), "name": None}]})
+    assert treatment == "answer" and [one["error_code"] for one in answer["topics"]] == [42]
