@@ -180,10 +180,12 @@ class Hostile:
     def a_list_by_null(self) -> str:
         """Everything there is: topics, groups, transactions, offsets of a group, reassignments, log dirs, users"""
         seen: Counter[str] = Counter()
-        for api, version, body in ((METADATA, 9, metadata(None)), (METADATA, 0, {"topics": []}), (16, 4, {}),
-                                   (66, 1, {}), (9, 7, {"group_id": self.hidden.group, "topics": None}),
-                                   (46, 0, {"topics": None}), (35, 4, {"topics": None}), (75, 0, {"topics": []}), (50, 0, {"users": None}),
-                                   (43, 2, {"election_type": 0, "topic_partitions": None})):
+        asked: tuple[tuple[int, int, dict[str, Any]], ...] = (
+            (METADATA, 9, metadata(None)), (METADATA, 0, {"topics": []}), (16, 4, {}), (66, 1, {}),
+            (9, 7, {"group_id": self.hidden.group, "topics": None}), (46, 0, {"topics": None}),
+            (35, 4, {"topics": None}), (75, 0, {"topics": []}), (50, 0, {"users": None}),
+            (43, 2, {"election_type": 0, "topic_partitions": None}))
+        for api, version, body in asked:
             with self.session() as client:
                 seen[self.outcome(client, api, version, body)] += 1
         return counted(seen)
