@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
+from _pytest.mark import ParameterSet
 
 from tests.support.clients import (
     GROUP_DENIED,
@@ -24,12 +25,16 @@ from tests.support.clients import (
     Record,
 )
 from tests.support.codecs import NAMES as CODECS
-from tests.support.compatibility import FEATURES, QUICK, TRIED, Opener
+from tests.support.compatibility import FEATURES, OLDER_BROKERS, QUICK, TRIED, Opener
 from tests.support.driver_builds import DriverMissing
+from tests.support.java import JavaDriver
+from tests.support.kafka_broker import KafkaBroker
 from tests.support.matrix import RecordsSeen, hidden, records_for, user_batches
 from tests.support.stage import Stage
 from tests.support.tap import FETCH, PRODUCE
+from tests.support.zookeeper_kafka import ZooKeeperKafka
 
+Note = Callable[[str, object], None]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 TRANSACTION_DENIED = 53
@@ -38,10 +43,20 @@ SETTLED_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
-def opener(stage: Stage) -> Iterator[Opener]:
-    opener = Opener(stage.java)
+def opener(java: JavaDriver) -> Iterator[Opener]:
+    opener = Opener(java)
     yield opener
     opener.close()
+
+
+@pytest.fixture(scope="module")
+def older(java: JavaDriver, kafka_jars: None, request: pytest.FixtureRequest) -> Iterator[Stage]:
+    """A stage before a Kafka of the release that is asked for."""
+    release = request.param
+    broker = ZooKeeperKafka(release, ["tapped"]) if release.startswith("2.") else KafkaBroker(
+        release=release, taps=["tapped"])
+    with broker, Stage(broker, java) as stage:
+        yield stage
 
 
 class Trial:
@@ -266,15 +281,25 @@ TRIALS: dict[str, Callable[[Trial], None]] = {
 }
 
 
-def trials() -> list[object]:
+def trials(quick: bool) -> list[ParameterSet]:
     return [pytest.param(name, feature, id=f"{name}-{feature}",
-                         marks=[] if tried.quick and feature in QUICK else [pytest.mark.slow])
+                         marks=[] if quick and tried.quick and feature in QUICK else [pytest.mark.slow])
             for name, tried in TRIED.items() for feature in tried.features]
 
 
-@pytest.mark.parametrize(("name", "feature"), trials())
-def test_client_with_feature(stage: Stage, opener: Opener, name: str, feature: str,
-                             record_property: Callable[[str, object], None]) -> None:
+@pytest.mark.parametrize(("name", "feature"), trials(quick=True))
+def test_client_with_feature(stage: Stage, opener: Opener, name: str, feature: str, record_property: Note) -> None:
+    try_and_note(stage, opener, name, feature, record_property)
+
+
+@pytest.mark.parametrize("older", OLDER_BROKERS, indirect=True, scope="module")
+@pytest.mark.parametrize(("name", "feature"), trials(quick=False))
+def test_client_before_an_older_broker(older: Stage, opener: Opener, name: str, feature: str,
+                                       record_property: Note) -> None:
+    try_and_note(older, opener, name, feature, record_property)
+
+
+def try_and_note(stage: Stage, opener: Opener, name: str, feature: str, note: Note) -> None:
     try:
         version = opener.version(name)
     except DriverMissing as missing:
@@ -282,7 +307,7 @@ def test_client_with_feature(stage: Stage, opener: Opener, name: str, feature: s
             pytest.fail(f"no {name}: {missing}")
         pytest.skip(f"no {name}: {missing}")
     for key, value in {"broker": stage.kafka.version, "client": name, "version": version, "feature": feature}.items():
-        record_property(key, value)
+        note(key, value)
     TRIALS[feature](Trial(stage, opener, name))
 
 

@@ -80,6 +80,10 @@ TRIED = {
 }
 
 
+#: Releases of the broker besides the rig's own, the newest first; ``make test-full`` tries all clients before each.
+OLDER_BROKERS = ("3.9.2", "2.8.2")
+
+
 class Opener:
     """Opens clients by name; the drivers that they need are started once and end with ``close``."""
 
@@ -164,9 +168,10 @@ def merge(file: Path, outcomes: dict[tuple[str, str, str], str], versions: dict[
     brokers: dict[str, dict[str, dict[str, str]]] = before["brokers"]
     for (broker, client, feature), outcome in outcomes.items():
         brokers.setdefault(broker, {}).setdefault(client, {})[feature] = outcome
+    order = sorted(brokers, key=lambda broker: [int(part) for part in broker.split(".")], reverse=True)
     kept = {broker: {client: {feature: found[client][feature] for feature in tried.features if feature in found[client]}
                      for client, tried in TRIED.items() if client in found}
-            for broker, found in brokers.items()}
+            for broker, found in ((broker, brokers[broker]) for broker in order)}
     told = {**before["versions"], **versions}
     return json.dumps({"versions": {client: told[client] for client in TRIED if client in told}, "brokers": kept},
                       indent=1) + "\n"

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support import children
-from tests.support.kafka_libs import class_path, java_program, kafka_version
+from tests.support.kafka_libs import class_path, java_program, kafka_version, release_libs
 from tests.support.ports import accepts, free_ports, wait_for
 
 CLUSTER_ID = "kproxyRigClusterAAAAAA"
@@ -49,9 +49,16 @@ class Secure:
 class KafkaBroker(children.Served):
     """One broker. ``start`` after ``kill`` keeps its data: the folder goes away only with ``close``."""
 
+    #: What the log says once it serves.
+    started = b"Kafka Server started"
+
     def __init__(self, *, auto_create: bool = False, taps: Sequence[str] = (), jvm: Sequence[str] = QUICK,
-                 settings: dict[str, str] | None = None, secure: Secure | None = None, port: int = 0) -> None:
-        """``port`` is that of the ``direct`` way; 0: a free one, as all others are."""
+                 settings: dict[str, str] | None = None, secure: Secure | None = None, port: int = 0,
+                 release: str = "") -> None:
+        """``port`` is that of the ``direct`` way; 0: a free one, as all others are. ``release``: another than the rig's
+        own, one that knows KRaft."""
+        self._release = release
+        self._class_path = f"{release_libs(release)}/*" if release else class_path()
         self._secure = secure
         self.folder = Path(tempfile.mkdtemp(prefix="kproxy-kafka-"))
         self.log = self.folder / "kafka.log"
@@ -83,20 +90,22 @@ class KafkaBroker(children.Served):
 
     @property
     def version(self) -> str:
-        return kafka_version()
+        return self._release or kafka_version()
 
     def start(self) -> KafkaBroker:
         """Formats the storage if it is new, starts Kafka and waits until every listener answers."""
-        data = self.folder / "data"
-        if not data.exists():
-            accounts = [f"{kind}=[name={USERNAME},password={PASSWORD},iterations={ITERATIONS}]" for kind in SCRAM]
-            self._run_to_end("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties),
-                             *(word for one in accounts if self._secure for word in ("--add-scram", one)))
+        self._format()
         seen = self.log.stat().st_size if self.log.exists() else 0
-        command = [java_program(), *self.jvm, "-cp", class_path(), "kafka.Kafka", str(self._properties)]
+        command = [java_program(), *self.jvm, "-cp", self._class_path, "kafka.Kafka", str(self._properties)]
         self._child = children.start(command, self.log, cwd=self.folder)
         wait_for("Kafka to start", lambda: self._is_up(seen), START_SECONDS, 0.05)
         return self
+
+    def _format(self) -> None:
+        if not (self.folder / "data").exists():
+            accounts = [f"{kind}=[name={USERNAME},password={PASSWORD},iterations={ITERATIONS}]" for kind in SCRAM]
+            self._run_to_end("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties),
+                             *(word for one in accounts if self._secure for word in ("--add-scram", one)))
 
     def stop(self) -> None:
         if self._child is not None:
@@ -126,12 +135,12 @@ class KafkaBroker(children.Served):
             raise AssertionError(f"Kafka ended with {self._child.returncode}:\n{children.tail(self.log)}")
         with open(self.log, "rb") as log:
             log.seek(seen)
-            if b"Kafka Server started" not in log.read():
+            if self.started not in log.read():
                 return False
         return all(accepts("127.0.0.1", port) for port in self._bound.values())
 
     def _run_to_end(self, program: str, *arguments: str, seconds: float = 60) -> str:
-        command = [java_program(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", class_path(),
+        command = [java_program(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", self._class_path,
                    program, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
         if done.returncode != 0:

@@ -22,6 +22,8 @@ DEFAULT_FOLDER = ROOT / ".cache" / "kafka-libs"
 NEWEST_POM = ROOT / "tests" / "java" / "newest" / "pom.xml"
 #: One file of each artifact the pom names; a folder without them is not whole.
 NEEDED = ("kafka_2.13-*.jar", "kafka-tools-*.jar", "kafka-clients-*.jar", "slf4j-simple-*.jar")
+#: Where older releases wrote their log: with one of these beside slf4j-simple it goes nowhere.
+OLD_LOGS = ("slf4j-reload4j", "slf4j-log4j12")
 FETCH_SECONDS = 600
 
 
@@ -54,6 +56,12 @@ def kafka_libs() -> Path:
     return _fetch_once(DEFAULT_FOLDER, POM, NEEDED)
 
 
+def release_libs(release: str) -> Path:
+    """The folder with the jars of another release of Kafka, fetched if need be. Raises KafkaMissing."""
+    return _fetch_once(ROOT / ".cache" / f"kafka-{release}", POM, NEEDED, f"-Dkafka.version={release}",
+                       f"-DexcludeArtifactIds={','.join(OLD_LOGS)}")
+
+
 def newest_version() -> str:
     """Of the newest kafka-clients."""
     version = re.search(r"<version>([\d.]+\.[\d.]+)</version>", NEWEST_POM.read_text())
@@ -77,24 +85,25 @@ def class_path(*more: Path) -> str:
     return os.pathsep.join([*map(str, more), f"{kafka_libs()}/*"])
 
 
-def _fetch_once(folder: Path, pom: Path, needed: tuple[str, ...]) -> Path:
+def _fetch_once(folder: Path, pom: Path, needed: tuple[str, ...], *more: str) -> Path:
     if not is_whole(folder, needed):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with open(folder.parent / f"{folder.name}.lock", "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not is_whole(folder, needed):
-                _fetch(folder, pom, needed)
+                _fetch(folder, pom, needed, *more)
     return folder
 
 
-def _fetch(folder: Path, pom: Path, needed: tuple[str, ...]) -> None:
-    """Maven writes beside the folder and a rename publishes it, so that nobody ever sees half of it."""
+def _fetch(folder: Path, pom: Path, needed: tuple[str, ...], *more: str) -> None:
+    """Maven, told ``more``, writes beside the folder and a rename publishes it, so that nobody ever sees half of it."""
     maven = shutil.which("mvn")
     if maven is None:
         raise KafkaMissing(f"Maven is not installed (Debian: maven), and Kafka's jars are not in .cache/{folder.name}")
     with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as place:
         fresh = Path(place) / "libs"
-        command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
+        command = [maven, "-q", "-B", "-f", str(pom), *more]
+        command += ["dependency:copy-dependencies", f"-DoutputDirectory={fresh}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=FETCH_SECONDS)
         if done.returncode != 0 or not is_whole(fresh, needed):
             raise KafkaMissing("Maven could not fetch Kafka's jars: " + (done.stdout + done.stderr)[-800:])
