@@ -19,7 +19,7 @@ from tests.support.client_confluent import _ConfluentConsumer
 from tests.support.clients import CLIENT_NAMES, Consumer, Got, Producer, Record, Sent
 from tests.support.codecs import NAMES
 from tests.support.stage import Stage
-from tests.support.tap import FETCH, PRODUCE, Tap, fetched_records, produced_records
+from tests.support.tap import FETCH, PRODUCE, Tap, fetched_records, produced_records, topic_ids
 from tests.support.transactions import Transactions, open_transactions
 
 KINDS = ("plain", "idempotent", "transactional")
@@ -106,18 +106,22 @@ class RecordsSeen:
     def __init__(self, tap: Tap, api: int) -> None:
         self._tap = tap
         self._api = api
-        self._taken: dict[int, int] = {}
+        self._taken: dict[int, tuple[int, int]] = {}
         self._sets: dict[str, list[bytes]] = {}
+        self._ids: dict[str, set[str]] = {}
 
     def of(self, topic: str) -> list[bytes]:
         for passed in self._tap.connections:
-            done = self._taken.get(passed.number, 0)
-            frames = passed.requests() if self._api == PRODUCE else passed.responses()
-            self._taken[passed.number] = len(frames)
-            read = produced_records if self._api == PRODUCE else fetched_records
-            for name, _, data in read([frame for frame in frames[done:] if frame.api == self._api]):
+            requests, responses = passed.requests(), passed.responses()
+            asked, answered = self._taken.get(passed.number, (0, 0))
+            self._taken[passed.number] = len(requests), len(responses)
+            for name, number in topic_ids(responses[answered:]):
+                self._ids.setdefault(name, set()).add(number)
+            frames, read = ((requests[asked:], produced_records) if self._api == PRODUCE
+                            else (responses[answered:], fetched_records))
+            for name, _, data in read([frame for frame in frames if frame.api == self._api]):
                 self._sets.setdefault(name, []).append(data)
-        return self._sets.get(topic, [])
+        return [data for name in (topic, *self._ids.get(topic, ())) for data in self._sets.get(name, [])]
 
 
 def user_batches(sets: list[bytes]) -> list[Batch]:

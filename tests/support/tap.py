@@ -279,3 +279,14 @@ def fetched_records(frames: list[Frame]) -> list[tuple[str, int, bytes]]:
                     name = topic.get("topic") or str(topic.get("topic_id"))
                     found.append((name, partition["partition_index"], bytes(partition["records"])))
     return found
+
+
+def topic_ids(frames: list[Frame]) -> list[tuple[str, str]]:
+    """(topic, its id) of the metadata that clients were told, as ``produced_records`` and ``fetched_records`` say it."""
+    found = []
+    for frame in frames:
+        if frame.api == METADATA:
+            told = frames_of.read_response(frame.api, frame.version, struct.pack(">i", len(frame.data)) + frame.data)[1]
+            found += [(topic["name"], str(topic["topic_id"])) for topic in told["topics"]
+                      if topic.get("topic_id") and topic["name"]]
+    return found
