@@ -282,7 +282,7 @@ def fetched_records(frames: list[Frame]) -> list[tuple[str, int, bytes]]:
 
 
 def topic_ids(frames: list[Frame]) -> list[tuple[str, str]]:
-    """(topic, its id) of the metadata that clients were told, as ``produced_records`` and ``fetched_records`` say it."""
+    """(topic, its id) of the metadata that clients were told, ids as ``produced_records`` says them."""
     found = []
     for frame in frames:
         if frame.api == METADATA:
