@@ -7,7 +7,8 @@
                                paths, so those and the other resources of the cluster are refused (31), whatever the
                                policy says. An answer shows nothing that is not allowed at that moment
     37 CreatePartitions 0-3    ALTER on each topic, else 29
-    44 IncrementalAlterConfigs 0-1    ALTER_CONFIGS on each topic (29) and group (30), nothing else (31)
+    33 AlterConfigs 0-2, 44 IncrementalAlterConfigs 0-1    ALTER_CONFIGS on each topic (29) and group (30), nothing
+                               else (31)
     60 DescribeCluster 0-2     brokers at this listener's addresses, operations from policy. Controllers are not shown:
                                another endpoint type is refused here (114, 115)
 
@@ -33,6 +34,7 @@ cdef enum:
     DELETE_TOPICS = 20
     DELETE_RECORDS = 21
     DESCRIBE_CONFIGS = 32
+    ALTER_CONFIGS = 33
     CREATE_PARTITIONS = 37
     INCREMENTAL_ALTER_CONFIGS = 44
     DESCRIBE_CLUSTER = 60
@@ -108,6 +110,9 @@ cdef int type_of(Opening opening, int item) noexcept:
     return <int>find(opening, F_RESOURCE_TYPE, mark.depth + 1, item + 1, mark.until).value
 
 
+# A resource that is left out is left as it is, in either API.
+cdef Gated CHANGE_CONFIGS = Gated((), topics=F_RESOURCES, answered="responses", rule=ResourceRule(
+    (OPERATION_ALTER_CONFIGS,), {}, REPEATS_REFUSED_EACH, "Each resource must appear at most once."))
 cdef dict WAYS = {
     DELETE_TOPICS: Gated((), topics=F_TOPIC_NAMES, answered="responses", rule=TextRule(
         (OPERATION_DESCRIBE, OPERATION_DELETE), {}, REPEATS_REFUSED_ONCE)),
@@ -117,8 +122,8 @@ cdef dict WAYS = {
         (OPERATION_DESCRIBE_CONFIGS,), {"configs": []}, REPEATS_FORWARDED)),
     CREATE_PARTITIONS: Gated((), topics=F_TOPICS, answered="results", rule=TextRule(
         (OPERATION_ALTER,), {}, REPEATS_REFUSED_ONCE)),
-    INCREMENTAL_ALTER_CONFIGS: Gated((), topics=F_RESOURCES, answered="responses", rule=ResourceRule(
-        (OPERATION_ALTER_CONFIGS,), {}, REPEATS_REFUSED_EACH, "Each resource must appear at most once.")),
+    ALTER_CONFIGS: CHANGE_CONFIGS,
+    INCREMENTAL_ALTER_CONFIGS: CHANGE_CONFIGS,
 }
 # The answer's array by the name it is built with.
 cdef dict ANSWERED = {"responses": F_RESPONSES, "results": F_RESULTS, "topics": F_TOPICS}

@@ -69,12 +69,16 @@ serve(25, "AddOffsetsToTxn", 0, 4, transactions.open_request, transactions.open_
 serve(26, "EndTxn", 0, 4, transactions.open_request, transactions.open_response)
 serve(28, "TxnOffsetCommit", 0, 4, transactions.open_request, transactions.open_response)
 serve(32, "DescribeConfigs", 1, 4, admin.open_request, admin.open_response, True)
+serve(33, "AlterConfigs", 0, 2, admin.open_request, admin.open_response)
 serve(36, "SaslAuthenticate", 0, 2, NULL, NULL)
 serve(37, "CreatePartitions", 0, 3, admin.open_request, admin.open_response)
-serve(42, "DeleteGroups", 0, 2, group_admin.open_request, group_admin.open_response)
+serve(42, "DeleteGroups", 0, 3, group_admin.open_request, group_admin.open_response)
 serve(44, "IncrementalAlterConfigs", 0, 1, admin.open_request, admin.open_response)
 serve(47, "OffsetDelete", 0, 0, group_admin.open_request, group_admin.open_response)
 serve(60, "DescribeCluster", 0, 2, admin.open_request, admin.open_response, True)
+serve(61, "DescribeProducers", 0, 0, transactions.open_request, transactions.open_response)
+serve(65, "DescribeTransactions", 0, 0, transactions.open_request, transactions.open_response, True)
+serve(66, "ListTransactions", 0, 2, transactions.open_request, transactions.open_response, True)
 
 
 for _key in range(APIS):

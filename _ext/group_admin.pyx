@@ -3,7 +3,7 @@
 
     15 DescribeGroups 0-6      DESCRIBE on each group, else 30. The operations a client may do are those of our policy
     16 ListGroups 0-5          DESCRIBE on the cluster or on each group; the rest is left out of the answer
-    42 DeleteGroups 0-2        DELETE on each group, else 30
+    42 DeleteGroups 0-3        DELETE on each group, else 30
     47 OffsetDelete 0          DELETE on the group, else 30; then READ on each topic, else 29
 
 A described member's subscription and assignment are bytes of the clients' own making that name topics. They go on as
@@ -13,9 +13,10 @@ is kproxy's.
 from libc.limits cimport INT_MIN
 
 from kproxy._ext.authorise cimport GROUP_AUTHORIZATION_FAILED, POLICY_VIOLATION, Gate, Gated, NameRule, TopicRule
-from kproxy._ext.authorise cimport add_refused, apply_edits, covered_by_cluster, find, find_top
-from kproxy._ext.authorise cimport group_operations, open_gated, replace_count, replace_number, text
+from kproxy._ext.authorise cimport add_refused, apply_edits, find, find_top
+from kproxy._ext.authorise cimport group_operations, open_gated, replace_number, text
 from kproxy._ext.fields cimport F_AUTHORIZED_OPERATIONS, F_GROUP_ID, F_GROUPS, F_GROUPS_NAMES, F_RESULTS, F_TOPICS
+from kproxy._ext.lists cimport hide_names
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, OPERATION_DELETE, OPERATION_DESCRIBE, OPERATION_READ
 from kproxy._ext.policy_table cimport RESOURCE_GROUP, Cell
@@ -27,12 +28,11 @@ cdef enum:
     DESCRIBE_GROUPS = 15
     LIST_GROUPS = 16
     DELETE_GROUPS = 42
-    FIRST_WITH_TEXT = 6         # DescribeGroups
 
-cdef Gated DESCRIBE = Gated((), topics=F_GROUPS, answered="groups", rule=DescribeRule(
-    RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED))
-cdef Gated DELETE = Gated((), topics=F_GROUPS_NAMES, answered="results", rule=NameRule(
-    RESOURCE_GROUP, OPERATION_DELETE, GROUP_AUTHORIZATION_FAILED))
+cdef Gated DESCRIBE = Gated((), topics=F_GROUPS, answered="groups", rule=GroupRule(
+    RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED, 6))
+cdef Gated DELETE = Gated((), topics=F_GROUPS_NAMES, answered="results", rule=GroupRule(
+    RESOURCE_GROUP, OPERATION_DELETE, GROUP_AUTHORIZATION_FAILED, 3))
 cdef Gated OFFSET_DELETE = Gated(
     (Gate(RESOURCE_GROUP, OPERATION_DELETE, F_GROUP_ID, GROUP_AUTHORIZATION_FAILED),), refusal={}, topics=F_TOPICS,
     rule=TopicRule(OPERATION_READ, "partitions", {}))
@@ -49,7 +49,7 @@ cdef int open_response(Opening opening, object memo) except -1:
     cdef int api = opening.head.api_key
     cdef list edits = []
     if api == LIST_GROUPS:
-        hide_groups(opening, edits)
+        hide_names(opening, F_GROUPS, F_GROUP_ID, RESOURCE_GROUP, OPERATION_DESCRIBE, OPERATION_DESCRIBE, edits)
     elif api == DESCRIBE_GROUPS:
         show_groups(opening, edits)
         add_refused(opening, F_GROUPS, "groups", memo, edits)
@@ -60,17 +60,24 @@ cdef int open_response(Opening opening, object memo) except -1:
     return apply_edits(opening, edits)
 
 
-cdef class DescribeRule(NameRule):
+cdef class GroupRule(NameRule):
+    """From one version on the answer has room for a text."""
+    cdef int first_with_text
+
+    def __init__(self, int resource, int operation, int code, int first_with_text):
+        super().__init__(resource, operation, code)
+        self.first_with_text = first_with_text
+
     cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         cdef Cell* cell = opening.decide(self.resource, self.operation, text(opening, name), name.length)
         if cell.effect == EFFECT_ALLOW:
             return 0
-        return POLICY_VIOLATION if cell.effect == EFFECT_ASK and opening.head.api_version >= FIRST_WITH_TEXT \
+        return POLICY_VIOLATION if cell.effect == EFFECT_ASK and opening.head.api_version >= self.first_with_text \
             else self.code
 
     cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
         cdef dict answered = NameRule.answer_item(self, opening, item, name, code)
-        if opening.head.api_version >= FIRST_WITH_TEXT:
+        if opening.head.api_version >= self.first_with_text:
             answered["error_message"] = opening.refusal_text(opening.table.look_up(
                 self.resource, self.operation, text(opening, name), name.length, opening.now))
         return answered
@@ -97,24 +104,3 @@ cdef int show_groups(Opening opening, list edits) except -1:
             replace_number(asked, group_operations(opening, text(opening, name), name.length), edits)
         i = item.until
     return 0
-
-
-cdef int hide_groups(Opening opening, list edits) except -1:
-    cdef Marks marks = opening.marks
-    cdef Mark* groups = find_top(opening, F_GROUPS)
-    cdef Mark* item
-    cdef int i = <int>(groups - marks.items) + 1, kept = 0
-    while i < groups.until:
-        item = &marks.items[i]
-        if may_be_listed(opening, find(opening, F_GROUP_ID, 1, i + 1, item.until)):
-            kept += 1
-        else:
-            edits.append((item.whole_at, item.whole_length, b""))
-        i = item.until
-    return replace_count(opening, groups, kept, edits)
-
-
-cdef bint may_be_listed(Opening opening, Mark* name) except -1:
-    return (opening.visible(RESOURCE_GROUP, OPERATION_DESCRIBE, text(opening, name), name.length)
-            or covered_by_cluster(opening, OPERATION_DESCRIBE, RESOURCE_GROUP, OPERATION_DESCRIBE,
-                                  text(opening, name), name.length))

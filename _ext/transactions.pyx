@@ -1,27 +1,38 @@
 # cython: wraparound=True
-"""Transactions of the first kind (before KIP-890's second part). All of them need WRITE on the transactional id, else 53.
+"""Transactions of the first kind (before KIP-890's second part), and what is shown of those under way. The first four need
+WRITE on the transactional id, else 53.
 
     24 AddPartitionsToTxn 0-3  WRITE on each topic, and none of them Kafka's own, else 29 there and 55 on all others:
                                nothing is added. Later versions are brokers' own
     25 AddOffsetsToTxn 0-4     READ on the group, else 30
     26 EndTxn 0-4              nothing else
     28 TxnOffsetCommit 0-4     READ on the group, else 30 on every partition; then READ on each topic, else 29
+    61 DescribeProducers 0     READ on each topic, else 29 on its partitions
+    65 DescribeTransactions 0  DESCRIBE on each transactional id, else 53; of its topics those are shown that may be described
+    66 ListTransactions 0-2    shows those that may be described. A pattern is the broker's to match, and tells no more
 
 A producer id is not checked: a broker knows it by the transactional id, and that is.
 """
 from kproxy._ext.authorise cimport OPERATION_NOT_ATTEMPTED, READ_GROUP, TOPIC_AUTHORIZATION_FAILED
-from kproxy._ext.authorise cimport TRANSACTIONAL_ID_AUTHORIZATION_FAILED, WRITE_TRANSACTION, Gate, Gated, TopicRule
-from kproxy._ext.authorise cimport add_refused, apply_edits, is_internal, open_gated, text
-from kproxy._ext.fields cimport F_TOPICS, F_V3_AND_BELOW_TOPICS, F_V3_AND_BELOW_TRANSACTIONAL_ID
+from kproxy._ext.authorise cimport TRANSACTIONAL_ID_AUTHORIZATION_FAILED, WRITE_TRANSACTION, Gate, Gated, NameRule
+from kproxy._ext.authorise cimport TopicRule, add_refused, apply_edits, find, is_internal
+from kproxy._ext.authorise cimport open_gated, replace_count, text, topic_visible
+from kproxy._ext.fields cimport F_TOPIC, F_TOPICS, F_TRANSACTION_STATES, F_TRANSACTIONAL_ID, F_TRANSACTIONAL_IDS
+from kproxy._ext.fields cimport F_V3_AND_BELOW_TOPICS, F_V3_AND_BELOW_TRANSACTIONAL_ID
+from kproxy._ext.lists cimport hide_names
 from kproxy._ext.opening cimport Opening
-from kproxy._ext.policy_table cimport OPERATION_READ, OPERATION_WRITE, RESOURCE_TOPIC, RESOURCE_TRANSACTIONAL_ID
-from kproxy._ext.schema cimport Mark
+from kproxy._ext.policy_table cimport OPERATION_DESCRIBE, OPERATION_READ, OPERATION_WRITE, RESOURCE_TOPIC
+from kproxy._ext.policy_table cimport RESOURCE_TRANSACTIONAL_ID
+from kproxy._ext.schema cimport ARRAY, Mark, Marks
 
 cdef enum:
     ADD_PARTITIONS = 24
     ADD_OFFSETS = 25
     END = 26
     TXN_OFFSET_COMMIT = 28
+    DESCRIBE_PRODUCERS = 61
+    DESCRIBE_TRANSACTIONS = 65
+    LIST_TRANSACTIONS = 66
 
 
 cdef class AddRule(TopicRule):
@@ -48,14 +59,49 @@ cdef dict WAYS = {
     END: Gated((WRITE_TRANSACTION,), refusal={}),
     TXN_OFFSET_COMMIT: Gated((WRITE_TRANSACTION, READ_GROUP), topics=F_TOPICS,
                              rule=TopicRule(OPERATION_READ, "partitions", {})),
+    DESCRIBE_PRODUCERS: Gated((), topics=F_TOPICS, rule=TopicRule(OPERATION_READ, "partitions", {})),
+    DESCRIBE_TRANSACTIONS: Gated((), topics=F_TRANSACTIONAL_IDS, answered="transaction_states", rule=NameRule(
+        RESOURCE_TRANSACTIONAL_ID, OPERATION_DESCRIBE, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, "transactional_id")),
 }
 
 
 cdef int open_request(Opening opening) except -1:
+    if opening.head.api_key == LIST_TRANSACTIONS:
+        return 0
     return open_gated(opening, WAYS[opening.head.api_key])
 
 
 cdef int open_response(Opening opening, object memo) except -1:
     cdef list edits = []
-    add_refused(opening, F_TOPICS, "topics", memo, edits)
+    if opening.head.api_key == LIST_TRANSACTIONS:
+        hide_names(opening, F_TRANSACTION_STATES, F_TRANSACTIONAL_ID, RESOURCE_TRANSACTIONAL_ID, OPERATION_DESCRIBE, -1,
+                   edits)
+    elif opening.head.api_key == DESCRIBE_TRANSACTIONS:
+        hide_topics(opening, edits)
+        add_refused(opening, F_TRANSACTION_STATES, "transaction_states", memo, edits)
+    else:
+        add_refused(opening, F_TOPICS, "topics", memo, edits)
     return apply_edits(opening, edits)
+
+
+cdef int hide_topics(Opening opening, list edits) except -1:
+    """Each transaction shows those of its topics that may be described, as a broker has it; of the others nothing."""
+    cdef Marks marks = opening.marks
+    cdef Mark* topics
+    cdef Mark* name
+    cdef int i, j, kept
+    for i in range(marks.count):
+        topics = &marks.items[i]
+        if topics.field != F_TOPICS or topics.depth != 1 or topics.kind != ARRAY:
+            continue
+        kept = 0
+        j = i + 1
+        while j < topics.until:
+            name = find(opening, F_TOPIC, 2, j + 1, marks.items[j].until)
+            if topic_visible(opening, OPERATION_DESCRIBE, text(opening, name), name.length):
+                kept += 1
+            else:
+                edits.append((marks.items[j].whole_at, marks.items[j].whole_length, b""))
+            j = marks.items[j].until
+        replace_count(opening, topics, kept, edits)
+    return 0

@@ -69,7 +69,9 @@ def test_a_hostile_client_obtains_nothing(stage: Stage, capsys: pytest.CaptureFi
     for name in (closed, hidden.group, hidden.transactional_id):
         reached = {frame.api for frame in sent if name.encode() in frame.data.replace(alike, b"")}
         # Kafka looks at the id of a Produce only where a batch is transactional, and so does kproxy: these have none.
-        assert reached <= ({PRODUCE} if name == hidden.transactional_id else set()), f"{name} reached the broker"
+        # ListTransactions takes a pattern, whose matches are left out of the answer.
+        harmless = {PRODUCE, 66} if name == hidden.transactional_id else set()
+        assert reached <= harmless, f"{name} reached the broker"
     assert {frame.api for frame in sent} <= set(SERVED)
     assert look(stage, hidden) == before, "nothing on the broker is another than before"
     assert not any("silence" in line for line in transcript), "whoever asks is answered or closed"

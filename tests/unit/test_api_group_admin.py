@@ -126,11 +126,13 @@ def test_groups_are_deleted_one_by_one(version: int) -> None:
     treatment, sent = desk.request(42, version, {"groups_names": ["x", "mine1", "x", "mine2"]})
     assert treatment == "replace" and sent["groups_names"] == ["mine1", "mine2"]
     assert desk.denied() == [("delete", "group", "x")] * 2
-    broker = [{"group_id": "mine1", "error_code": 0}, {"group_id": "mine2", "error_code": 68}]
+    words = [{"error_message": text} for text in (None, "not empty", "nothing allows it")] if version >= 3 else [{}] * 3
+    broker = [{"group_id": "mine1", "error_code": 0, **words[0]}, {"group_id": "mine2", "error_code": 68, **words[1]}]
+    refused = {"group_id": "x", "error_code": 30, **words[2]}
     _, answer = desk.response(42, version, {"results": broker})
-    assert answer["results"] == [*broker, {"group_id": "x", "error_code": 30}, {"group_id": "x", "error_code": 30}]
+    assert answer["results"] == [*broker, refused, refused]
     treatment, answer = desk.request(42, version, {"groups_names": ["x"]})
-    assert treatment == "answer" and answer["results"] == [{"group_id": "x", "error_code": 30}]
+    assert treatment == "answer" and answer["results"] == [refused]
     assert desk.request(42, version, {"groups_names": []})[0] == "forward"
 
 

@@ -188,3 +188,54 @@ def test_a_null_where_none_may_be_ends_the_connection(api: int, version: int, va
     for bad in nulled:
         with pytest.raises(WireError):
             desk.opened.request(bad)
+
+
+# ---- what is shown of transactions under way
+
+PRODUCER = {"producer_id": 4, "producer_epoch": 1, "last_sequence": 9, "last_timestamp": 7, "coordinator_epoch": 2,
+            "current_txn_start_offset": 5}
+
+
+@pytest.mark.parametrize("version", spanning(61))
+def test_producers_are_shown_of_topics_one_may_read(version: int) -> None:
+    desk = Desk("read topic open", "describe topic *")
+    asked = {"topics": [{"name": "shut", "partition_indexes": [0, 3]}, {"name": "open", "partition_indexes": [1]}]}
+    treatment, sent = desk.request(61, version, asked)
+    assert treatment == "replace" and sent["topics"] == [asked["topics"][1]]
+    assert desk.denied() == [("read", "topic", "shut")]
+    shown = {"partition_index": 1, "error_code": 0, "error_message": None, "active_producers": [PRODUCER]}
+    _, answer = desk.response(61, version, {"topics": [{"name": "open", "partitions": [shown]}]})
+    assert answer["topics"] == [{"name": "open", "partitions": [shown]}, {"name": "shut", "partitions": [
+        {"partition_index": index, "error_code": 29, "error_message": None, "active_producers": []}
+        for index in (0, 3)]}]
+
+
+def state(transactional_id: str, *topics: str, error: int = 0) -> dict[str, Any]:
+    return {"error_code": error, "transactional_id": transactional_id, "transaction_state": "" if error else "Ongoing",
+            "transaction_timeout_ms": 0, "transaction_start_time_ms": 0, "producer_id": 0, "producer_epoch": 0,
+            "topics": [{"topic": topic, "partitions": [0]} for topic in topics]}
+
+
+@pytest.mark.parametrize("version", spanning(65))
+def test_a_transaction_is_described_without_the_topics_that_are_hidden(version: int) -> None:
+    desk = Desk("describe transactional_id mine*", "describe topic open")
+    treatment, sent = desk.request(65, version, {"transactional_ids": ["mine1", "theirs", "mine2"]})
+    assert treatment == "replace" and sent["transactional_ids"] == ["mine1", "mine2"]
+    _, answer = desk.response(65, version, {"transaction_states": [
+        state("mine1", "shut", "open", "hidden"), state("mine2", "shut")]})
+    assert answer["transaction_states"] == [state("mine1", "open"), state("mine2"), state("theirs", error=53)]
+    assert desk.request(65, version, {"transactional_ids": ["theirs"]}) == (
+        "answer", {"throttle_time_ms": 0, "transaction_states": [state("theirs", error=53)]})
+
+
+@pytest.mark.parametrize("version", spanning(66))
+def test_transactions_are_listed_that_may_be_described(version: int) -> None:
+    desk = Desk("describe transactional_id mine*", "describe cluster kafka-cluster")
+    pattern = {"transactional_id_pattern": "theirs.*"} if version >= 2 else {}
+    asked = {"state_filters": ["Ongoing"], "producer_id_filters": [], **pattern}
+    assert desk.request(66, version, asked)[0] == "forward"
+    listed = [{"transactional_id": name, "producer_id": 4, "transaction_state": "Ongoing"}
+              for name in ("theirs", "mine1", "also", "mine2")]
+    treatment, answer = desk.response(66, version, {"transaction_states": listed})
+    assert treatment == "replace" and answer["transaction_states"] == [listed[1], listed[3]]
+    assert desk.denied() == [], "what is left out is no refusal"

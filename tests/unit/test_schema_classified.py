@@ -49,9 +49,8 @@ CLASSIFIED = {
 }
 #: Neither served nor refused by name: what they wait for. A client that is told of none of a family uses none.
 HIDDEN = {
-    33: "with the administration of brokers", 35: "the same", 43: "the same", 45: "the same", 46: "the same",
-    48: "the same", 49: "the same", 55: "the same", 74: "the same", 61: "with transactions of others",
-    65: "the same", 66: "the same", 75: "its cursor must never name a hidden topic",
+    35: "with the administration of brokers", 43: "the same", 45: "the same", 46: "the same",
+    48: "the same", 49: "the same", 55: "the same", 74: "the same", 75: "its cursor must never name a hidden topic",
     68: "the groups of KIP-848", 69: "the same", 71: "telemetry, hidden with 72", 72: "telemetry, hidden with 71",
     **dict.fromkeys((76, 77, 78, 79, 90, 91, 92), "share groups, hidden as a family"),
     **dict.fromkeys((88, 89, 93), "streams groups, hidden as a family"),
@@ -60,7 +59,7 @@ HIDDEN = {
 CAPPED = {
     **dict.fromkeys((0, 1, 3, 8, 9, 20), "above it topics are named by id"),
     24: "above it for brokers, refused", 26: "transactions of the second kind", 28: "the same, and topic ids",
-    18: "5 carries a cluster and node to be compared (KIP-1242)", 42: "3 has a text",
+    18: "5 carries a cluster and node to be compared (KIP-1242)",
 }
 
 

@@ -12,7 +12,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("wire",), ("fields", "yaml_tree"), ("schema",), ("frame", "chunk", "tls_context"), ("tls_records",), ("sockets",),
     ("half", "tls"),
     ("request",), ("compression",), ("record_batch",),
-    ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise",),
+    ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise",), ("lists",),
     ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "refused"),
     ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )

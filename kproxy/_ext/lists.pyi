@@ -1,0 +1,1 @@
+"""What an answer lists of its own accord; see the .pxd."""
