@@ -30,7 +30,7 @@ NAMES = ("open-a", "open-b", "shut-a", "shut-b", "__consumer_offsets", "")
 IDS = {id_of(name): name for name in NAMES if name}
 NAME_FIELDS = ("name", "topic", "group_id", "key", "transactional_id", "v3_and_below_transactional_id",
                "resource_name")
-NAME_LISTS = ("coordinator_keys", "groups", "groups_names", "topic_names")
+NAME_LISTS = ("coordinator_keys", "groups", "groups_names", "topic_names", "transactional_ids")
 POLICY = ("describe topic open*", "read topic open*", "write topic open*", "create topic open*", "read group open*",
           "describe group open*", "delete group open*", "write transactional_id open*",
           "describe transactional_id open*",
@@ -108,6 +108,10 @@ def check_answer(api: int, values: dict[str, Any]) -> None:
             assert shown or (result["error_code"] in (29, 30, 31, 42) and result["configs"] == [])
     if api == 16:
         assert all(group["group_id"].startswith("open") for group in values["groups"])
+    for transaction in values.get("transaction_states", ()):
+        shown = transaction["transactional_id"].startswith("open")
+        assert shown or (api == 65 and transaction["error_code"] == 53 and transaction["topics"] == [])
+        assert all(topic["topic"].startswith("open") for topic in transaction.get("topics", ()))
 
 
 def check_input(data: bytes) -> str:

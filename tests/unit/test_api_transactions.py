@@ -224,6 +224,9 @@ def test_a_transaction_is_described_without_the_topics_that_are_hidden(version: 
     _, answer = desk.response(65, version, {"transaction_states": [
         state("mine1", "shut", "open", "hidden"), state("mine2", "shut")]})
     assert answer["transaction_states"] == [state("mine1", "open"), state("mine2"), state("theirs", error=53)]
+    _, answer = desk.response_after(65, version, {"transactional_ids": ["mine1"]}, {"transaction_states": [
+        state("theirs", "open"), state("mine1", "open")]})
+    assert answer["transaction_states"] == [state("theirs", error=53), state("mine1", "open")], "a broker that strays"
     assert desk.request(65, version, {"transactional_ids": ["theirs"]}) == (
         "answer", {"throttle_time_ms": 0, "transaction_states": [state("theirs", error=53)]})
 
