@@ -1,7 +1,8 @@
 # cython: wraparound=True
 """The administration of topics, and DescribeCluster.
 
-    20 DeleteTopics 1-5        DESCRIBE and DELETE on each topic, else 29; version 6 could name topics by id
+    20 DeleteTopics 1-6        DESCRIBE and DELETE on each topic, else 29. Version 6 may name topics by id: one that is refused
+                               is answered with its name only where DESCRIBE is allowed, one that is not there 100
     21 DeleteRecords 0-2       DELETE on each topic, else 29 with low watermark -1 on its partitions
     32 DescribeConfigs 1-4     DESCRIBE_CONFIGS on each topic (29) and group (30). A broker's configs hold addresses and
                                paths, so those and the other resources of the cluster are refused (31), whatever the
@@ -18,20 +19,23 @@ tells.
 """
 from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, GROUP_AUTHORIZATION_FAILED, INVALID_REQUEST
 from kproxy._ext.authorise cimport REPEATS_FORWARDED, REPEATS_REFUSED_EACH, REPEATS_REFUSED_ONCE
-from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, Gated, TextRule, TopicRule, add_refused, answer_values
-from kproxy._ext.authorise cimport apply_edits, find, find_top, name_of, open_gated, show_brokers
-from kproxy._ext.authorise cimport show_cluster_operations, span, text, topic_code, topic_visible
-from kproxy._ext.fields cimport F_BROKER_ID, F_BROKERS, F_ENDPOINT_TYPE, F_ERROR_CODE, F_RESOURCE_TYPE, F_RESOURCES
-from kproxy._ext.fields cimport F_RESPONSES, F_RESULTS, F_TOPIC_NAMES, F_TOPICS
+from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, Gated, TextRule, TopicRule, add_refused
+from kproxy._ext.authorise cimport answer_values, apply_edits, count_refused, find, find_top, id_of, is_unknown
+from kproxy._ext.authorise cimport name_of, open_gated, show_brokers, show_cluster_operations, span, text, topic_code
+from kproxy._ext.authorise cimport topic_visible
+from kproxy._ext.fields cimport F_BROKER_ID, F_BROKERS, F_ENDPOINT_TYPE, F_ERROR_CODE, F_ERROR_MESSAGE, F_NAME
+from kproxy._ext.fields cimport F_RESOURCE_TYPE, F_RESOURCES, F_RESPONSES, F_RESULTS, F_TOPIC_ID, F_TOPIC_NAMES, F_TOPICS
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.policy_table cimport OPERATION_ALTER, OPERATION_ALTER_CONFIGS, OPERATION_DELETE, OPERATION_DESCRIBE
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TOPIC
+from kproxy._ext.request cimport build_string
 from kproxy._ext.schema cimport Mark, Marks
 
 from kproxy._ext import schema
 
 cdef enum:
     DELETE_TOPICS = 20
+    FIRST_BY_ID = 6             # DeleteTopics
     DELETE_RECORDS = 21
     DESCRIBE_CONFIGS = 32
     ALTER_CONFIGS = 33
@@ -110,12 +114,33 @@ cdef int type_of(Opening opening, int item) noexcept:
     return <int>find(opening, F_RESOURCE_TYPE, mark.depth + 1, item + 1, mark.until).value
 
 
+cdef class DeleteRule(TextRule):
+    cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
+        topic_id = id_of(opening, name)
+        if topic_id is None:
+            return TextRule.answer_item(self, opening, item, name, code)
+        if is_unknown(name):
+            return no_such_id(topic_id)
+        answered = dict(TextRule.answer_item(self, opening, item, name, code), topic_id=topic_id)
+        if not topic_visible(opening, OPERATION_DESCRIBE, text(opening, name), name.length):
+            answered["name"] = None
+        return answered
+
+
+cdef dict no_such_id(bytes topic_id):
+    return {"name": None, "topic_id": topic_id, "error_code": UNKNOWN_TOPIC_ID,
+            "error_message": "This server does not host this topic ID."}
+
+
+cdef TextRule DELETE_RULE = DeleteRule((OPERATION_DESCRIBE, OPERATION_DELETE), {}, REPEATS_REFUSED_ONCE)
+cdef Gated DELETE_BY_ID = Gated((), topics=F_TOPICS, answered="responses", rule=DELETE_RULE)
+
 # A resource that is left out is left as it is, in either API.
 cdef Gated CHANGE_CONFIGS = Gated((), topics=F_RESOURCES, answered="responses", rule=ResourceRule(
     (OPERATION_ALTER_CONFIGS,), {}, REPEATS_REFUSED_EACH, "Each resource must appear at most once."))
+
 cdef dict WAYS = {
-    DELETE_TOPICS: Gated((), topics=F_TOPIC_NAMES, answered="responses", rule=TextRule(
-        (OPERATION_DESCRIBE, OPERATION_DELETE), {}, REPEATS_REFUSED_ONCE)),
+    DELETE_TOPICS: Gated((), topics=F_TOPIC_NAMES, answered="responses", rule=DELETE_RULE),
     DELETE_RECORDS: Gated((), topics=F_TOPICS, rule=RecordsRule(
         OPERATION_DELETE, "partitions", {"low_watermark": -1})),
     DESCRIBE_CONFIGS: Gated((), topics=F_RESOURCES, answered="results", rule=ResourceRule(
@@ -132,6 +157,8 @@ cdef dict ANSWERED = {"responses": F_RESPONSES, "results": F_RESULTS, "topics": 
 cdef int open_request(Opening opening) except -1:
     if opening.head.api_key == DESCRIBE_CLUSTER:
         return open_describe_cluster(opening)
+    if opening.head.api_key == DELETE_TOPICS and opening.head.api_version >= FIRST_BY_ID:
+        return open_delete_by_id(opening)
     return open_gated(opening, WAYS[opening.head.api_key])
 
 
@@ -143,6 +170,8 @@ cdef int open_response(Opening opening, object memo) except -1:
     way = WAYS[opening.head.api_key]
     if opening.head.api_key == DESCRIBE_CONFIGS:
         hide_results(opening, find_top(opening, F_RESULTS), way.rule, edits)
+    elif opening.head.api_key == DELETE_TOPICS:
+        forget_deleted(opening, find_top(opening, F_RESPONSES), edits)
     add_refused(opening, ANSWERED[way.answered], way.answered, memo, edits)
     return apply_edits(opening, edits)
 
@@ -167,6 +196,61 @@ cdef int hide_results(Opening opening, Mark* results, ResourceRule rule, list ed
                 DESCRIBE_CONFIGS, opening.head.api_version, True, "results",
                 rule.answer_item(opening, i, name, code))))
         i = marks.items[i].until
+    return 0
+
+
+# ---- DeleteTopics
+
+cdef int open_delete_by_id(Opening opening) except -1:
+    """As brokers do: where one topic has a name and an id, or neither, all are refused."""
+    cdef Marks marks = opening.marks
+    cdef Mark* topics = find_top(opening, F_TOPICS)
+    cdef int i = <int>(topics - marks.items) + 1, at, said
+    while i < topics.until:
+        said = 0
+        for at in range(i + 1, marks.items[i].until):
+            if marks.items[at].field == F_NAME and (marks.items[at].length >= 0 or is_unknown(&marks.items[at])):
+                said += 1
+        if said != 1:
+            count_refused(opening, topics.value)
+            return refuse_deletion(opening)
+        i = marks.items[i].until
+    return open_gated(opening, DELETE_BY_ID)
+
+
+cdef int refuse_deletion(Opening opening) except -1:
+    asked = schema.parse(DELETE_TOPICS, opening.head.api_version, False, opening.data[opening.body:opening.length])
+    return answer_values(opening, {"responses": [
+        {"name": topic["name"], "topic_id": topic["topic_id"], "error_code": INVALID_REQUEST,
+         "error_message": "A topic is named by its name or by its id."} for topic in asked["topics"]]})
+
+
+cdef int forget_deleted(Opening opening, Mark* responses, list edits) except -1:
+    """What is deleted has no name any more. A name that the client was not told before, and may no longer be told, is
+    taken out of the answer with the broker's text, which may name it too."""
+    cdef Marks marks = opening.marks
+    cdef Mark* name
+    cdef Mark* topic_id
+    cdef Mark* words
+    cdef int i = <int>(responses - marks.items) + 1, until
+    cdef set names = set()
+    while i < responses.until:
+        until = marks.items[i].until
+        name = find(opening, F_NAME, 1, i + 1, until)
+        topic_id = find(opening, F_TOPIC_ID, 1, i + 1, until)
+        if find(opening, F_ERROR_CODE, 1, i + 1, until).value in (0, UNKNOWN_TOPIC_ID):
+            if topic_id == NULL:
+                names.add(span(opening, name))
+            else:
+                opening.addresses.topic_ids.forget(span(opening, topic_id))
+        if (topic_id != NULL and name.length >= 0 and opening.named and span(opening, topic_id) in opening.named
+                and not topic_visible(opening, OPERATION_DESCRIBE, text(opening, name), name.length)):
+            words = find(opening, F_ERROR_MESSAGE, 1, i + 1, until)
+            edits.append((name.whole_at, name.whole_length, build_string(None, True)))
+            edits.append((words.whole_at, words.whole_length, build_string(None, True)))
+        i = until
+    if names:
+        opening.addresses.topic_ids.forget_names(names)
     return 0
 
 

@@ -1,7 +1,6 @@
-"""The table of served APIs. The caps keep topic ids out: Produce and Fetch below 13, OffsetCommit and OffsetFetch below
-10, DeleteTopics below 6. They keep transactions of the first kind, those before KIP-890: EndTxn and
-TxnOffsetCommit below 5; and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out,
-because raw tokens carry no framing to answer in.
+"""The table of served APIs. The caps keep transactions of the first kind, those before KIP-890: EndTxn and TxnOffsetCommit
+below 5; and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out, because raw tokens
+carry no framing to answer in.
 """
 from libc.stdint cimport int16_t
 
@@ -48,8 +47,8 @@ serve(0, "Produce", 3, 13, produce.open_request, produce.open_response, True)
 serve(1, "Fetch", 4, 18, fetch.open_request, fetch.open_response, True)
 serve(2, "ListOffsets", 1, 11, topics.open_request, topics.open_response)
 serve(3, "Metadata", 0, 13, metadata.open_request, metadata.open_response, True)
-serve(8, "OffsetCommit", 2, 9, groups.open_request, groups.open_response)
-serve(9, "OffsetFetch", 1, 9, groups.open_request, groups.open_response, True)
+serve(8, "OffsetCommit", 2, 10, groups.open_request, groups.open_response)
+serve(9, "OffsetFetch", 1, 10, groups.open_request, groups.open_response, True)
 serve(10, "FindCoordinator", 0, 6, groups.open_request, groups.open_response, True)
 serve(11, "JoinGroup", 0, 9, groups.open_request, groups.open_response)
 serve(12, "Heartbeat", 0, 4, groups.open_request, groups.open_response)
@@ -60,7 +59,7 @@ serve(16, "ListGroups", 0, 5, group_admin.open_request, group_admin.open_respons
 serve(17, "SaslHandshake", 1, 1, NULL, NULL)
 serve(18, "ApiVersions", 0, 4, NULL, NULL)
 serve(19, "CreateTopics", 2, 7, topics.open_request, topics.open_response, True)
-serve(20, "DeleteTopics", 1, 5, admin.open_request, admin.open_response)
+serve(20, "DeleteTopics", 1, 6, admin.open_request, admin.open_response, True)
 serve(21, "DeleteRecords", 0, 2, admin.open_request, admin.open_response)
 serve(22, "InitProducerId", 0, 5, topics.open_request, topics.open_response)
 serve(23, "OffsetForLeaderEpoch", 2, 4, topics.open_request, topics.open_response)

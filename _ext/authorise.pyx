@@ -186,7 +186,9 @@ cdef class TopicRule:
         return refused
 
     cdef object identity(self, Opening opening, int item, Mark* name):
-        return id_of(opening, name) if is_unknown(name) else span(opening, name)
+        # A topic named by its name and by its id is two items: that they are one is not told here.
+        topic_id = id_of(opening, name)
+        return span(opening, name) if topic_id is None else topic_id
 
 
 cdef class TextRule(TopicRule):
@@ -286,7 +288,6 @@ cdef list partition_indexes(Opening opening, int item):
 
 
 cdef int count_refused(Opening opening, Py_ssize_t more) except -1:
-    """Takes note of ``more`` refusals before they are made. Raises RefusalTooLongError, for which the session closes."""
     if more > MOST_REFUSED - opening.refused_count:
         raise RefusalTooLongError(f"more than {MOST_REFUSED} refusals in one answer")
     opening.refused_count += <int>more

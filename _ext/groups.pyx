@@ -1,9 +1,10 @@
 # cython: wraparound=True
 """Consumer groups (keys 8 to 14).
 
-    8  OffsetCommit 2-9        READ on the group, else 30 on every partition; then READ on each topic, else 29
-    9  OffsetFetch 1-9         DESCRIBE on each group, else 30 (per partition in v1); then DESCRIBE on each topic,
-                               else 29. Topics null means all topics of the group: hidden ones are left out of the answer
+    8  OffsetCommit 2-10       READ on the group, else 30 on every partition; then READ on each topic, else 29
+    9  OffsetFetch 1-10        DESCRIBE on each group, else 30 (per partition in v1); then DESCRIBE on each topic,
+                               else 29. Topics null means all topics of the group: hidden ones are left out of the answer.
+                               Version 10 of both names topics by id, and one that is not there answers 100
     10 FindCoordinator 0-6     DESCRIBE on the group (30) or the transactional id (53); share groups need CLUSTER_ACTION
                                (31). Addresses become this listener's
     11-14 Join, Heartbeat, Leave, Sync    READ on the group, else 30

@@ -2,7 +2,7 @@
 from libc.stdlib cimport free, realloc
 
 from kproxy._ext.chunk cimport Chunk, build_span
-from kproxy._ext.fields cimport F_FORGOTTEN_TOPICS_DATA, F_NAME, F_TOPIC_ID
+from kproxy._ext.fields cimport F_FORGOTTEN_TOPICS_DATA, F_NAME, F_TOPIC_ID, F_TOPICS
 from kproxy._ext.mask cimport begin_frame
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
 from kproxy._ext.schema cimport ARRAY, SCALAR, STRING, TRAILING, Mark, Marks, is_flexible, response_header_version
@@ -26,10 +26,14 @@ cdef extern from *:
 
 cdef enum:
     METADATA = 3
+    OFFSET_FETCH = 9
     DELETE_TOPICS = 20
     LONGEST_LIST = 8        # bytes of a Metadata request's body for all topics, with three too many
     MOST_ASKED = 100        # approvals one principal may have pending; more are not worth asking for
     MOST_UNKNOWN = 1024     # ids of one request that are looked up; a client asks again for the others
+
+
+cdef bytes ZERO_ID = bytes(16)
 
 
 cdef class Addresses:
@@ -156,6 +160,9 @@ cdef class Opening:
                 i = mark.until
             elif mark.field == F_TOPIC_ID and mark.kind == SCALAR:
                 self.name_topic(i - 1, either, response)
+            elif (mark.value < 0 and mark.kind == ARRAY and mark.field == F_TOPICS and not response
+                    and self.head.api_key == OFFSET_FETCH):
+                self.want(ZERO_ID)
         if self.unknown and not response:
             self.treatment = WAIT
         return 0
@@ -174,11 +181,8 @@ cdef class Opening:
             name = self.addresses.topic_ids.find(topic_id)
             if name is not None:
                 self.named[topic_id] = name
-            elif not self.looked_up and not response:
-                if self.unknown is None:
-                    self.unknown = set()
-                if len(self.unknown) < MOST_UNKNOWN:
-                    self.unknown.add(topic_id)
+            elif not response:
+                self.want(topic_id)
         if either:
             self.drop_other_name(at)
         mark.field = F_NAME
@@ -186,6 +190,16 @@ cdef class Opening:
         mark.at = -1
         mark.length = -1 if name is None else <int>len(name)
         mark.value = <int64_t><size_t>(<const unsigned char*>(b"" if name is None else name))
+        return 0
+
+    cdef int want(self, bytes topic_id) except -1:
+        """The zero id stands for all topics: those that an answer will name of its own accord."""
+        if self.looked_up:
+            return 0
+        if self.unknown is None:
+            self.unknown = set()
+        if len(self.unknown) < MOST_UNKNOWN:
+            self.unknown.add(topic_id)
         return 0
 
     cdef void drop_other_name(self, int at) noexcept:

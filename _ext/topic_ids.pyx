@@ -74,7 +74,7 @@ cdef class TopicIds:
 
     def teach(self, bytes topic_id not None, str name not None):
         """What a broker has answered to kproxy itself. Raises ValueError for an id that is not of 16 bytes."""
-        cdef bytes text = name.encode()
+        cdef bytes text = name.encode("utf-8", "surrogateescape")      # as the schema reads what is no text
         if len(topic_id) != 16:
             raise ValueError("a topic id has 16 bytes")
         self.learn(<const unsigned char*>topic_id, <const unsigned char*>text, len(text))

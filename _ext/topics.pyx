@@ -29,6 +29,7 @@ cdef enum:
     CREATE_TOPICS = 19
     INIT_PRODUCER_ID = 22
     FIRST_WITH_CONFIGS = 5
+    FIRST_WITH_ID = 7
     INVALID_TOPIC = 17
 
 cdef Gated OFFSETS = Gated((), topics=F_TOPICS, replica=F_REPLICA_ID, rule=TopicRule(
@@ -52,6 +53,8 @@ cdef int open_response(Opening opening, object memo) except -1:
     cdef list edits = []
     if opening.head.api_key == CREATE_TOPICS:
         hide_collisions(opening, edits)
+        if opening.head.api_version >= FIRST_WITH_ID:
+            learn_ids(opening)
         if opening.head.api_version >= FIRST_WITH_CONFIGS:
             hide_configs(opening, edits)
     add_refused(opening, F_TOPICS, "topics", memo, edits)
@@ -109,6 +112,14 @@ cdef int hide_collisions(Opening opening, list edits) except -1:
                 "The name is not valid, or collides with another topic's.",
                 is_flexible(CREATE_TOPICS, opening.head.api_version))))
         i = until
+    return 0
+
+
+cdef int learn_ids(Opening opening) except -1:
+    for topic in schema.parse(CREATE_TOPICS, opening.head.api_version, True,
+                              opening.data[opening.body:opening.length])["topics"]:
+        if topic["error_code"] == 0:
+            opening.addresses.topic_ids.teach(topic["topic_id"], topic["name"])
     return 0
 
 

@@ -124,6 +124,8 @@ cdef Mark* find_top(Opening opening, int field) noexcept
 # ``is_unknown`` tells of an id without one.
 cdef Mark* name_of(Opening opening, int item) except NULL
 
+# Takes note of ``more`` refusals before they are made. Raises RefusalTooLongError, for which the session closes.
+cdef int count_refused(Opening opening, Py_ssize_t more) except -1
 # Decides every item of the array at mark ``array``. Edits that take out the refused go to ``edits``, their answer
 # items to ``refused``. Returns how many items stay. Stop on WAIT.
 cdef int refuse_topics(Opening opening, int array, TopicRule rule, list edits, list refused) except -1

@@ -84,7 +84,7 @@ cdef class Opening:
     cdef dict asked                         # ApprovalWanted -> (request id, state), answers already had in this epoch
     # Requests that name topics by id: what ``name_topics`` found out, for the request and its answer.
     cdef dict named                         # id -> name of the request's topics; None: it names them by name
-    cdef set unknown                        # WAIT: ids whose names must be asked for
+    cdef set unknown                        # WAIT: ids whose names must be asked for; the zero id: those of all topics
     cdef bint looked_up                     # they were asked for; what is unknown now is not there
     # what came out
     cdef int treatment
@@ -109,6 +109,7 @@ cdef class Opening:
     # Gives every topic that is named by id the mark of a name, which ``authorise.text`` can read. Sets WAIT.
     cdef int name_topics(self, bint response) except -1
     cdef int name_topic(self, int at, bint either, bint response) except -1
+    cdef int want(self, bytes topic_id) except -1
     cdef void drop_other_name(self, int at) noexcept
     cdef void begin(self, Chunk chunk, Py_ssize_t at, Py_ssize_t length, double now)
     # The effect in force (EFFECT_*). Collects denials, would-denials and unasked approvals (treatment becomes WAIT).

@@ -17,6 +17,8 @@ from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
 
 log = structlog.get_logger("kproxy.upstream")
 
+#: Stands for all topics: of those whose offsets a group has committed a client need not name any.
+ALL = bytes(16)
 #: A request waits this long for the names of its topics.
 LOOK_UP_SECONDS = 3.0
 #: What was not there is not asked for again for so long. A topic that was made just now is unknown to some brokers.
@@ -27,8 +29,9 @@ MOST_AT_ONCE = 4096
 
 
 class TopicLookups:
-    """Of one cluster. ``ask(ids)`` gives id → name of those that are there and raises BrokerUnreachable,
-    BrokerRefusedLogin or WireError; ``clock`` gives monotonic seconds. What is found is in ``ids``."""
+    """Of one cluster. ``ask(ids)`` gives id → name of those that are there, of all if ``ALL`` is among them, and
+    raises BrokerUnreachable, BrokerRefusedLogin or WireError; ``clock`` gives monotonic seconds. What is found is in
+    ``ids``."""
 
     def __init__(self, cluster: str, ask: Callable[[list[bytes]], Awaitable[dict[bytes, str]]], *,
                  clock: Callable[[], float], seconds: float = LOOK_UP_SECONDS) -> None:
@@ -59,19 +62,16 @@ class TopicLookups:
             await asyncio.wait([former])
         wanted, self._wanted = sorted(self._wanted), set()
         self._running, self._next = self._next, None
-        found = 0
         try:
             async with asyncio.timeout(self._seconds):
                 for at in range(0, len(wanted), MOST_AT_ONCE):
                     for topic_id, name in (await self._ask(wanted[at : at + MOST_AT_ONCE])).items():
                         self.ids.teach(topic_id, name)
                         self._missing.pop(topic_id, None)
-                        found += 1
         except (BrokerUnreachable, BrokerRefusedLogin, WireError, TimeoutError) as error:
             log.warning("topic_ids_not_asked", cluster=self._cluster, count=len(wanted),
                         error=str(error) or "no answer")
-        if found < len(wanted):
-            self._miss(wanted)
+        self._miss(wanted)
 
     def _miss(self, wanted: list[bytes]) -> None:
         if len(self._missing) + len(wanted) > MOST_MISSING:

@@ -29,6 +29,7 @@ SOFTWARE = {"client_software_name": "kproxy", "client_software_version": __versi
 METADATA_VERSIONS = (1, 8)
 #: From 10 on an answer tells the ids of topics, and from 12 on topics are asked for by id.
 TOPIC_ID_VERSIONS = (10, 12)
+NO_TOPIC = bytes(16)
 #: ApiVersions, the newest first: a broker that cannot read or write one is asked again with the next.
 API_VERSIONS_TRIED = (3, 2, 1, 0)
 #: Kafka's own limit for a frame during SASL; the login answers of a broker are far below it.
@@ -239,16 +240,19 @@ class ServiceConnection:
         return {broker["node_id"]: (broker["host"], broker["port"]) for broker in answer["brokers"]}
 
     async def fetch_topic_names(self, ids: list[bytes]) -> dict[bytes, str]:
-        """Id → name of those of ``ids`` that are there; nothing is created. Raises BrokerUnreachable or WireError."""
+        """Id → name of those of ``ids`` that are there, of all topics if the zero id is among them; nothing is created.
+        Raises BrokerUnreachable or WireError."""
         version = min(TOPIC_ID_VERSIONS[1], self.ranges.get(METADATA, (0, -1))[1])
         if version < TOPIC_ID_VERSIONS[0]:
             raise WireError("the broker speaks no version of Metadata that tells the ids of topics")
-        # Older brokers of a cluster that is being upgraded are asked for all topics.
-        topics = [{"topic_id": one, "name": None} for one in ids] if version == TOPIC_ID_VERSIONS[1] else None
-        answer = await self.ask(METADATA, version, {"topics": topics, "allow_auto_topic_creation": False})
         wanted = set(ids)
+        # Older brokers of a cluster that is being upgraded are asked for all topics too.
+        topics = None
+        if version == TOPIC_ID_VERSIONS[1] and NO_TOPIC not in wanted:
+            topics = [{"topic_id": one, "name": None} for one in ids]
+        answer = await self.ask(METADATA, version, {"topics": topics, "allow_auto_topic_creation": False})
         return {topic["topic_id"]: topic["name"] for topic in answer["topics"]
-                if topic["name"] and topic["topic_id"] in wanted}
+                if topic["name"] and (topic["topic_id"] in wanted or NO_TOPIC in wanted)}
 
     async def ask(self, api_key: int, version: int, values: dict[str, Any]) -> dict[str, Any]:
         async with self._asking:

@@ -16,7 +16,7 @@ from tests.support.stage import Stage
 
 pytestmark = pytest.mark.integration
 
-CREATE, DELETE = 19, 20
+OFFSET_COMMIT, OFFSET_FETCH, CREATE, DELETE = 8, 9, 19, 20
 
 
 @pytest.fixture
@@ -113,3 +113,57 @@ def test_many_unknown_ids_cost_one_question_and_no_wait_for_others(stage: Stage,
         answer = client.receive_answer(FETCH, 18)[1]
     assert codes(answer, "partitions") == dict.fromkeys(unknown, 100)
     assert time.monotonic() - began < 30
+
+
+def commit(group: str, *ids: bytes) -> dict[str, Any]:
+    return {"group_id": group, "generation_id_or_member_epoch": -1, "member_id": "", "topics": [
+        {"topic_id": one, "partitions": [{"partition_index": 0, "committed_offset": 7, "committed_metadata": ""}]}
+        for one in ids]}
+
+
+def offsets_of(group: str, *ids: bytes, everything: bool = False) -> dict[str, Any]:
+    return {"groups": [{"group_id": group, "member_id": None, "topics": None if everything else [
+        {"topic_id": one, "partition_indexes": [0]} for one in ids]}]}
+
+
+def offsets(answer: dict[str, Any]) -> dict[bytes, tuple[int, int]]:
+    [group] = answer["groups"]
+    assert group["error_code"] == 0
+    return {one["topic_id"]: (one["partitions"][0]["committed_offset"], one["partitions"][0]["error_code"])
+            for one in group["topics"]}
+
+
+def test_a_groups_offsets_by_id(stage: Stage, broker: RawClient) -> None:
+    (_, good), (closed, shut), unknown = make(stage, broker, "open."), make(stage, broker, "closed."), os.urandom(16)
+    group = f"g.{os.urandom(5).hex()}"
+    front = len(stage.front.connections)
+
+    def is_committed() -> bool:
+        # Asking makes the broker create what it keeps offsets in, and loading it takes a moment.
+        broker.ask(10, 4, {"key_type": 0, "coordinator_keys": [group]})
+        answer = broker.ask(OFFSET_COMMIT, 10, commit(group, shut))
+        return bool(answer["topics"][0]["partitions"][0]["error_code"] == 0)
+
+    wait_for("a coordinator", is_committed, 30)
+    with stage.raw("tapped") as client:
+        answer = client.ask(OFFSET_COMMIT, 10, commit(group, unknown, shut, good))
+        assert {one["topic_id"]: one["partitions"][0]["error_code"] for one in answer["topics"]} == {
+            good: 0, unknown: 100, shut: 29}
+        asked = offsets_of(group, good, unknown, shut)
+        assert offsets(client.ask(OFFSET_FETCH, 10, asked)) == {good: (7, 0), unknown: (-1, 100), shut: (-1, 29)}
+        assert offsets(client.ask(OFFSET_FETCH, 10, offsets_of(group, everything=True))) == {good: (7, 0)}
+    assert offsets(broker.ask(OFFSET_FETCH, 10, offsets_of(group, everything=True))) == {good: (7, 0), shut: (7, 0)}
+    shown = b"".join(bytes(passed.to_client) for passed in stage.front.connections[front:])
+    assert closed.encode() not in shown
+
+
+def test_t46_topics_are_deleted_by_id(stage: Stage, broker: RawClient) -> None:
+    (name, good), (closed, shut), unknown = make(stage, broker, "open."), make(stage, broker, "closed."), os.urandom(16)
+    asked = {"topics": [{"name": None, "topic_id": one} for one in (unknown, shut, good)], "timeout_ms": 10_000}
+    front = len(stage.front.connections)
+    with stage.raw("tapped", stage.token(groups=("stewards",))) as client:
+        answer = client.ask(DELETE, 6, asked)
+        assert {one["topic_id"]: (one["name"], one["error_code"]) for one in answer["responses"]} == {
+            good: (name, 0), unknown: (None, 100), shut: (None, 29)}
+        assert closed.encode() not in b"".join(bytes(passed.to_client) for passed in stage.front.connections[front:])
+    assert id_of(broker, closed) == shut

@@ -105,7 +105,7 @@ def test_what_is_advertised_is_what_is_served(stage: Stage) -> None:
     ranges = {one["api_key"]: (one["min_version"], one["max_version"]) for one in body["api_keys"]}
     assert set(ranges) == {0, 1, 2, 3, *range(8, 27), 28, 32, 33, 36, 37, 42, 44, 47, 60, 61, 65, 66}
     assert ranges[PRODUCE] == (0, 13)
-    assert (ranges[FETCH][1], ranges[METADATA][1], ranges[8][1], ranges[9][1]) == (18, 13, 9, 9)
+    assert (ranges[FETCH][1], ranges[METADATA][1], ranges[8][1], ranges[9][1]) == (18, 13, 10, 10)
 
 
 def test_answers_come_in_the_order_of_the_requests_whoever_gives_them(stage: Stage) -> None:

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import Desk, spanning
+from kproxy._ext import schema
+from tests.support import frames
+from tests.support.desk import CORRELATION, Desk, id_of, spanning
 
 MEMBERSHIP = (11, 12, 13, 14)
 
@@ -248,3 +250,64 @@ def test_an_approval_is_asked_once_and_then_refused_or_let_through() -> None:
     desk.ask, desk.allow = (), [*desk.allow, "read topic t"]
     desk.opened.forget_decisions()
     assert desk.request(8, 9, values)[0] == "forward"
+
+
+# ---- topics by id
+
+GONE = b"g" * 16
+
+
+def raw_topic(topic_id: bytes, **partitions: Any) -> dict[str, Any]:
+    return {"topic_id": topic_id, **partitions}
+
+
+def test_t30_a_commit_to_an_unknown_id_is_100_beside_good_and_denied_ones() -> None:
+    desk = Desk("read group g", "read topic open")
+    desk.teach(open=id_of("open"), shut=id_of("shut"))
+    partitions = [{"partition_index": at, "committed_offset": 5, "committed_metadata": None} for at in (0, 4)]
+    frame = frames.request(8, 10, CORRELATION, {"group_id": "g", "member_id": "m", "topics": [
+        raw_topic(one, partitions=partitions) for one in (GONE, id_of("open"), id_of("shut"))]})[4:]
+    assert desk.opened.request(frame) == ("wait", None) and desk.opened.unknown == [GONE]
+    desk.opened.looked_up()
+    treatment, sent = desk.opened.request(frame)
+    assert treatment == "replace" and sent is not None and GONE not in sent and id_of("shut") not in sent
+    done = frames.response(8, 10, CORRELATION, {"topics": [
+        raw_topic(id_of("open"), partitions=[{"partition_index": at, "error_code": 0} for at in (0, 4)])]})[4:]
+    _, out = desk.opened.response(done)
+    assert out is not None
+    answer = schema.parse(8, 10, True, out[5:])
+    assert [(one["topic_id"], [each["error_code"] for each in one["partitions"]]) for one in answer["topics"]] == [
+        (id_of("open"), [0, 0]), (GONE, [100, 100]), (id_of("shut"), [29, 29])]
+
+
+def test_t30_offsets_of_an_unknown_id_are_100() -> None:
+    desk = Desk("describe group g", "describe topic open")
+    desk.teach(open=id_of("open"), shut=id_of("shut"))
+    frame = frames.request(9, 10, CORRELATION, {"groups": [{"group_id": "g", "member_id": None, "topics": [
+        raw_topic(one, partition_indexes=[3]) for one in (GONE, id_of("shut"))]}]})[4:]
+    assert desk.opened.request(frame)[0] == "wait"
+    desk.opened.looked_up()
+    treatment, out = desk.opened.request(frame)
+    assert treatment == "replace" and out is not None and GONE not in out
+    _, out = desk.opened.response(frames.response(9, 10, CORRELATION, {"groups": [{"group_id": "g"}]})[4:])
+    assert out is not None
+    [group] = schema.parse(9, 10, True, out[5:])["groups"]
+    assert [(one["topic_id"], [(each["partition_index"], each["committed_offset"], each["error_code"])
+                               for each in one["partitions"]]) for one in group["topics"]] == [
+        (GONE, [(3, -1, 100)]), (id_of("shut"), [(3, -1, 29)])]
+
+
+def test_all_offsets_by_id_wait_for_all_names_and_show_none_without_one() -> None:
+    desk = Desk("describe group g", "describe topic open")
+    frame = frames.request(9, 10, CORRELATION, {"groups": [{"group_id": "g", "member_id": None, "topics": None}]})[4:]
+    assert desk.opened.request(frame)[0] == "wait" and desk.opened.unknown == [bytes(16)]
+    desk.teach(open=id_of("open"), shut=id_of("shut"))
+    desk.opened.looked_up()
+    assert desk.opened.request(frame)[0] == "forward"
+    topics = [raw_topic(one, partitions=[{"partition_index": 0, "committed_offset": 7, "error_code": 0}])
+              for one in (GONE, id_of("shut"), id_of("open"))]
+    _, out = desk.opened.response(frames.response(9, 10, CORRELATION, {
+        "groups": [{"group_id": "g", "topics": topics}]})[4:])
+    assert out is not None
+    [group] = schema.parse(9, 10, True, out[5:])["groups"]
+    assert [one["topic_id"] for one in group["topics"]] == [id_of("open")]

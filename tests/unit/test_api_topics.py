@@ -117,6 +117,14 @@ def test_create_topics_topic_by_topic(version: int) -> None:
     assert answer["topics"][0].get("num_partitions", -1) == -1 and answer["topics"][0].get("configs", []) == []
 
 
+def test_a_created_topics_id_is_learned_whoever_may_see_it() -> None:
+    desk = Desk("create topic *")
+    desk.request(19, 7, {"topics": [new_topic(name) for name in ("made", "there")]})
+    desk.response(19, 7, {"topics": [{**created("made"), "topic_id": b"m" * 16},
+                                     {**created("there", error_code=36), "topic_id": b"t" * 16}]})
+    assert [desk.addresses.topic_ids.name(one) for one in (b"m" * 16, b"t" * 16)] == ["made", None]
+
+
 @pytest.mark.parametrize("version", spanning(19))
 def test_create_on_the_cluster_covers_topics_but_those_forbidden_or_in_approval(version: int) -> None:
     desk = Desk(f"create {CLUSTER}", forbid=("create topic secret*",), ask=("create topic big*",))

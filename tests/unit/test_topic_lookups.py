@@ -8,7 +8,7 @@ import pytest
 
 from kproxy._ext.login import advertised
 from kproxy._ext.topic_ids import HIGHEST_BY_NAME, TopicIds
-from kproxy.dataplane.topic_lookups import MISSING_SECONDS, TopicLookups
+from kproxy.dataplane.topic_lookups import ALL, MISSING_SECONDS, TopicLookups
 from kproxy.errors import BrokerUnreachable
 from tests.support.scripted_broker import RANGES, ScriptedBroker
 from tests.unit.test_upstream import Clock, at, viewing
@@ -38,6 +38,8 @@ def test_no_name_is_kept_of_what_is_no_topic():
     ids.teach(B, "x" * 250)
     ids.teach(C, "x" * 249)
     assert len(ids) == 1 and ids.name(C) == "x" * 249
+    ids.teach(A, "no \udcff text")
+    assert ids.name(A) == "no \ufffd text"
     with pytest.raises(ValueError, match="16 bytes"):
         ids.teach(b"short", "orders")
 
@@ -136,7 +138,7 @@ def telling(broker: ScriptedBroker, **names: bytes) -> None:
     by_id = {topic_id: name for name, topic_id in names.items()}
 
     def answer(version: int, asked: dict) -> dict:
-        wanted = by_id if asked["topics"] is None else [one.get("topic_id", b"") for one in asked["topics"]]
+        wanted = list(by_id) if asked["topics"] is None else [one.get("topic_id", b"") for one in asked["topics"]]
         return {"brokers": [{"node_id": 1, "host": "127.0.0.1", "port": broker.port}], "topics": [
             {"error_code": 0 if one in by_id else 100, "name": by_id.get(one), "topic_id": one, "partitions": []}
             for one in wanted]}
@@ -157,6 +159,18 @@ async def test_no_version_above_the_brokers_and_nothing_is_created(highest, vers
         else:
             assert asked.values["topics"] is None
         assert [view.topics.ids.name(one) for one in (A, B, C)] == ["orders", None, None]
+
+
+async def test_the_zero_id_asks_for_all_names_and_not_at_every_turn():
+    async with ScriptedBroker() as broker, viewing([at(broker)]) as (view, clock, _):
+        telling(broker, orders=A, payments=B)
+        for _ in range(3):
+            await view.topics.look_up([ALL])
+        assert [asked.values["topics"] for asked in broker.asked if asked.version == 12] == [None]
+        assert [view.topics.ids.name(one) for one in (A, B, C)] == ["orders", "payments", None]
+        clock.seconds += MISSING_SECONDS
+        await view.topics.look_up([C, ALL])
+        assert broker.asked[-1].values["topics"] is None
 
 
 async def test_a_broker_that_tells_no_ids_is_not_asked():
