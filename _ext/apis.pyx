@@ -4,7 +4,7 @@ carry no framing to answer in.
 """
 from libc.stdint cimport int16_t
 
-from kproxy._ext cimport admin, fetch, group_admin, groups, metadata, produce, refused, topics, transactions
+from kproxy._ext cimport admin, cluster, fetch, group_admin, groups, metadata, produce, refused, topics, transactions
 from kproxy._ext.opening cimport WAIT
 
 from kproxy._ext import schema
@@ -69,15 +69,23 @@ serve(26, "EndTxn", 0, 4, transactions.open_request, transactions.open_response)
 serve(28, "TxnOffsetCommit", 0, 4, transactions.open_request, transactions.open_response)
 serve(32, "DescribeConfigs", 1, 4, admin.open_request, admin.open_response, True)
 serve(33, "AlterConfigs", 0, 2, admin.open_request, admin.open_response)
+serve(35, "DescribeLogDirs", 1, 5, cluster.open_request, cluster.open_response, True)
 serve(36, "SaslAuthenticate", 0, 2, NULL, NULL)
 serve(37, "CreatePartitions", 0, 3, admin.open_request, admin.open_response)
 serve(42, "DeleteGroups", 0, 3, group_admin.open_request, group_admin.open_response)
+serve(43, "ElectLeaders", 0, 2, cluster.open_request, cluster.open_response)
 serve(44, "IncrementalAlterConfigs", 0, 1, admin.open_request, admin.open_response)
+serve(45, "AlterPartitionReassignments", 0, 1, cluster.open_request, cluster.open_response)
+serve(46, "ListPartitionReassignments", 0, 0, cluster.open_request, cluster.open_response)
 serve(47, "OffsetDelete", 0, 0, group_admin.open_request, group_admin.open_response)
+serve(48, "DescribeClientQuotas", 0, 1, cluster.open_request, cluster.open_response)
+serve(49, "AlterClientQuotas", 0, 1, cluster.open_request, cluster.open_response)
+serve(55, "DescribeQuorum", 0, 2, cluster.open_request, cluster.open_response, True)
 serve(60, "DescribeCluster", 0, 2, admin.open_request, admin.open_response, True)
 serve(61, "DescribeProducers", 0, 0, transactions.open_request, transactions.open_response)
 serve(65, "DescribeTransactions", 0, 0, transactions.open_request, transactions.open_response, True)
 serve(66, "ListTransactions", 0, 2, transactions.open_request, transactions.open_response, True)
+serve(74, "ListConfigResources", 0, 1, cluster.open_request, cluster.open_response, True)
 
 
 for _key in range(APIS):

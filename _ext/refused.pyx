@@ -3,6 +3,7 @@ all the same is told so in the API's own answer, and the audit is told as well. 
 
 A request is parsed and its answer built from values: nobody asks twice.
 """
+from kproxy._ext.mirrors cimport mirrored
 from kproxy._ext.opening cimport CLOSE, Opening
 from kproxy._ext.policy_table cimport OPERATION_ALTER, OPERATION_CLUSTER_ACTION, OPERATION_DESCRIBE, RESOURCE_CLUSTER
 
@@ -44,8 +45,7 @@ REFUSED = {
 }
 cdef dict OPERATIONS = {"cluster_action": OPERATION_CLUSTER_ACTION, "describe": OPERATION_DESCRIBE, "alter": OPERATION_ALTER}
 
-# Answers without one error code for the whole: (array, from which arrays of the request, {answered field: the request's},
-# the array inside). Numbers that stand alone in a request are the one field of their item.
+# Answers without one error code for the whole; see kproxy/_ext/mirrors.pxd.
 _SHARE_STATE = ("results", "topics", {"topic_id": "topic_id"}, ("partitions", "partitions", {"partition": "partition"}, None))
 cdef dict MIRRORS = {
     27: ("markers", "markers", {"producer_id": "producer_id"},
@@ -78,24 +78,3 @@ cdef int give_up(Opening opening) except -1:
     opening.treatment = CLOSE
     opening.cause = CloseCause.UNKNOWN_API
     return 0
-
-
-cdef list mirrored(object asked, tuple mirror, int code):
-    """The answer's items for all that was asked: each names what it is about, the innermost has the code."""
-    _, sources, fields, inner = mirror
-    answered = []
-    for item in [one for source in sources.split() for one in items_at(asked, source.split("."))]:
-        made = {name: item if source == "" else item[source] for name, source in fields.items()}
-        if inner is None:
-            made["error_code"] = code
-        else:
-            made[inner[0]] = mirrored(item, inner, code)
-        answered.append(made)
-    return answered
-
-
-cdef list items_at(object asked, list path):
-    found = [asked]
-    for step in path:
-        found = [one for item in found for one in item[step]]
-    return found

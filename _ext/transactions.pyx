@@ -16,10 +16,10 @@ A producer id is not checked: a broker knows it by the transactional id, and tha
 from kproxy._ext.authorise cimport OPERATION_NOT_ATTEMPTED, READ_GROUP, TOPIC_AUTHORIZATION_FAILED
 from kproxy._ext.authorise cimport TRANSACTIONAL_ID_AUTHORIZATION_FAILED, WRITE_TRANSACTION, Gate, Gated, NameRule
 from kproxy._ext.authorise cimport TopicRule, add_refused, apply_edits, find, find_top, is_internal
-from kproxy._ext.authorise cimport open_gated, replace_count, text, topic_visible
+from kproxy._ext.authorise cimport open_gated, text
 from kproxy._ext.fields cimport F_TOPIC, F_TOPICS, F_TRANSACTION_STATES, F_TRANSACTIONAL_ID, F_TRANSACTIONAL_IDS
 from kproxy._ext.fields cimport F_V3_AND_BELOW_TOPICS, F_V3_AND_BELOW_TRANSACTIONAL_ID
-from kproxy._ext.lists cimport hide_names
+from kproxy._ext.lists cimport hide_names, hide_topics
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE, OPERATION_READ, OPERATION_WRITE, RESOURCE_TOPIC
 from kproxy._ext.policy_table cimport RESOURCE_TRANSACTIONAL_ID
@@ -98,25 +98,10 @@ cdef int show_transactions(Opening opening, list edits) except -1:
         item = &marks.items[i]
         name = find(opening, F_TRANSACTIONAL_ID, 1, i + 1, item.until)
         if opening.visible(RESOURCE_TRANSACTIONAL_ID, OPERATION_DESCRIBE, text(opening, name), name.length):
-            hide_topics(opening, find(opening, F_TOPICS, 1, i + 1, item.until), edits)
+            hide_topics(opening, find(opening, F_TOPICS, 1, i + 1, item.until), F_TOPIC, edits)
         else:
             edits.append((item.whole_at, item.whole_length, schema.build_item(
                 DESCRIBE_TRANSACTIONS, opening.head.api_version, True, "transaction_states",
                 rule.answer_item(opening, i, name, TRANSACTIONAL_ID_AUTHORIZATION_FAILED))))
         i = item.until
     return 0
-
-
-cdef int hide_topics(Opening opening, Mark* topics, list edits) except -1:
-    """As a broker has it, a transaction shows those of its topics that may be described, and of the others nothing."""
-    cdef Marks marks = opening.marks
-    cdef Mark* name
-    cdef int i = <int>(topics - marks.items) + 1, kept = 0
-    while i < topics.until:
-        name = find(opening, F_TOPIC, 2, i + 1, marks.items[i].until)
-        if topic_visible(opening, OPERATION_DESCRIBE, text(opening, name), name.length):
-            kept += 1
-        else:
-            edits.append((marks.items[i].whole_at, marks.items[i].whole_length, b""))
-        i = marks.items[i].until
-    return replace_count(opening, topics, kept, edits)

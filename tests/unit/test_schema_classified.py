@@ -49,8 +49,7 @@ CLASSIFIED = {
 }
 #: Neither served nor refused by name: what they wait for. A client that is told of none of a family uses none.
 HIDDEN = {
-    35: "with the administration of brokers", 43: "the same", 45: "the same", 46: "the same",
-    48: "the same", 49: "the same", 55: "the same", 74: "the same", 75: "its cursor must never name a hidden topic",
+    75: "its cursor must never name a hidden topic",
     68: "the groups of KIP-848", 69: "the same", 71: "telemetry, hidden with 72", 72: "telemetry, hidden with 71",
     **dict.fromkeys((76, 77, 78, 79, 90, 91, 92), "share groups, hidden as a family"),
     **dict.fromkeys((88, 89, 93), "streams groups, hidden as a family"),

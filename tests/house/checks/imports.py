@@ -12,8 +12,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("wire",), ("fields", "yaml_tree"), ("schema",), ("frame", "chunk", "tls_context"), ("tls_records",), ("sockets",),
     ("half", "tls"),
     ("request",), ("compression",), ("record_batch",),
-    ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise",), ("lists",),
-    ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "refused"),
+    ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise", "mirrors"), ("lists",),
+    ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "cluster", "refused"),
     ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )
 #: They drive the others by hand, for tests.

@@ -1,0 +1,1 @@
+"""What is asked of a cluster as a whole; see the .pxd."""

@@ -1,0 +1,1 @@
+"""Refusals that name all that was asked for; see the .pxd."""
