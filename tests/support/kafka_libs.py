@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 POM = ROOT / "tests" / "java" / "pom.xml"
 DEFAULT_FOLDER = ROOT / ".cache" / "kafka-libs"
 NEWEST_POM = ROOT / "tests" / "java" / "newest" / "pom.xml"
+MIRROR_POM = ROOT / "tests" / "java" / "mirror" / "pom.xml"
 #: One file of each artifact the pom names; a folder without them is not whole.
 NEEDED = ("kafka_2.13-*.jar", "kafka-tools-*.jar", "kafka-clients-*.jar", "slf4j-simple-*.jar")
 #: Where older releases wrote their log: with one of these beside slf4j-simple it goes nowhere.
@@ -60,6 +61,13 @@ def release_libs(release: str) -> Path:
     """The folder with the jars of another release of Kafka, fetched if need be. Raises KafkaMissing."""
     return _fetch_once(ROOT / ".cache" / f"kafka-{release}", POM, NEEDED, f"-Dkafka.version={release}",
                        f"-DexcludeArtifactIds={','.join(OLD_LOGS)}")
+
+
+def mirror_libs() -> Path:
+    """The folder with the jars of MirrorMaker, of the rig's version, fetched if need be. Raises KafkaMissing."""
+    version = kafka_version()
+    names = (f"connect-mirror-{version}.jar", f"connect-mirror-client-{version}.jar")
+    return _fetch_once(ROOT / ".cache" / "kafka-mirror", MIRROR_POM, names, f"-Dkafka.version={version}")
 
 
 def newest_version() -> str:
