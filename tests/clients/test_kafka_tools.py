@@ -14,10 +14,12 @@ import pytest
 from tests.support.client_console import TOOLS, TOPICS, ToolLogin
 from tests.support.clients import GROUP_DENIED, TOPIC_DENIED, ClientError, Record
 from tests.support.stage import Stage
+from tests.support.transactions import open_transactions
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 CONFIGS, GROUPS = "kafka.admin.ConfigCommand", f"{TOOLS}.consumer.group.ConsumerGroupCommand"
+TRANSACTIONS = f"{TOOLS}.TransactionsCommand"
 PERFORMANCE, OFFSETS = f"{TOOLS}.ProducerPerformance", f"{TOOLS}.GetOffsetShell"
 
 
@@ -122,3 +124,27 @@ def test_the_performance_tool_writes_only_where_it_may(stage: Stage, tools: Tool
     assert tools.run(OFFSETS, "--topic", topic).split() == [f"{topic}:0:2000"]
     assert code_of(tools, PERFORMANCE, *load, "20", "--topic", closed) == TOPIC_DENIED
     assert stage.end_offset(closed) == 0
+
+
+@pytest.mark.slow
+def test_ones_own_transactions_are_listed_and_nobody_elses_is_ended(stage: Stage, tools: ToolLogin) -> None:
+    """A marker would end any transaction of the cluster, so that API is served to nobody."""
+    topic, mine, foreign = stage.make_topic("open."), f"tx.{uuid.uuid4().hex}", f"foreign.{uuid.uuid4().hex}"
+    with open_transactions("java", stage.java, stage.login(), mine) as one, \
+            open_transactions("java", stage.java, stage.direct(), foreign) as other:
+        for writer in (one, other):
+            writer.begin()
+            writer.send(topic, [b"open"])
+        listed = tools.run(TRANSACTIONS, "list")
+        assert re.search(rf"^{mine}\t.*Ongoing", listed, re.M)
+        assert foreign not in listed
+        assert f"{topic}-0" in tools.run(TRANSACTIONS, "describe", "--transactional-id", mine)
+        with pytest.raises(ClientError) as hidden:
+            tools.run(TRANSACTIONS, "describe", "--transactional-id", foreign)
+        assert "due to authorization failure" in hidden.value.message
+        with pytest.raises(ClientError) as refused:
+            tools.run(TRANSACTIONS, "abort", "--topic", topic, "--partition", "0", "--start-offset", "1")
+        assert "does not support WRITE_TXN_MARKERS" in refused.value.message
+        one.commit()
+        other.commit()
+    assert [record.value for record in stage.read_direct(topic, 2)] == [b"open", b"open"]
