@@ -92,19 +92,27 @@ def build_node() -> Path:
 
 def build_java(release: str) -> Path:
     """The folder with the driver's classes and ``libs``, the jars of that release. Raises DriverMissing."""
-    folder = SOURCES / "java"
-    sources = [folder / "ReleasedDriver.java", folder / "pom.xml", TOKEN_LOGIN]
+    return _built_java("java", [SOURCES / "java" / "ReleasedDriver.java", TOKEN_LOGIN], release)
+
+
+def build_streams(release: str) -> Path:
+    """The folder with the Streams application and its ``libs``. Raises DriverMissing."""
+    return _built_java("streams", [SOURCES / "streams" / "StreamsApp.java"], release)
+
+
+def _built_java(name: str, sources: list[Path], release: str) -> Path:
+    pom = SOURCES / name / "pom.xml"
 
     def build(fresh: Path) -> None:
         try:
             compiler = java_program("javac")
         except KafkaMissing as missing:
             raise DriverMissing(str(missing)) from None
-        _run([_program("mvn", "maven"), "-q", "-B", "-f", str(folder / "pom.xml"), f"-Dkafka.version={release}",
-              "dependency:copy-dependencies", f"-DoutputDirectory={fresh / 'libs'}"], folder)
-        _run([compiler, "-nowarn", "-d", str(fresh), "-cp", f"{fresh}/libs/*", *map(str, sources[::2])], folder)
+        _run([_program("mvn", "maven"), "-q", "-B", "-f", str(pom), f"-Dkafka.version={release}",
+              "dependency:copy-dependencies", f"-DoutputDirectory={fresh / 'libs'}"], pom.parent)
+        _run([compiler, "-nowarn", "-d", str(fresh), "-cp", f"{fresh}/libs/*", *map(str, sources)], pom.parent)
 
-    return _built(f"java-{release}", sources, build)
+    return _built(f"{name}-{release}", [*sources, pom], build)
 
 
 if __name__ == "__main__":
