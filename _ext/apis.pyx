@@ -4,7 +4,7 @@ carry no framing to answer in.
 """
 from libc.stdint cimport int16_t
 
-from kproxy._ext cimport admin, cluster, fetch, group_admin, groups, metadata, produce, refused, topics, transactions
+from kproxy._ext cimport admin, cluster, consumer_groups, fetch, group_admin, groups, metadata, produce, refused, topics, transactions
 from kproxy._ext.opening cimport WAIT
 
 from kproxy._ext import schema
@@ -85,6 +85,8 @@ serve(60, "DescribeCluster", 0, 2, admin.open_request, admin.open_response, True
 serve(61, "DescribeProducers", 0, 0, transactions.open_request, transactions.open_response)
 serve(65, "DescribeTransactions", 0, 0, transactions.open_request, transactions.open_response, True)
 serve(66, "ListTransactions", 0, 2, transactions.open_request, transactions.open_response, True)
+serve(68, "ConsumerGroupHeartbeat", 0, 1, consumer_groups.open_request, consumer_groups.open_response)
+serve(69, "ConsumerGroupDescribe", 0, 1, consumer_groups.open_request, consumer_groups.open_response, True)
 serve(74, "ListConfigResources", 0, 1, cluster.open_request, cluster.open_response, True)
 
 

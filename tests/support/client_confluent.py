@@ -214,9 +214,11 @@ class ConfluentClient(KafkaClient):
             "compression.type": codec, "acks": acks, "enable.idempotence": idempotent, "linger.ms": 20,
             "message.timeout.ms": 10000}, errors)
 
-    def consumer(self, login: Login, group: str | None = None, *, isolation: str = "read_uncommitted") -> Consumer:
+    def consumer(self, login: Login, group: str | None = None, *, isolation: str = "read_uncommitted",
+                 group_protocol: str = "classic") -> Consumer:
         errors = _Errors()
         return _ConfluentConsumer(_settings(login, errors) | {
+            "group.protocol": group_protocol,
             "group.id": group or "g.unused", "check.crcs": True, "auto.offset.reset": "earliest",
             "enable.auto.commit": False, "fetch.wait.max.ms": 100, "isolation.level": isolation}, errors)
 

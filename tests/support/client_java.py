@@ -161,11 +161,13 @@ class JavaClient(KafkaClient):
             "delivery.timeout.ms": 12000, "max.block.ms": 12000}))
 
     def consumer(self, login: Login, group: str | None = None, *, isolation: str = "read_uncommitted",
-                 heartbeat_ms: int = 3000) -> _JavaConsumer:
-        return _JavaConsumer(_Handle(self._java, "consumer", login, {
+                 heartbeat_ms: int = 3000, group_protocol: str = "classic") -> _JavaConsumer:
+        # A member of the newer groups is told its heartbeat by the broker, and refuses to be told another.
+        beat = {"heartbeat.interval.ms": heartbeat_ms} if group_protocol == "classic" else {}
+        return _JavaConsumer(_Handle(self._java, "consumer", login, beat | {"group.protocol": group_protocol} | {
             **({"group.id": group} if group else {}), "check.crcs": "true", "auto.offset.reset": "earliest",
             "enable.auto.commit": "false", "fetch.max.wait.ms": 100, "allow.auto.create.topics": "false",
-            "heartbeat.interval.ms": heartbeat_ms, "isolation.level": isolation}))
+            "isolation.level": isolation}))
 
     def admin(self, login: Login) -> TopicAdmin:
         return _JavaAdmin(_Handle(self._java, "admin", login, {}))

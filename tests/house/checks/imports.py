@@ -13,7 +13,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("half", "tls"),
     ("request",), ("compression",), ("record_batch",),
     ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise", "mirrors"), ("lists",),
-    ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "cluster", "refused"),
+    ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "cluster",
+     "consumer_groups", "refused"),
     ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )
 #: They drive the others by hand, for tests.
