@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support import frames
+from tests.support.clients import Record
 from tests.support.ports import wait_for
 from tests.support.raw_client import FETCH, METADATA, PRODUCE, RawClient
 from tests.support.stage import Stage
@@ -167,3 +168,29 @@ def test_t46_topics_are_deleted_by_id(stage: Stage, broker: RawClient) -> None:
             good: (name, 0), unknown: (None, 100), shut: (None, 29)}
         assert closed.encode() not in b"".join(bytes(passed.to_client) for passed in stage.front.connections[front:])
     assert id_of(broker, closed) == shut
+
+
+@pytest.mark.parametrize(("name", "versions"), [("java", {PRODUCE: 13, FETCH: 18}), ("confluent", {})])
+def test_a_client_goes_on_after_its_topic_was_recreated(stage: Stage, broker: RawClient, name: str,
+                                                        versions: dict[int, int]) -> None:
+    """What it knew by id is gone; it learns anew by what it is told, and reads what it wrote."""
+    topic, old = make(stage, broker, "open.")
+    since, login = len(stage.behind.connections), stage.login("tapped")
+    with stage.client(name).producer(login) as producer:
+        assert [(one.offset, one.code) for one in producer.send(topic, [Record(b"before")])] == [(0, 0)]
+        assert broker.ask(DELETE, 5, {"topic_names": [topic], "timeout_ms": 10_000})["responses"][0]["error_code"] == 0
+
+        def is_made() -> bool:
+            [made] = broker.ask(CREATE, 7, {"topics": [
+                {"name": topic, "num_partitions": 1, "replication_factor": 1}], "timeout_ms": 10_000})["topics"]
+            return bool(made["error_code"] == 0 and made["topic_id"] != old)
+
+        wait_for("the topic to be made again", is_made, 30)
+        id_of(broker, topic)
+        # A client may give a record up that it sent under the old id, but not the one after.
+        wait_for("a record to be written", lambda: producer.send(topic, [Record(b"after")])[0].code == 0, 60)
+    with stage.client(name).consumer(login, f"g.{os.urandom(5).hex()}") as consumer:
+        consumer.subscribe(topic)
+        assert consumer.poll(1)[0].value == b"after"
+    for api, version in versions.items():
+        assert {frame.version for frame in stage.behind.requests(api, since)} == {version}
