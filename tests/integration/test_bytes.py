@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.clients import INVALID_RECORD, Got, Record
 from tests.support.stage import Stage
-from tests.support.tap import FETCH, PRODUCE, fetched_records, produced_records
+from tests.support.tap import FETCH, PRODUCE, records_of
 
 pytestmark = pytest.mark.integration
 
@@ -18,13 +18,7 @@ PLAIN = [Record(json.dumps({"n": n, "text": "x" * 200}).encode(), b"key-%d" % n,
 
 def record_bytes(stage: Stage, api: int, topic: str, front: int, behind: int) -> tuple[list[bytes], list[bytes]]:
     """The record sets of ``topic`` before and behind kproxy, of connections since the given ones."""
-    read = produced_records if api == PRODUCE else fetched_records
-    frames = (lambda tap, since: tap.requests(PRODUCE, since)) if api == PRODUCE \
-        else (lambda tap, since: tap.responses(FETCH, since))
-    seen = []
-    for tap, since in ((stage.front, front), (stage.behind, behind)):
-        seen.append([data for name, _, data in read(frames(tap, since)) if name == topic])
-    return seen[0], seen[1]
+    return records_of(stage.front, api, topic, front), records_of(stage.behind, api, topic, behind)
 
 
 def read_through(stage: Stage, topic: str, count: int, client: str = "java", **about: object) -> list[Got]:

@@ -17,7 +17,7 @@ from tests.support.codecs import NAMES
 from tests.support.ports import wait_for
 from tests.support.record_sets import split_batches
 from tests.support.stage import Stage
-from tests.support.tap import FETCH, fetched_records
+from tests.support.tap import FETCH, records_of
 from tests.support.transactions import open_transactions
 
 pytestmark = pytest.mark.integration
@@ -54,8 +54,8 @@ def make_compacted(stage: Stage, codec: str) -> str:
 def heads_behind(stage: Stage, topic: str, since: int) -> list[tuple[int, int, int]]:
     """(codec, last offset delta, count) of every batch that the broker answered with."""
     found = []
-    for name, _, data in fetched_records(stage.behind.responses(FETCH, since)):
-        for batch in split_batches(data) if name == topic else ():
+    for data in records_of(stage.behind, FETCH, topic, since):
+        for batch in split_batches(data):
             found.append((batch[22] & 7, *struct.unpack_from(">i", batch, 23), *struct.unpack_from(">i", batch, 57)))
     return found
 
@@ -104,7 +104,7 @@ def test_codecs_that_change_within_a_partition_are_read_as_one_log(stage: Stage,
         got = consumer.poll(100)
     assert [one.offset for one in got] == list(range(100))
     assert [json.loads(one.value or b"") for one in got] == [{"n": n, "user": {"email": ""}} for n in range(100)]
-    answers = [data for name, _, data in fetched_records(stage.front.responses(FETCH, since)) if name == topic]
+    answers = records_of(stage.front, FETCH, topic, since)
     assert {batch[22] & 7 for data in answers for batch in split_batches(data)} == {0, 1, 2, 3, 4}
 
 

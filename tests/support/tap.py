@@ -290,3 +290,12 @@ def topic_ids(frames: list[Frame]) -> list[tuple[str, str]]:
             found += [(topic["name"], str(topic["topic_id"])) for topic in told["topics"]
                       if topic.get("topic_id") and topic["name"]]
     return found
+
+
+def records_of(tap: Tap, api: int, topic: str, since: int = 0) -> list[bytes]:
+    """The record sets of ``topic`` in what was produced or fetched, of the connections from number ``since`` on. Where
+    they travel by the topic's id, the clients have asked for its metadata on one of these."""
+    called = {topic, *(number for name, number in topic_ids(tap.responses(METADATA, since)) if name == topic)}
+    found = (produced_records(tap.requests(PRODUCE, since)) if api == PRODUCE
+             else fetched_records(tap.responses(FETCH, since)))
+    return [data for name, _, data in found if name in called]
