@@ -44,11 +44,13 @@ class ConfigError(ProblemsFound):
 
 class PolicyError(ProblemsFound):
     """The policy cannot be used; the one in force stays in force. ``readable`` is what could be read of it: fit to be
-    looked at for further mistakes, and for nothing else."""
+    looked at for further mistakes, and for nothing else. ``declared_lost`` is whether a file or a list that may declare
+    facts is not in it, so that nothing can be said of a fact that seems not to be declared."""
 
-    def __init__(self, problems: list[Problem], readable: object = None) -> None:
+    def __init__(self, problems: list[Problem], readable: object = None, declared_lost: bool = False) -> None:
         super().__init__(problems)
         self.readable = readable
+        self.declared_lost = declared_lost
 
 
 class TokenRefused(KproxyError):

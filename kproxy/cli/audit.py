@@ -35,6 +35,7 @@ EMITTED = {
 EVENTS: dict[str, Callable[[dict[str, Any]], object]] = {
     "time": lambda row: say_time(row["ts"]), "kind": lambda row: row["kind"],
     "principal": lambda row: row.get("principal", "") or row.get("actor", ""),
+    "by": lambda row: row.get("actor", "") if row.get("principal", "") else "",
     "what": lambda row: _what(row), "decision": lambda row: row.get("decision", "") or row.get("cause", ""),
     "would": lambda row: row.get("would", ""), "rule": lambda row: row.get("rule", "") or list(row.get("rules", ())),
     "reason": lambda row: row.get("reason", ""),

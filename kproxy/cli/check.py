@@ -42,7 +42,8 @@ def examine(path: Path) -> Examined:
             problems = [*problems, *policies.check(policy, config)]
         except PolicyError as error:
             # One run tells all of it: what could be read is looked at for what only a second look finds.
-            found = [*error.problems, *policies.check(cast(Policy, error.readable), config, whole=False)]
+            found = [*error.problems, *policies.check(cast(Policy, error.readable), config, whole=False,
+                                                      declared_lost=error.declared_lost)]
             problems = [*problems, *in_order(found)]
         except ConfigError as error:
             problems = [*problems, *error.problems]

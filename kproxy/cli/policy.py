@@ -100,6 +100,8 @@ def _lines(found: policies.Explanation) -> list[str]:
         if rule.outcome == "error":
             why = f"{', '.join(rule.missing)} missing" if rule.missing else "a fact that it names is of another type"
             condition += f" ({why}: see --attested, --declared)"
+        elif rule.missing:
+            condition += f" (its unless is in error, {', '.join(rule.missing)} missing: see --attested, --declared)"
         if rule.approvers:
             condition += f"; approvers: {rule.approvers}"
         lines.append(f"  {rule.kind} {rule.name}{whose} at {rule.at.file}:{rule.at.line}{condition}")

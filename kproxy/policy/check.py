@@ -25,14 +25,17 @@ STANDARD_FACTS = frozenset(("launcher", "run", "model", "commit"))
 _OPERATION = {"produce": "write", "consume": "read"}
 
 
-def check(policy: Policy, config: Config | None = None, whole: bool = True) -> list[Problem]:
+def check(policy: Policy, config: Config | None = None, whole: bool = True,
+          declared_lost: bool = False) -> list[Problem]:
     """Every problem of a loaded policy; those that need the configuration only where it is given. Of one that is not
-    ``whole`` only what is certain without the rest: an allow that did not load may be what makes a mask fire."""
+    ``whole`` only what is certain without the rest: an allow that did not load may be what makes a mask fire;
+    with ``declared_lost``, a list that did not load may declare the fact that seems unknown."""
     found = [*_constants(policy)]
     if whole:
         found += [*_shadowed(policy), *_unreachable_records(policy), *_unreachable_approvals(policy)]
     if config is not None:
-        found += [*_keys(policy, config), *_facts(policy, config), *(_config_roles(policy, config) if whole else ())]
+        found += [*_keys(policy, config), *_facts(policy, config, declared_lost),
+                  *(_config_roles(policy, config) if whole else ())]
     return in_order(found)
 
 
@@ -126,7 +129,7 @@ def _keys(policy: Policy, config: Config) -> Iterator[Problem]:
             yield problem(f"key {mask.action.key!r} is not among the keys of {config.file}", mask.at)
 
 
-def _facts(policy: Policy, config: Config) -> Iterator[Problem]:
+def _facts(policy: Policy, config: Config, declared_lost: bool) -> Iterator[Problem]:
     """Names under maps: the type checker of CEL cannot know them, the configuration does."""
     attested = STANDARD_FACTS.union(*(issuer.attest for issuer in config.issuers.values()))
     known = {
@@ -134,6 +137,8 @@ def _facts(policy: Policy, config: Config) -> Iterator[Problem]:
         "declared": attested | set(policy.declared),
         "principal.attributes": frozenset().union(*(issuer.attributes for issuer in config.issuers.values())),
     }
+    if declared_lost:
+        del known["declared"]
     for _, condition in conditions(policy):
         for variable, key in sorted(compile_text(condition.text, GRANT_NAMES).mentions.keys):
             names = known.get(variable)

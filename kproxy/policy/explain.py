@@ -30,7 +30,7 @@ class RuleView(msgspec.Struct, frozen=True):
     condition: str = ""
     outcome: Outcome = "holds"
     missing: tuple[str, ...] = ()
-    """What a condition in error names and these facts do not have."""
+    """What a condition in error, or an approval's ``unless`` in error, names and these facts do not have."""
     approvers: str = ""
     """Of an approval: who must agree, for how long at most."""
 
@@ -52,7 +52,8 @@ def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[
     """The decision with everything it was taken from; ``now`` in Unix seconds."""
     verdict = decider.decide(facts, access, grants=grants, mode=mode, now=now)
     roles = decider.roles_of(facts, now)
-    rules = tuple(_view(rule, answer, roles, facts, now) for rule, answer in decider.rules_for(facts, access, now))
+    rules = tuple(_view(rule, answer, roles, facts, now, verdict)
+                  for rule, answer in decider.rules_for(facts, access, now))
     plans: list[RecordPlan] = []
     directions: dict[str, Direction] = {"write": "produce", "read": "consume"}
     if access.resource == "topic" and access.operation in directions and verdict.effect != "deny":
@@ -63,7 +64,8 @@ def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[
     return Explanation(access, decider.version, roles, labels, rules, verdict, tuple(plans))
 
 
-def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...], facts: Facts, now: float) -> RuleView:
+def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...], facts: Facts, now: float,
+          verdict: Verdict) -> RuleView:
     kind: Literal["allow", "forbid", "approval"] = "allow"
     if isinstance(rule.rule, Forbid):
         kind = "forbid"
@@ -74,8 +76,8 @@ def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...], facts: Facts,
     condition = rule.when.text if rule.when is not None else ""
     if rule.unless is not None:
         condition = f"{condition} unless {rule.unless.text}".strip()
-    missing: tuple[str, ...] = ()
-    if answer is None and rule.when is not None:
-        missing = tuple(sorted(missing_names(rule.when, session_names(facts, now))))
+    # Where ``when`` came to an answer and the rule is in error all the same, it is its ``unless`` that is.
+    failed = rule.when if answer is None else rule.unless if rule.name in verdict.condition_errors else None
+    missing = () if failed is None else tuple(sorted(missing_names(failed, session_names(facts, now))))
     return RuleView(kind, rule.name, rule.rule.at, rule.role, not rule.role or rule.role in roles, condition,
                     _OUTCOMES[answer], missing, approvers)

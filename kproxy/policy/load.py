@@ -49,7 +49,7 @@ def load(sources: Mapping[str, bytes]) -> Policy:
         policy = reader.policy(version_of(sources))
         reader.problems += agreement.check_agreement(policy)
     if reader.problems:
-        raise PolicyError(agreement.in_order(reader.problems), policy)
+        raise PolicyError(agreement.in_order(reader.problems), policy, reader.declared_lost)
     return policy
 
 
@@ -64,6 +64,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
+        self.declared_lost = False
         self.parts: dict[str, list[Any]] = {
             "topics": [], "roles": [], "forbid": [], "masks": [], "guards": [], "approvals": [], "declared": []
         }
@@ -72,6 +73,8 @@ class _Reader:
         root, report = read_document(source, file)
         if root is not None:
             self._read_root(Section(root))
+        elif report.problems:
+            self.declared_lost = True
         self.problems += report.problems
 
     def _read_root(self, section: Section) -> None:
@@ -81,7 +84,10 @@ class _Reader:
                 self._add(key, value.convert(convert, None))
         for name, value, _ in section.named("roles"):
             self._add("roles", value.convert(partial(_role, name), None))
-        self.parts["declared"] += section.take("declared", tuple_of(some_text), ())
+        is_declaring = "declared" in section.entries
+        declared: tuple[str, ...] | None = section.take("declared", tuple_of(some_text), None)
+        self.parts["declared"] += declared or ()
+        self.declared_lost |= is_declaring and declared is None
         section.not_yet("quotas", "quotas")
         section.close()
 

@@ -95,6 +95,22 @@ masks:
     assert "key 'k9' is not among the keys of" in said[4]
 
 
+@pytest.mark.parametrize("lost", ["declared: [x\n", "declared: 5\n"])
+def test_of_a_fact_that_a_lost_file_may_declare_nothing_is_said(app: Typer, folder: Path, lost: str) -> None:
+    (folder / "policy" / "more.yaml").write_text("""
+forbid:
+  - {name: a, operations: [read], topics: [orders], when: declared.x == "1"}
+  - {name: b, operations: [read], topics: [orders], when: attested.modle == "x"}
+""")
+    never = "never has a value"
+    assert [name in run(app, "check", "--config", folder / "kproxy.yaml")[1]
+            for name in (f"declared.x {never}", f"attested.modle {never}")] == [True, True]
+    (folder / "policy" / "lost.yaml").write_text(lost)
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml")
+    assert code == 1 and "lost.yaml" in output
+    assert [f"{name} {never}" in output for name in ("declared.x", "attested.modle")] == [False, True]
+
+
 def test_a_rule_that_can_never_fire_is_a_failure(app: Typer, folder: Path) -> None:
     (folder / "policy" / "more.yaml").write_text("forbid: [{name: f, operations: [read], topics: [orders]}]\n")
     code, output = run(app, "check", "--config", folder / "kproxy.yaml", "--json")

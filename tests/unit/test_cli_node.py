@@ -16,6 +16,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from kproxy.cli import audit, requests, sessions, status
+from kproxy.cli.audit import EVENTS
 from kproxy.cli.node import NodeRefused, parse_duration, parse_moment, read_token, say_time, show_table
 from kproxy.model.messages import SessionView
 from tests.support.control_rig import POLICY, ControlRig, ScriptedWorker, running, session, until
@@ -246,6 +247,14 @@ async def test_the_audit_is_queried_over_the_node_and_from_files(shell: Shell, r
     assert code == 0 and output.splitlines()[-1].split("  ")[1] == "approval_requested"
     assert await shell.run("audit", "query", token=rig.token("vera", "viewers")) == (
         1, "to see the audit takes node role auditor, which corp:vera does not have")
+
+
+def test_the_table_of_the_audit_says_by_whom() -> None:
+    by = EVENTS["by"]
+    assert by({"kind": "approval_reviewed", "principal": "dev:job", "actor": "dev:rita"}) == "dev:rita"
+    assert by({"kind": "restart_asked", "actor": "dev:rita"}) == ""  # The column before it names her already.
+    assert EVENTS["principal"]({"kind": "restart_asked", "actor": "dev:rita"}) == "dev:rita"
+    assert by({"kind": "denied", "principal": "dev:job"}) == ""
 
 
 async def test_a_refused_login_is_found_by_the_number_its_client_was_shown(shell: Shell, rig: ControlRig) -> None:

@@ -211,6 +211,8 @@ def test_unless_in_error_asks() -> None:
                 " unless: 'attested.model in granted.models'}]")
     verdict = decide(made, facts("g"), "write", "topic", "t", grants=(grant(rule="a", model=""),))
     assert (verdict.effect, verdict.condition_errors) == ("ask", ("a",))
+    views = policy.explain(made, facts("g"), Access("write", "topic", "t"), now=100.0).rules
+    assert {view.name: view.missing for view in views} == {"a": ("attested.model",), "r.allow[0]": ()}
 
 
 def test_without_unless_the_very_access_must_be_granted() -> None:
