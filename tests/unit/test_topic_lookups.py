@@ -147,7 +147,7 @@ def telling(broker: ScriptedBroker, **names: bytes) -> None:
 
 
 @pytest.mark.parametrize(("highest", "version"), [(13, 12), (12, 12), (11, 11), (10, 10)])
-async def test_no_version_above_the_brokers_and_nothing_is_created(highest, version):
+async def test_t25_no_version_above_the_brokers_and_nothing_is_created(highest, version):
     async with ScriptedBroker(ranges={**RANGES, 3: (0, highest)}) as broker, viewing([at(broker)]) as (view, _, _):
         telling(broker, orders=A, payments=B)
         await view.topics.look_up([A, C])
