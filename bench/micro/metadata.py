@@ -74,8 +74,8 @@ def main() -> None:
             floor.append(seconds(lambda: zlib.crc32(bytes(source))) * 1e6)
             opening.append(seconds(partial(opened.repeat_response, answer, REPEATS)) / REPEATS * 1e6)
         ratios = [one / other for one, other in zip(opening, floor, strict=True)]
-        print(f"{words:20} {statistics.median(opening):6.0f} us, copy and CRC {statistics.median(floor):5.0f} us, ratio "
-              f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
+        print(f"{words:20} {statistics.median(opening):6.0f} us, copy and CRC {statistics.median(floor):5.0f} us, "
+              f"ratio {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":
