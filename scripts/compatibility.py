@@ -18,14 +18,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tests.support.compatibility import COLUMNS, FEATURES, TRIED, Tried  # noqa: E402
+from tests.support.compatibility import COLUMNS, FEATURES, TRIED, Tried, brokers_have  # noqa: E402
 
 RESULTS = ROOT / "docs" / "clients.json"
 DOCUMENT = ROOT / "docs" / "clients.md"
 _REGION = re.compile(r"(<!-- clients: scripts/compatibility\.py -->\n).*?(<!-- end of clients -->\n)", re.S)
 
 
-def cell(features: tuple[str, ...], tried: Tried, found: dict[str, str], notes: list[str]) -> str:
+def cell(features: list[str], tried: Tried, found: dict[str, str], notes: list[str]) -> str:
     """What of these features worked; what the client lacks has a note, and what failed is said in bold."""
     said = []
     for one in features:
@@ -47,7 +47,8 @@ def table(broker: str, clients: dict[str, dict[str, str]], versions: dict[str, s
              "|---|---|" + "---|" * len(COLUMNS)]
     for name, tried in TRIED.items():
         if name in clients:
-            cells = [cell(features, tried, clients[name], notes) for features in COLUMNS.values()]
+            cells = [cell([one for one in features if brokers_have(one, broker)], tried, clients[name], notes)
+                     for features in COLUMNS.values()]
             lines.append(f"| {tried.label} | {versions[name]} | " + " | ".join(cells) + " |")
     lines += ["", *(f"{number}. {note}" for number, note in enumerate(notes, 1))]
     return "\n".join(lines) + "\n"

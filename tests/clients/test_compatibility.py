@@ -38,6 +38,7 @@ Note = Callable[[str, object], None]
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 TRANSACTION_DENIED = 53
+JOIN_GROUP, SYNC_GROUP, CONSUMER_GROUP_HEARTBEAT = 11, 14, 68
 #: Two members of a group have their partitions within this; every client beats at least each three seconds.
 SETTLED_SECONDS = 60
 
@@ -162,16 +163,28 @@ def goes_on_where_its_group_committed(trial: Trial) -> None:
         assert [(one.offset, one.value) for one in consumer.poll(1, SETTLED_SECONDS)] == [(5, b"later")]
 
 
-def shares_partitions(trial: Trial) -> None:
+def shares_partitions(trial: Trial, **protocol: str) -> None:
     """Two members have a partition each; when one leaves, the other has both."""
-    topic, group, login = trial.stage.make_topic("open.", 2), new_name("g."), trial.login()
-    with trial.client.consumer(login, group) as first:
+    topic, group, login = trial.stage.make_topic("open.", 2), new_name("g."), trial.login("tapped")
+    with trial.client.consumer(login, group, **protocol) as first:
         first.subscribe(topic)
         wait_for_shares(trial, topic, [first], [{0, 1}])
-        with trial.client.consumer(login, group) as second:
+        with trial.client.consumer(login, group, **protocol) as second:
             second.subscribe(topic)
             wait_for_shares(trial, topic, [first, second], [{0}, {1}])
         wait_for_shares(trial, topic, [first], [{0, 1}])
+
+
+def shares_partitions_by_the_broker(trial: Trial) -> None:
+    """KIP-848: the broker assigns. A group that the policy does not name is refused as one of the old kind is."""
+    since = len(trial.stage.front.connections)
+    shares_partitions(trial, group_protocol="consumer")
+    asked = {frame.api for passed in trial.stage.front.connections[since:] for frame in passed.requests()}
+    assert CONSUMER_GROUP_HEARTBEAT in asked
+    assert not asked & {JOIN_GROUP, SYNC_GROUP}, "no client fell back to the classic protocol"
+    topic = trial.stage.make_topic("open.")
+    trial.stage.write_direct(topic, [Record(b"here")])
+    assert code_of_reading(trial, topic, new_name("foreign."), group_protocol="consumer") == GROUP_DENIED
 
 
 def wait_for_shares(trial: Trial, topic: str, members: list[Consumer], wanted: list[set[int]]) -> None:
@@ -230,9 +243,9 @@ def is_told_that_it_may_not_join(trial: Trial) -> None:
     assert code_of_reading(trial, topic, new_name("foreign.")) == GROUP_DENIED
 
 
-def code_of_reading(trial: Trial, topic: str, group: str) -> int:
+def code_of_reading(trial: Trial, topic: str, group: str, **protocol: str) -> int:
     def read() -> None:
-        with trial.client.consumer(trial.login(), group) as consumer:
+        with trial.client.consumer(trial.login(), group, **protocol) as consumer:
             consumer.subscribe(topic)
             assert consumer.poll(1) == []
 
@@ -273,6 +286,7 @@ TRIALS: dict[str, Callable[[Trial], None]] = {
     "bad-token": is_told_that_its_token_is_bad,
     "group": goes_on_where_its_group_committed,
     "rebalance": shares_partitions,
+    "new-groups": shares_partitions_by_the_broker,
     "transactions": commits_and_aborts,
     "denied-write": is_told_that_it_may_not_write,
     "denied-read": is_told_that_it_may_not_read,
@@ -281,19 +295,23 @@ TRIALS: dict[str, Callable[[Trial], None]] = {
 }
 
 
-def trials(quick: bool) -> list[ParameterSet]:
+def trials() -> list[ParameterSet]:
     return [pytest.param(name, feature, id=f"{name}-{feature}",
-                         marks=[] if quick and tried.quick and feature in QUICK else [pytest.mark.slow])
+                         marks=[] if tried.quick and feature in QUICK else [pytest.mark.slow])
             for name, tried in TRIED.items() for feature in tried.features]
 
 
-@pytest.mark.parametrize(("name", "feature"), trials(quick=True))
+def older_trials() -> list[ParameterSet]:
+    return [pytest.param(broker, name, feature, id=f"{broker}-{name}-{feature}", marks=pytest.mark.slow)
+            for broker in OLDER_BROKERS for name, tried in TRIED.items() for feature in tried.features_before(broker)]
+
+
+@pytest.mark.parametrize(("name", "feature"), trials())
 def test_client_with_feature(stage: Stage, opener: Opener, name: str, feature: str, record_property: Note) -> None:
     try_and_note(stage, opener, name, feature, record_property)
 
 
-@pytest.mark.parametrize("older", OLDER_BROKERS, indirect=True, scope="module")
-@pytest.mark.parametrize(("name", "feature"), trials(quick=False))
+@pytest.mark.parametrize(("older", "name", "feature"), older_trials(), indirect=["older"], scope="module")
 def test_client_before_an_older_broker(older: Stage, opener: Opener, name: str, feature: str,
                                        record_property: Note) -> None:
     try_and_note(older, opener, name, feature, record_property)

@@ -132,8 +132,10 @@ class DriverClient(KafkaClient):
     def producer(self, login: Login, *, codec: str = "none", acks: str = "all", idempotent: bool = False) -> Producer:
         return _Producer(_Handle(self._driver, "producer", login, codec=codec, acks=acks, idempotent=idempotent))
 
-    def consumer(self, login: Login, group: str | None = None, *, isolation: str = "read_uncommitted") -> Consumer:
-        return _Consumer(_Handle(self._driver, "consumer", login, group=group or "g.unused", isolation=isolation))
+    def consumer(self, login: Login, group: str | None = None, *, isolation: str = "read_uncommitted",
+                 group_protocol: str = "classic") -> Consumer:
+        return _Consumer(_Handle(self._driver, "consumer", login, group=group or "g.unused", isolation=isolation,
+                                 protocol=group_protocol))
 
     def admin(self, login: Login) -> Admin:
         return _Admin(_Handle(self._driver, "admin", login))

@@ -30,17 +30,24 @@ from tests.support.transactions import BareTransactions, open_transactions
 #: Feature → what the tables call it.
 FEATURES = {
     "oauthbearer": "OAUTHBEARER", "plain": "PLAIN", "bad-token": "bad token", **{codec: codec for codec in CODECS},
-    "group": "commit", "rebalance": "rebalance", "transactions": "yes", "denied-write": "write", "denied-read": "read",
+    "group": "commit", "rebalance": "rebalance",
+    "new-groups": "KIP-848", "transactions": "yes", "denied-write": "write", "denied-read": "read",
     "denied-group": "group", "topics": "yes",
 }
 #: Column of the tables → its features.
 COLUMNS = {
-    "logins": ("oauthbearer", "plain", "bad-token"), "codecs": CODECS, "groups": ("group", "rebalance"),
+    "logins": ("oauthbearer", "plain", "bad-token"), "codecs": CODECS, "groups": ("group", "rebalance", "new-groups"),
     "transactions": ("transactions",), "refusals told": ("denied-write", "denied-read", "denied-group"),
     "topics": ("topics",),
 }
+#: Feature → the first major release of Kafka with brokers that have it.
+SINCE = {"new-groups": 4}
 #: What the quick suite tries with one client of each family that no other quick test knows.
 QUICK = ("plain", "gzip", "rebalance", "denied-write", "topics")
+
+
+def brokers_have(feature: str, version: str) -> bool:
+    return int(version.partition(".")[0]) >= SINCE.get(feature, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,26 +64,33 @@ class Tried:
     def features(self) -> list[str]:
         return [one for one in FEATURES if one not in self.lacks]
 
+    def features_before(self, broker: str) -> list[str]:
+        """Those that a broker of this version has as well."""
+        return [one for one in self.features if brokers_have(one, broker)]
+
 
 _NO_PLUGIN = "its plug-in is native code that npm would have to compile"
 _NO_TOOL = "kcat does not do that"
+_CLASSIC = {"new-groups": "it knows classic groups only"}
 TRIED = {
     "java": Tried("Java"),
-    **{f"java-{release}": Tried("Java") for release in driver_builds.JAVA_RELEASES},
-    "console": Tried("Kafka's console programs and kafka-topics", {"transactions": "no program of Kafka's aborts one"},
-                     quick=True),
+    **{f"java-{release}": Tried("Java", {} if brokers_have("new-groups", release) else _CLASSIC)
+       for release in driver_builds.JAVA_RELEASES},
+    "console": Tried("Kafka's console programs and kafka-topics", {
+        "transactions": "no program of Kafka's aborts one", "new-groups": "tried with the Java client"}, quick=True),
     "franz-go": Tried("franz-go", quick=True),
-    "sarama": Tried("Sarama", quick=True),
+    "sarama": Tried("Sarama", _CLASSIC, quick=True),
     "kafkajs": Tried("kafkajs", {
-        **dict.fromkeys(("lz4", "zstd"), _NO_PLUGIN), "denied-group": "it says only that it found no coordinator"},
+        **dict.fromkeys(("lz4", "zstd"), _NO_PLUGIN), "denied-group": "it says only that it found no coordinator",
+        **_CLASSIC},
         by_group=True, quick=True),
     "confluent": Tried("confluent-kafka"),
-    "aiokafka": Tried("aiokafka"),
+    "aiokafka": Tried("aiokafka", _CLASSIC),
     "kafka-python": Tried("kafka-python", {
         "bad-token": "it reads the reason only if that comes before the close",
-        "denied-read": "it logs the refusal and waits on"}),
+        "denied-read": "it logs the refusal and waits on", **_CLASSIC}),
     "kcat": Tried("kcat", {"oauthbearer": "it takes no token, only a way to make one",
-                           **dict.fromkeys(("topics", "transactions"), _NO_TOOL)}, quick=True),
+                           **dict.fromkeys(("topics", "transactions"), _NO_TOOL), **_CLASSIC}, quick=True),
 }
 
 

@@ -172,7 +172,11 @@ public final class ReleasedDriver {
         settings.put("auto.offset.reset", "earliest");
         settings.put("enable.auto.commit", "false");
         settings.put("fetch.max.wait.ms", "100");
-        settings.put("heartbeat.interval.ms", "500");
+        if (command.path("protocol").asText().equals("consumer")) {
+            settings.put("group.protocol", "consumer");
+        } else {
+            settings.put("heartbeat.interval.ms", "500");
+        }
         settings.put("allow.auto.create.topics", "false");
         settings.put("isolation.level", command.path("isolation").asText());
         consumers.put(handle, new KafkaConsumer<>(settings, new ByteArrayDeserializer(), new ByteArrayDeserializer()));

@@ -125,6 +125,9 @@ func (library) Consumer(c lines.Command) (lines.Consumer, error) {
 	if c.Isolation == "read_committed" {
 		options = append(options, kgo.FetchIsolationLevel(kgo.ReadCommitted()))
 	}
+	if c.Protocol == "consumer" {
+		options = append(options, kgo.ServerSideBalancer())
+	}
 	return &consumer{options: options, group: c.Group}, nil
 }
 

@@ -54,6 +54,7 @@ type Command struct {
 	Transactional string   `json:"transactional"`
 	Step          string   `json:"step"`
 	Group         string   `json:"group"`
+	Protocol      string   `json:"protocol"`
 	Isolation     string   `json:"isolation"`
 	Topic         string   `json:"topic"`
 	Partition     int32    `json:"partition"`
