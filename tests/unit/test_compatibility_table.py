@@ -61,7 +61,8 @@ def test_a_failure_and_what_was_not_tried_are_told() -> None:
     row = next(line for line in SCRIPT.render(text, found).splitlines() if line.startswith("| kcat"))
     assert row.startswith("| kcat | 1.7 | no OAUTHBEARER (1), **plain: fails**, **bad-token: not tried** | ")
     assert "**none: not tried**, gzip, " in row
-    assert row.endswith(" | no (2) |")
+    assert row.endswith(" | no (3) |")
+    assert "no KIP-848 (2) | no (3) | " in row
 
 
 def test_results_are_merged_and_old_ones_go(tmp_path: Path) -> None:
