@@ -31,6 +31,7 @@ TokenOption = Annotated[Path | None, typer.Option("--token-file", help="A file w
                                                   " else KPROXY_TOKEN.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 DEFAULT_CONFIG = Path("kproxy.yaml")
+DEFAULT_SOCKET = Path("/run/kproxy/operator.sock")
 
 #: Fields of the node's answers that are Unix seconds, 0 for never, and those that nobody else has a use for.
 TIMES = frozenset(("at", "connected_at", "created_at", "expires_at", "fetched_at", "since", "started_at", "taken_at",
@@ -84,7 +85,11 @@ class NodeClient:
                 method, path, content=None if body is None else msgspec.json.encode(body), params=query,
                 headers={"Content-Type": "application/json"} if body is not None else {})
         except httpx.HTTPError as error:
-            raise NodeRefused(f"no kproxy answers at {self._where}: {error}") from None
+            if self._where == str(DEFAULT_SOCKET):
+                raise NodeRefused(f"there is no {DEFAULT_CONFIG} in this folder, and no kproxy answers at "
+                                  f"{self._where}: name a node with --config, --socket or --url") from None
+            why = re.sub(r"^\[Errno -?\d+\] ", "", str(error))
+            raise NodeRefused(f"no kproxy answers at {self._where}: {why}") from None
         try:
             found = msgspec.json.decode(answer.content)
         except msgspec.DecodeError:
@@ -225,7 +230,7 @@ def _choose(config: Path, socket: Path | None, url: str, token: str) -> tuple[Pa
     if socket is not None or url:
         return socket, url
     if not config.exists() and config == DEFAULT_CONFIG:
-        return Path("/run/kproxy/operator.sock"), ""
+        return DEFAULT_SOCKET, ""
     try:
         source = config.read_bytes()
     except OSError as error:

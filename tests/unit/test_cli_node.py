@@ -276,13 +276,21 @@ async def test_what_would_find_nothing_by_its_spelling_is_said(shell: Shell) -> 
     assert (await shell.run("audit", "query", "--principal", "corp:ana"))[1] == "nothing in the audit answers this\n"
 
 
+async def test_a_folder_without_a_node_is_told_apart(shell: Shell, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kproxy.cli.node.DEFAULT_SOCKET", tmp_path / "operator.sock")
+    assert await shell.run("status", where=("--config", "kproxy.yaml")) == (
+        1, f"there is no kproxy.yaml in this folder, and no kproxy answers at {tmp_path / 'operator.sock'}: "
+           "name a node with --config, --socket or --url")
+
+
 async def test_wrong_usage_is_2_and_a_node_that_is_away_is_1(shell: Shell, rig: ControlRig, tmp_path: Path) -> None:
     assert (await shell.run("approve", "req-1", "--for", "soon"))[0] == 2
     assert (await shell.run("audit", "query", "--since", "yesterday"))[0] == 2
     assert (await shell.run("approve"))[0] == 2
     away = ("--socket", str(tmp_path / "nowhere.sock"))
     code, line = await shell.run("status", where=away)
-    assert code == 1 and line.startswith(f"no kproxy answers at {tmp_path / 'nowhere.sock'}")
+    assert (code, line) == (1, f"no kproxy answers at {tmp_path / 'nowhere.sock'}: No such file or directory")
     code, line = await shell.run("status", where=("--url", f"http://127.0.0.1:{rig.metrics}"))
     assert (code, line) == (1, f"http://127.0.0.1:{rig.metrics} is not kproxy's admin API (HTTP 404)")
     code, line = await shell.run("status", where=("--config", str(tmp_path / "none.yaml")))
