@@ -277,7 +277,8 @@ async def test_what_would_find_nothing_by_its_spelling_is_said(shell: Shell) -> 
 
 
 async def test_a_folder_without_a_node_is_told_apart(shell: Shell, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setattr("kproxy.cli.node.DEFAULT_SOCKET", tmp_path / "operator.sock")
     assert await shell.run("status", where=("--config", "kproxy.yaml")) == (
         1, f"there is no kproxy.yaml in this folder, and no kproxy answers at {tmp_path / 'operator.sock'}: "
