@@ -2,7 +2,7 @@
 
 The advertised range of an API is what broker, proxy and caps have in common; an API without one is left out. Versions that
 name topics by id are left out too where the broker cannot be asked for the name of an id. Features are
-never advertised: what they promise (transactions v2, the new groups) lies above the caps.
+never advertised: what they promise (transactions v2, share and streams groups) lies above the caps.
 """
 from kproxy._ext import schema
 from kproxy._ext.apis import LOCAL, SERVED
