@@ -1,0 +1,98 @@
+"""The table of requests whose answers are compared between Kafka's authoriser and kproxy. One line per request:
+(name, API, version, body). A new API needs a line here and nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support import frames
+
+TOPICS = ("t.a", "t.b", "t.c")
+GROUPS = ("g.a", "g.b")
+IDS = ("x.a", "x.b")
+MISSING = "t.missing"
+
+Request = tuple[str, int, int, dict[str, Any]]
+
+
+def _each(partition: dict[str, Any], names: tuple[str, ...] = TOPICS, key: str = "name",
+          partitions: str = "partitions") -> list[dict[str, Any]]:
+    return [{key: name, partitions: [partition]} for name in names]
+
+
+def _indexes(names: tuple[str, ...] = TOPICS, key: str = "partition_indexes") -> list[dict[str, Any]]:
+    return [{"name": name, key: [0]} for name in names]
+
+
+def _resources(configs: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"resource_type": kind, "resource_name": name, **configs}
+            for kind, names in ((2, TOPICS), (32, GROUPS)) for name in names]
+
+
+def _member(group: str) -> dict[str, Any]:
+    return {"group_id": group, "member_id": "stranger"}
+
+
+_COMMIT = {"partition_index": 0, "committed_offset": 1, "committed_leader_epoch": -1, "committed_metadata": ""}
+_PROTOCOL = {"protocol_type": "consumer", "protocols": [{"name": "range", "metadata": b""}]}
+_NEW = [{"name": name, "num_partitions": 1, "replication_factor": 1} for name in ("t.new", "u.new")]
+
+READS: tuple[Request, ...] = (
+    ("Fetch", 1, 12, {"replica_id": -1, "max_bytes": 1 << 20, "session_epoch": -1, "topics": _each(
+        {"partition": 0, "current_leader_epoch": -1, "last_fetched_epoch": -1, "log_start_offset": -1,
+         "partition_max_bytes": 1 << 16}, key="topic")}),
+    ("ListOffsets", 2, 7, {"replica_id": -1, "topics": _each(
+        {"partition_index": 0, "current_leader_epoch": -1, "timestamp": -1})}),
+    ("Metadata of all", 3, 9, {"topics": None, "include_topic_authorized_operations": True}),
+    ("Metadata", 3, 9, {"topics": [{"name": name} for name in (*TOPICS, MISSING)],
+                        "include_topic_authorized_operations": True}),
+    ("OffsetFetch", 9, 7, {"group_id": "g.a", "topics": _indexes()}),
+    ("OffsetFetch of all", 9, 8, {"groups": [{"group_id": group, "topics": None} for group in GROUPS]}),
+    ("FindCoordinator", 10, 4, {"key_type": 0, "coordinator_keys": list(GROUPS)}),
+    ("FindCoordinator of transactions", 10, 4, {"key_type": 1, "coordinator_keys": list(IDS)}),
+    ("DescribeGroups", 15, 5, {"groups": list(GROUPS), "include_authorized_operations": True}),
+    ("ListGroups", 16, 4, {}),
+    ("ConsumerGroupDescribe", 69, 1, {"group_ids": list(GROUPS), "include_authorized_operations": True}),
+    ("OffsetForLeaderEpoch", 23, 4, {"replica_id": -1, "topics": _each(
+        {"partition": 0, "current_leader_epoch": -1, "leader_epoch": 0}, key="topic")}),
+    ("DescribeConfigs", 32, 4, {"resources": _resources({"configuration_keys": ["retention.ms"]})}),
+    ("DescribeProducers", 61, 0, {"topics": _indexes()}),
+    ("DescribeTransactions", 65, 0, {"transactional_ids": list(IDS)}),
+    ("ListTransactions", 66, 0, {}),
+    ("ListPartitionReassignments", 46, 0, {"timeout_ms": 5000, "topics": None}),
+    ("DescribeClientQuotas", 48, 1, {"components": [], "strict": False}),
+)
+WRITES: tuple[Request, ...] = (
+    ("Produce", 0, 9, {"acks": -1, "timeout_ms": 5000, "transactional_id": None, "topic_data": [
+        {"name": name, "partition_data": [{"index": 0, "records": frames.batch([b"{}"])}]} for name in TOPICS]}),
+    *((f"OffsetCommit {group}", 8, 8, {
+        "group_id": group, "generation_id_or_member_epoch": -1, "topics": _each(_COMMIT)}) for group in GROUPS),
+    *((f"{name} {body['group_id']}", api, version, body) for group in GROUPS for name, api, version, body in (
+        ("Heartbeat", 12, 4, {**_member(group), "generation_id": 1}),
+        ("SyncGroup", 14, 5, {**_member(group), "generation_id": 1, "protocol_type": "consumer",
+                              "protocol_name": "range"}),
+        ("LeaveGroup", 13, 5, {"group_id": group, "members": [{"member_id": "stranger"}]}),
+        ("JoinGroup", 11, 7, {**_member(group), "session_timeout_ms": 10000, "rebalance_timeout_ms": 10000,
+                              **_PROTOCOL}))),
+    ("InitProducerId", 22, 4, {"transactional_id": None, "transaction_timeout_ms": 1000, "producer_id": -1,
+                               "producer_epoch": -1}),
+    *((f"AddPartitionsToTxn {one}", 24, 3, {
+        "v3_and_below_transactional_id": one, "v3_and_below_producer_id": 999_999, "v3_and_below_producer_epoch": 0,
+        "v3_and_below_topics": _indexes(key="partitions")}) for one in IDS),
+    *((f"{name} {one}", api, 3, {"transactional_id": one, "producer_id": 999_999, "producer_epoch": 0, **more})
+      for one in IDS for name, api, more in (
+        ("AddOffsetsToTxn", 25, {"group_id": "g.a"}), ("EndTxn", 26, {"committed": True}),
+        ("TxnOffsetCommit", 28, {"group_id": "g.a", "topics": _each(_COMMIT)}))),
+    ("CreateTopics", 19, 7, {"topics": _NEW, "timeout_ms": 5000, "validate_only": True}),
+    ("CreatePartitions", 37, 3, {"topics": [{"name": name, "count": 2, "assignments": None} for name in TOPICS],
+                                 "timeout_ms": 5000, "validate_only": True}),
+    ("IncrementalAlterConfigs", 44, 1, {"validate_only": True, "resources": _resources({"configs": []})}),
+    ("AlterConfigs", 33, 2, {"validate_only": True, "resources": _resources({"configs": []})}),
+    ("DeleteRecords", 21, 2, {"timeout_ms": 5000, "topics": _each({"partition_index": 0, "offset": 0})}),
+    ("OffsetDelete", 47, 0, {"group_id": "g.a", "topics": _each({"partition_index": 0}, (*TOPICS[:1], "t.c"))}),
+    ("DeleteGroups", 42, 2, {"groups_names": ["g.gone", "g.b.gone"]}),
+    ("DeleteTopics", 20, 5, {"topic_names": [MISSING, "u.missing"], "timeout_ms": 5000}),
+    ("ElectLeaders", 43, 2, {"election_type": 0, "topic_partitions": [{"topic": "t.a", "partitions": [0]}],
+                             "timeout_ms": 5000}),
+)
+REQUESTS = (*READS, *WRITES)
