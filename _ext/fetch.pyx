@@ -110,7 +110,7 @@ cdef dict refusal_of(Opening opening, int item, int code):
 
 cdef dict empty_partition(int index, int error):
     return {"partition_index": index, "error_code": error, "high_watermark": -1, "last_stable_offset": -1,
-            "log_start_offset": -1, "aborted_transactions": None, "preferred_read_replica": -1, "records": b""}
+            "log_start_offset": -1, "aborted_transactions": [], "preferred_read_replica": -1, "records": b""}
 
 
 cdef bytes without_replica_tags(Opening opening, int section):

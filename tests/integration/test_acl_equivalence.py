@@ -56,10 +56,6 @@ def comparable(value: Any) -> Any:
 def as_documented(request: Request, user: str, answer: dict[str, Any]) -> None:
     """Makes of Kafka's answer what docs/policy.md says kproxy's is instead."""
     name = request[0]
-    if name == "Fetch":
-        for partition in (one for topic in answer["responses"] for one in topic["partitions"]):
-            if partition["error_code"] == 29:
-                partition["aborted_transactions"] = None
     if name == "Metadata of all":
         answer["topics"] = [topic for topic in answer["topics"]
                             if not topic["is_internal"] or user in ALTER_THE_CLUSTER]

@@ -40,6 +40,7 @@ def test_what_may_not_be_read_is_not_asked_for(version: int) -> None:
     _, answer = desk.response(1, version, answered("open"))
     assert seen(answer) == {"open": [(0, 0, len(RECORDS)), (1, 0, len(RECORDS))], "closed": [(0, 29, 0), (1, 29, 0)]}
     assert all(one["high_watermark"] == -1 for one in answer["responses"][1]["partitions"])
+    assert all(one["aborted_transactions"] == [] for one in answer["responses"][1]["partitions"]), "as Kafka's"
 
 
 @pytest.mark.parametrize("version", NAMED)
