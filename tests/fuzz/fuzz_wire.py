@@ -45,7 +45,8 @@ def check(api: int, version: int, response: bool, body: bytes) -> bool:
     assert values is not None or tagged, "the walk takes what the codec refuses"
     if values is not None:
         again = schema.build(api, version, response, values)
-        assert len(again) <= len(body) and schema.parse(api, version, response, again) == values
+        # As text, in which a number that is none equals itself.
+        assert len(again) <= len(body) and repr(schema.parse(api, version, response, again)) == repr(values)
     same = [(mark["whole_at"], mark["whole_length"], body[mark["whole_at"]:mark["whole_at"] + mark["whole_length"]])
             for mark in marks if mark["kind"] not in (6, 9)]
     assert request.splice(body, same)[4:] == body
