@@ -107,6 +107,14 @@ def drop_unknown_keys(_logger: Any, _method: str, event: EventDict) -> EventDict
     return event
 
 
+def shorten(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """For eyes: as many digits of a policy's hash as ``kproxy status`` shows, and no name of the logger."""
+    if "policy_version" in event:
+        event["policy_version"] = str(event["policy_version"])[:12]
+    event.pop("logger", None)
+    return event
+
+
 class _IntoStructlog(logging.Handler):
     """Lines of libraries that use the standard logging module, as kproxy's own kind."""
 
@@ -150,12 +158,14 @@ def configure(process: str, *, stream: TextIO | None = None, terminal: bool | No
         return event
 
     # structlog's own choice prints every local variable along a traceback: tokens, passwords, records.
-    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    last: list[Any] = [console] if terminal else [
-        structlog.processors.format_exc_info, structlog.processors.JSONRenderer(sort_keys=True)]
+    console = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, pad_event_to=0,
+                                            sort_keys=False)
+    last: list[Any] = [
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False), shorten, console] if terminal else [
+        structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(sort_keys=True)]
     structlog.configure(
-        processors=[structlog.processors.add_log_level, drop_unknown_keys, _add_name, add_process,
-                    structlog.processors.TimeStamper(fmt="iso", utc=True), *last],
+        processors=[structlog.processors.add_log_level, drop_unknown_keys, _add_name, add_process, *last],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=lambda *name: _NamedLogger(name[0] if name else "kproxy", stream),
         cache_logger_on_first_use=False,

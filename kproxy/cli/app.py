@@ -11,8 +11,13 @@ import typer
 from kproxy import __version__
 from kproxy.errors import KproxyError
 
-#: Files of commands, in the order ``kproxy --help`` lists them.
-GROUPS = ("run", "check", "status", "restart", "demo", "policy", "token", "requests", "sessions", "audit", "bench")
+#: Files of commands, in the order ``kproxy --help`` lists them, with the heading they stand under.
+GROUPS = {
+    "run": "The node", "check": "The node", "status": "The node", "restart": "The node",
+    "policy": "Who may what", "token": "Who may what", "sessions": "Who may what", "audit": "Who may what",
+    "requests": "Approvals",
+    "demo": "To try and to measure", "bench": "To try and to measure",
+}
 
 app = typer.Typer(name="kproxy", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
                   help="An identity-aware Kafka proxy.")
@@ -34,9 +39,12 @@ def _options(
 
 def _register() -> None:
     # What all other commands import costs a node a third of its start.
-    for group in GROUPS[:1] if sys.argv[1:2] == ["run"] else GROUPS:
+    for group in ("run",) if sys.argv[1:2] == ["run"] else GROUPS:
         if importlib.util.find_spec(f"kproxy.cli.{group}") is not None:
+            before = len(app.registered_commands), len(app.registered_groups)
             importlib.import_module(f"kproxy.cli.{group}").register(app)
+            for one in (*app.registered_commands[before[0]:], *app.registered_groups[before[1]:]):
+                one.rich_help_panel = GROUPS[group]
 
 
 _register()

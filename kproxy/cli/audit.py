@@ -119,8 +119,12 @@ def _what(row: dict[str, Any]) -> str:
     if row["kind"] == "flow":
         count = row.get("records", 0)
         return f"{row.get('direction', '')} {row.get('topic', '')}: {count} record{'' if count == 1 else 's'}"
+    if row["kind"] == "node_started":
+        return f"{row['node']} worker {row['worker']}" if "worker" in row else row["node"]
     named = row.get("name", "") or row.get("topic", "") or row.get("session", "")
-    return f"{row.get('operation', '') or row.get('api', '')} {named}".strip()
+    details = row.get("details", {})
+    place = f" p{details['partition']}@{details['offset']}" if {"partition", "offset"} <= details.keys() else ""
+    return f"{row.get('operation', '') or row.get('api', '')} {named}{place}".strip()
 
 
 def _line(event: dict[str, Any]) -> str:

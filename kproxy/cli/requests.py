@@ -14,7 +14,7 @@ COLUMNS = {
     "id": lambda row: row["id"], "state": lambda row: row["state"], "principal": lambda row: row["principal"],
     "asks for": lambda row: f"{row['operation']} {row['name']}", "model": lambda row: row["model"],
     "launcher": lambda row: row["launcher"], "rule": lambda row: row["rule"],
-    "approvals": lambda row: sum(one["decision"] == "approve" for one in row["reviews"]),
+    "approvals": lambda row: _say_approvals(row),
     "waits until": lambda row: say_time(row["expires_at"]) if row["state"] == "pending" else "",
     "reason": lambda row: row["reason"],
 }
@@ -102,6 +102,12 @@ def _show_request(row: dict[str, Any]) -> None:
         "at": lambda one: say_time(one["at"]), "reason": lambda one: one["reason"]}, "nobody has reviewed it yet")
 
 
+def _say_approvals(row: dict[str, Any]) -> str:
+    if row["quorum"] is None:
+        return f"{row['approvals']}, its rule is gone"
+    return f"{row['approvals']} of {row['quorum']}, {row['approver_role']}"
+
+
 def _say_state(row: dict[str, Any]) -> None:
     typer.echo(f"{row['id']} is {row['state']}")
 
@@ -116,7 +122,8 @@ def _say_review(told: dict[str, Any]) -> None:
         most = ", the most that the rule or another approver allows" if told.get("shorter_than_asked") else ""
         typer.echo(f"{request['id']} is approved until {say_time(grant['until'])}{most}{_say_in_force(told)}")
     elif request["state"] == "pending":
-        typer.echo(f"{request['id']} is pending: {told['approvals_needed']} more approvals are needed")
+        needed = told["approvals_needed"]
+        typer.echo(f"{request['id']} is pending: {needed} more approval{' is' if needed == 1 else 's are'} needed")
     else:
         _say_state(request)
 

@@ -21,8 +21,9 @@ def register(app: typer.Typer) -> None:
 def run(config: ConfigOption = Path("kproxy.yaml")) -> None:
     """Run the node: supervisor, control process and workers.
 
-    SIGTERM drains, SIGHUP reloads the policy, SIGUSR2 restarts one process after the other. Exit 78 over files that
-    cannot be used."""
+    SIGTERM drains, SIGHUP reloads the policy, SIGUSR2 restarts one process after the other.
+
+    Exit 78 over files that cannot be used."""
     try:
         settings = load_config(config)
     except ConfigError as error:

@@ -32,8 +32,8 @@ def show_status(found: dict[str, Any]) -> None:
     typer.echo("")
     show_table(found["upstreams"], {
         "cluster": lambda row: row["cluster"], "bootstrap": lambda row: row["bootstrap"],
-        "connections": lambda row: [f"{node}: {count:g}" for node, count in row["connections"].items()] or "none",
-        "errors": lambda row: [f"{cause}: {count:g}" for cause, count in row["errors"].items()] or "none",
+        "connections": lambda row: [f"{node}: {count:g}" for node, count in row["connections"].items()] or 0,
+        "errors": lambda row: [f"{cause}: {count:g}" for cause, count in row["errors"].items()] or 0,
         "last error": say_last_error},
         "no upstreams")
     typer.echo("")
@@ -48,7 +48,8 @@ def head_lines(found: dict[str, Any]) -> list[str]:
     policy, reload, audit = found["policy"], found["last_reload"], found["audit"]
     lines = [
         f"node {found['node']}, kproxy {found['version']}, since {say_time(found['started_at'])}",
-        f"policy {policy['version'][:12]} in force as epoch {found['epoch']}, taken {say_time(reload['taken_at'])}",
+        f"policy {policy['version'][:12]} in force as epoch {found['epoch']},"
+        f" files last taken {say_time(reload['taken_at'])}",
         f"approvals: {found['approvals']['pending']} pending, {found['approvals']['granted']} granted",
         f"audit: {audit['lag_seconds']:g} s behind, {audit['spool_bytes']} of {audit['spool_max_bytes']} bytes in the"
         " spool",

@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from kproxy.cli.node import DEFAULT_CONFIG
 from kproxy.config import load_config
 from kproxy.control.keys_documents import KeysUnusable
 from kproxy.control.keys_fetch import choose_fetch
@@ -27,6 +28,8 @@ from kproxy.identity.template import parse_path
 from kproxy.model.snapshot import IssuerKeys
 
 _DURATION = re.compile(r"(\d+)(s|m|h|d)")
+#: A signed token's three parts, so that none is taken for a file name and printed in the error.
+_TOKEN = re.compile(r"eyJ[\w-]*\.[\w-]+\.[\w-]*")
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 IssuerFile = Annotated[Path, typer.Option("--issuer-file", "-f", help="The development issuer's keys (0600).")]
@@ -104,6 +107,7 @@ def issue(
     if group:
         claims["groups"] = list(group)
     seconds = _read_lifetime(lifetime)
+    _warn_of_lifetime(loaded.url, seconds)
     token = loaded.issue(subject, audience[0] if len(audience) == 1 else list(audience), claims, lifetime=seconds)
     said = parse(token).claims
     about = {"expires_at": said["exp"], "kid": loaded.keys[-1].kid, "token_id": build_token_id(loaded.url, said["jti"])}
@@ -119,12 +123,14 @@ def issue(
 
 
 def inspect(
-    token_file: Annotated[str, typer.Option("--token-file", "-t", help="The token's file; -: standard input.")] = "-",
+    file: Annotated[str, typer.Argument(metavar="[FILE]", show_default=False,
+                                        help="The token's file; -, or nothing: standard input.")] = "-",
+    token_file: Annotated[str, typer.Option("--token-file", "-t", help="The same, as other commands name it.")] = "",
     config: Annotated[Path | None, typer.Option("--config", help="Check it as a node with this file would.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what a token says, without its signature. With --config: who it would be, or why it is refused."""
-    token = _read_token(token_file)
+    token = _read_token(token_file or file)
     parsed = parse(token)
     said = {"header": parsed.header, "claims": parsed.claims, "token_id": _name(parsed), "verified": False}
     if config is not None:
@@ -190,6 +196,9 @@ def _name(parsed: Parsed) -> str:
 
 def _read_token(name: str) -> str:
     """Never from an argument: those stand in the shell's history and in the process list."""
+    if _TOKEN.fullmatch(name):
+        raise KproxyError("that is a token where its file's name belongs; a command line is seen by others, so let the"
+                          " token end, and name a file or give it on standard input")
     try:
         data = sys.stdin.buffer.read(MAX_TOKEN + 2) if name == "-" else Path(name).read_bytes()[: MAX_TOKEN + 2]
         return data.decode("ascii").strip()
@@ -228,6 +237,18 @@ def _read_lifetime(text: str) -> int:
     if match is None:
         raise typer.BadParameter("such as 90s, 10m or 1h", param_hint="--lifetime")
     return int(match[1]) * _SECONDS[match[2]]
+
+
+def _warn_of_lifetime(issuer: str, seconds: int) -> None:
+    """A node refuses a token that lives too long, and its client is told no reason, so it is said here."""
+    try:
+        issuers = load_config(DEFAULT_CONFIG).issuers.values() if DEFAULT_CONFIG.exists() else ()
+    except KproxyError:
+        return
+    most = [one.max_lifetime for one in issuers if one.issuer == issuer]
+    if most and seconds > max(most):
+        typer.echo(f"kproxy: a node with this folder's {DEFAULT_CONFIG} will refuse this token: it lives {seconds} s,"
+                   f" and max_lifetime of its issuer is {max(most):g} s", err=True)
 
 
 def _load(path: Path) -> DevelopmentIssuer:

@@ -120,16 +120,16 @@ def _status_routes(office: Office) -> list[HTTPRouteHandler]:
 
 def _request_routes(desk: ApprovalDesk) -> list[HTTPRouteHandler]:
     @get("/v1/requests")
-    async def list_requests(request: Asked, states: StatesParameter = "") -> list[ApprovalRequest]:
-        return desk.requests(_caller(request), tuple(states.split(",")) if states else ())
+    async def list_requests(request: Asked, states: StatesParameter = "") -> list[dict[str, Any]]:
+        return [desk.view(one) for one in desk.requests(_caller(request), tuple(states.split(",")) if states else ())]
 
     @post("/v1/requests")
     async def create(request: Asked, data: JSONBody[Wish]) -> ApprovalRequest:
         return desk.ask(_caller(request), data)
 
     @get("/v1/requests/{request_id:str}")
-    async def show(request: Asked, request_id: FromPath[str]) -> ApprovalRequest:
-        return desk.request(_caller(request), request_id)
+    async def show(request: Asked, request_id: FromPath[str]) -> dict[str, Any]:
+        return desk.view(desk.request(_caller(request), request_id))
 
     @post("/v1/requests/{request_id:str}/approve", status_code=200)
     async def approve(request: Asked, request_id: FromPath[str], data: JSONBody[ReviewBody]) -> dict[str, Any]:

@@ -84,6 +84,14 @@ class ApprovalDesk:
             raise Refused(UNKNOWN, f"there is no request {request_id}")
         return found
 
+    def view(self, request: ApprovalRequest) -> dict[str, Any]:
+        """The request with how many have approved it, how many must, and the role they must have. The last two are
+        None once its rule has left the policy: nobody can approve it any more."""
+        rule = self._loaded().approval(request.rule)
+        return {**msgspec.structs.asdict(request), "approvals": _approvals(request),
+                "quorum": rule.quorum if rule is not None else None,
+                "approver_role": rule.approver_role if rule is not None else None}
+
     async def review(self, caller: Caller, request_id: str, decision: str, reason: str,
                      duration: float) -> dict[str, Any]:
         """Approves or denies; what came of it, and whether the workers already decide by it."""

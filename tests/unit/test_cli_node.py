@@ -142,7 +142,19 @@ async def test_a_quorum_says_how_many_are_missing(tmp_path: Path) -> None:
     async with running(rig), ScriptedWorker(rig) as worker:
         await worker.ask_approval()
         code, output = await Shell(rig).run("approve", "req-0001", token=rig.token("rita", "ml-risk"))
-        assert (code, output) == (0, "req-0001 is pending: 1 more approvals are needed\n")
+        assert (code, output) == (0, "req-0001 is pending: 1 more approval is needed\n")
+
+
+async def test_a_request_says_how_many_must_approve_it_and_who_may(shell: Shell, rig: ControlRig,
+                                                                   worker: ScriptedWorker) -> None:
+    code, output = await shell.run("requests", "list")
+    assert code == 0 and "0 of 1, ml-risk" in output
+    (row,) = await shell.ask("requests", "list")
+    assert (row["approvals"], row["quorum"], row["approver_role"]) == (0, 1, "ml-risk")
+    rig.policy.write_text("roles: {}")
+    await rig.node.reloader.reload()
+    code, output = await shell.run("requests", "show", "req-0001")
+    assert code == 0 and "0, its rule is gone" in output
 
 
 async def test_status_shows_what_is_in_force_and_what_is_not(shell: Shell, rig: ControlRig,
@@ -247,6 +259,15 @@ async def test_the_audit_is_queried_over_the_node_and_from_files(shell: Shell, r
     assert code == 0 and output.splitlines()[-1].split("  ")[1] == "approval_requested"
     assert await shell.run("audit", "query", token=rig.token("vera", "viewers")) == (
         1, "to see the audit takes node role auditor, which corp:vera does not have")
+
+
+def test_what_an_audit_line_is_about_has_its_place() -> None:
+    what = EVENTS["what"]
+    assert what({"kind": "guard_hit", "api": "Produce", "topic": "secrets", "details": {"partition": 0, "offset": 1}}
+                ) == "Produce secrets p0@1"
+    assert what({"kind": "denied", "operation": "write", "name": "orders"}) == "write orders"
+    assert what({"kind": "node_started", "node": "a", "worker": 1}) == "a worker 1"
+    assert what({"kind": "node_started", "node": "a"}) == "a"
 
 
 def test_the_table_of_the_audit_says_by_whom() -> None:

@@ -6,6 +6,7 @@ import ast
 import io
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +41,16 @@ def test_a_line_is_json_with_its_process_and_logger(lines: io.StringIO) -> None:
         "event": "policy_refused", "level": "warning", "logger": "kproxy.test", "process": "control", "problems": 3,
         "file": "policy/a.yaml"}
     assert line["timestamp"].endswith("Z")
+
+
+def test_a_line_on_a_terminal_is_short_and_keeps_the_order_it_was_written_in(lines: io.StringIO) -> None:
+    stream = io.StringIO()
+    logs.configure("worker-0", stream=stream, terminal=True)
+    structlog.get_logger("kproxy").info("serving", url="127.0.0.1:19092", policy_version="0123456789ab" + 52 * "f")
+    (line,) = stream.getvalue().splitlines()
+    plain = re.sub(r"\x1b\[[\d;]*m", "", line)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d \[info +\] serving +url=127\.0\.0\.1:19092"
+                        r" policy_version=0123456789ab process=worker-0", plain), plain
 
 
 def test_an_unknown_key_is_named_and_its_value_is_dropped(lines: io.StringIO) -> None:

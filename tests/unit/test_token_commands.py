@@ -115,6 +115,22 @@ def test_inspect_shows_claims_and_no_signature(home: Path):
         assert token.split(".")[1] not in output.stdout + output.stderr
 
 
+def test_inspect_takes_a_file_and_no_token_on_the_command_line(home: Path):
+    token = run("issue", "-s", "fraud-job", "-a", "kproxy", cwd=home).stdout.strip()
+    (home / "x.token").write_text(token)
+    for given in (("x.token",), ("--token-file", "x.token")):
+        assert json.loads(run("inspect", "--json", *given, cwd=home).stdout)["claims"]["sub"] == "fraud-job"
+    told = run("inspect", token, cwd=home)
+    assert told.returncode == 1 and "on standard input" in told.stderr and token[:20] not in told.stderr
+
+
+def test_a_token_that_this_folders_node_would_refuse_is_warned_of(home: Path):
+    said = run("issue", "-s", "x", "-a", "kproxy", "--lifetime", "3h", cwd=home)
+    assert said.returncode == 0 and said.stdout.count(".") == 2
+    assert "max_lifetime of its issuer is 3600 s" in said.stderr
+    assert run("issue", "-s", "x", "-a", "kproxy", "--lifetime", "1h", cwd=home).stderr == ""
+
+
 def test_inspect_checks_as_a_node_would(home: Path):
     token = run("issue", "-s", "scorer", "-a", "kproxy", "-c", "actor=ana", cwd=home).stdout
     seen = run("inspect", "--config", "kproxy.yaml", "--json", cwd=home, given=token)
