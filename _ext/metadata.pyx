@@ -165,7 +165,8 @@ cdef int show_topics(Opening opening, Mark* topics, tuple memo, list edits) exce
         if opening.head.api_version >= FIRST_WITH_ID:
             topic_id = find(opening, F_TOPIC_ID, 1, i + 1, item.until)
             opening.addresses.topic_ids.learn(text(opening, topic_id), text(opening, name), name.length)
-        missing.pop(span(opening, name), None)
+        if missing:
+            missing.pop(span(opening, name), None)
         i = item.until
         if name.length < 0:
             edits.append((item.whole_at, item.whole_length, b""))
