@@ -33,7 +33,8 @@ def membership(value: Value) -> str:
     if value.kind() == "text":
         return some_text(value)
     section = Section(value)
-    groups = section.need("groups", tuple_of(some_text), ())
+    nobody: tuple[str, ...] = ()
+    groups = section.need("groups", tuple_of(some_text), nobody)
     section.close()
     # ensure_ascii would write surrogate pairs, which CEL does not read.
     return " || ".join(f"{json.dumps(group, ensure_ascii=False)} in principal.groups" for group in groups)

@@ -72,8 +72,8 @@ if yaml.__with_libyaml__:
         """libyaml's parser: 10,000 rules in tenths of a second."""
 else:  # pragma: no cover - PyYAML's wheels carry libyaml
 
-    class _Composer(_CoreSchema, yaml.reader.Reader, yaml.scanner.Scanner, yaml.parser.Parser,  # type: ignore[no-redef]
-                    yaml.composer.Composer):
+    class _Composer(_CoreSchema, yaml.reader.Reader, yaml.scanner.Scanner,  # type: ignore[misc, no-redef]
+                    yaml.parser.Parser, yaml.composer.Composer):  # type: ignore[misc]
         def __init__(self, source: bytes) -> None:
             yaml.reader.Reader.__init__(self, source)
             yaml.scanner.Scanner.__init__(self)

@@ -165,7 +165,7 @@ class Section:
         return self.take(key, converter, blank)
 
     def optional(self, key: str, converter: Converter[T]) -> T | None:
-        return self.take(key, converter, None)  # type: ignore[arg-type]
+        return self.take(key, converter, None)
 
     def section(self, key: str) -> Section | None:
         """The mapping under ``key``, to be taken apart and closed by the caller."""

@@ -1,6 +1,6 @@
 """Codecs of record batches: the Python face of what the native rewriter calls."""
 
-from collections.abc import Buffer
+from typing_extensions import Buffer
 
 CODECS: tuple[str, ...]
 

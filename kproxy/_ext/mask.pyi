@@ -1,7 +1,9 @@
 """Record rules, compiled; see the .pxd."""
 
-from collections.abc import Buffer, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
+
+from typing_extensions import Buffer
 
 from kproxy.model.record_plan import RecordPlan
 from kproxy.model.settings import Limits

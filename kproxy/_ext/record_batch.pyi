@@ -1,6 +1,6 @@
 """Record batches by their heads."""
 
-from collections.abc import Buffer
+from typing_extensions import Buffer
 
 def crc32c(data: Buffer, by_table: bool = False) -> int: ...
 def summarise(data: Buffer) -> tuple[int, int, int, int, bool]: ...

@@ -1,4 +1,6 @@
-from collections.abc import Buffer, Iterable
+from collections.abc import Iterable
+
+from typing_extensions import Buffer
 
 def request_head(frame: Buffer) -> tuple[int, int, int, bytes | None, int]: ...
 def response_head(api_key: int, version: int, frame: Buffer) -> tuple[int, int]: ...

@@ -1,5 +1,7 @@
-from collections.abc import Buffer, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol
+
+from typing_extensions import Buffer
 
 class Field(Protocol):
     name: str

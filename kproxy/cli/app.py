@@ -43,8 +43,10 @@ def _register() -> None:
         if importlib.util.find_spec(f"kproxy.cli.{group}") is not None:
             before = len(app.registered_commands), len(app.registered_groups)
             importlib.import_module(f"kproxy.cli.{group}").register(app)
-            for one in (*app.registered_commands[before[0]:], *app.registered_groups[before[1]:]):
-                one.rich_help_panel = GROUPS[group]
+            for command in app.registered_commands[before[0]:]:
+                command.rich_help_panel = GROUPS[group]
+            for commands in app.registered_groups[before[1]:]:
+                commands.rich_help_panel = GROUPS[group]
 
 
 _register()
