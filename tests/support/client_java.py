@@ -2,52 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Sequence
 from typing import Any
 
-from tests.support.clients import (
-    GIVE_UP_SECONDS,
-    ClientError,
-    Consumer,
-    Got,
-    KafkaClient,
-    Login,
-    Producer,
-    Record,
-    Sent,
-    TopicAdmin,
-)
+from tests.support.clients import KafkaClient, Login, TopicAdmin
+from tests.support.driver_handle import DriverConsumer, DriverHandle, DriverProducer
 from tests.support.java import JavaDriver
-from tests.support.line_driver import DriverError
 
 _OAUTH_MODULE = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule"
 _PLAIN_MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
 
 
-def _text(data: bytes | None) -> str | None:
-    return None if data is None else base64.b64encode(data).decode()
-
-
-def _bytes(text: str | None) -> bytes | None:
-    return None if text is None else base64.b64decode(text)
-
-
-class _Handle:
-    """One open client in the driver, and the translation of its errors."""
-
+class _Handle(DriverHandle):
     def __init__(self, java: JavaDriver, kind: str, login: Login, settings: dict[str, Any]) -> None:
-        self.java = java
-        self.name = java.new_handle(kind)
+        super().__init__(java, kind)
         common = {"bootstrap.servers": login.bootstrap, "request.timeout.ms": 8000, "default.api.timeout.ms": 12000,
                   "reconnect.backoff.ms": 20, "retry.backoff.ms": 50}
         self.ask(kind, settings={k: str(v) for k, v in {**common, **self._security(login), **settings}.items()})
-
-    def ask(self, do: str, **more: Any) -> dict[str, Any]:
-        try:
-            return self.java.ask(do, self.name, **more)
-        except DriverError as problem:
-            raise ClientError(problem.code, f"{problem.name}: {problem.message}") from None
 
     def _security(self, login: Login) -> dict[str, Any]:
         if login.mechanism == "NONE":
@@ -65,17 +35,7 @@ class _Handle:
                 "sasl.jaas.config": f'{_OAUTH_MODULE} required source="{self.name}";'}
 
 
-class _JavaProducer(Producer):
-    def __init__(self, handle: _Handle) -> None:
-        self._handle = handle
-
-    def send(self, topic: str, records: Sequence[Record], partition: int = 0) -> list[Sent]:
-        given = [{"value": _text(r.value), "key": _text(r.key), "partition": partition,
-                  "headers": [[name, _text(value)] for name, value in r.headers]} for r in records]
-        results = self._handle.ask("send", topic=topic, records=given)["results"]
-        return [Sent(code=r["error"]["code"], message=r["error"]["message"]) if "error" in r
-                else Sent(r["partition"], r["offset"]) for r in results]
-
+class _JavaProducer(DriverProducer):
     def put_token(self, token: str) -> None:
         """The next login of this producer uses another token."""
         self._handle.ask("token", token=token, extensions={})
@@ -83,34 +43,11 @@ class _JavaProducer(Producer):
     def metrics(self) -> dict[str, float]:
         return dict(self._handle.ask("metrics")["metrics"])
 
-    def close(self) -> None:
-        self._handle.ask("close")
 
-
-class _JavaConsumer(Consumer):
-    def __init__(self, handle: _Handle) -> None:
-        self._handle = handle
-
-    def subscribe(self, topic: str) -> None:
-        self._handle.ask("subscribe", topic=topic)
-
-    def assign(self, topic: str, partition: int, offset: int) -> None:
-        self._handle.ask("assign", topic=topic, partition=partition, offset=offset)
-
-    def poll(self, count: int, seconds: float = GIVE_UP_SECONDS) -> list[Got]:
-        found = self._handle.ask("poll", count=count, seconds=seconds)["records"]
-        return [Got(r["topic"], r["partition"], r["offset"], _bytes(r["key"]), _bytes(r["value"]),
-                    tuple((name, _bytes(value)) for name, value in r["headers"])) for r in found]
-
-    def commit(self) -> None:
-        self._handle.ask("commit")
-
+class _JavaConsumer(DriverConsumer):
     def put_token(self, token: str) -> None:
         """The next login of this consumer uses another token."""
         self._handle.ask("token", token=token, extensions={})
-
-    def close(self) -> None:
-        self._handle.ask("close")
 
 
 class _JavaAdmin(TopicAdmin):
