@@ -4,7 +4,8 @@ carry no framing to answer in.
 """
 from libc.stdint cimport int16_t
 
-from kproxy._ext cimport admin, cluster, consumer_groups, fetch, group_admin, groups, metadata, produce, refused, topics, transactions
+from kproxy._ext cimport admin, cluster, consumer_groups, fetch, group_admin, groups, metadata, produce, refused, topic_pages, topics
+from kproxy._ext cimport transactions
 from kproxy._ext.opening cimport WAIT
 
 from kproxy._ext import schema
@@ -88,6 +89,7 @@ serve(66, "ListTransactions", 0, 2, transactions.open_request, transactions.open
 serve(68, "ConsumerGroupHeartbeat", 0, 1, consumer_groups.open_request, consumer_groups.open_response)
 serve(69, "ConsumerGroupDescribe", 0, 1, consumer_groups.open_request, consumer_groups.open_response, True)
 serve(74, "ListConfigResources", 0, 1, cluster.open_request, cluster.open_response, True)
+serve(75, "DescribeTopicPartitions", 0, 0, topic_pages.open_request, topic_pages.open_response, True)
 
 
 for _key in range(APIS):

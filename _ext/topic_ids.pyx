@@ -37,6 +37,7 @@ cdef bint is_zero(const unsigned char* topic_id) noexcept:
 cdef class TopicIds:
     def __init__(self):
         self.names = {}
+        self.everything = None
 
     def __len__(self):
         return len(self.names)
@@ -78,3 +79,8 @@ cdef class TopicIds:
         if len(topic_id) != 16:
             raise ValueError("a topic id has 16 bytes")
         self.learn(<const unsigned char*>topic_id, <const unsigned char*>text, len(text))
+
+    def teach_all(self, names):
+        """``names`` are those of all topics there are, or None where they could not be had."""
+        self.everything = None if names is None else tuple(
+            sorted({name.encode("utf-8", "surrogateescape") for name in names}))

@@ -8,6 +8,8 @@ are kept, no decisions: permission is a matter of the name, each time anew.
 
 cdef class TopicIds:
     cdef dict names                         # id of 16 bytes -> name, the oldest first
+    # The sorted names of all topics there were when somebody last asked for all; None where that failed.
+    cdef readonly tuple everything
     # The name of an id, None if it is not known.
     cdef bytes find(self, bytes topic_id)
     cdef int learn(self, const unsigned char* topic_id, const unsigned char* name, Py_ssize_t length) except -1

@@ -17,7 +17,7 @@ from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
 
 log = structlog.get_logger("kproxy.upstream")
 
-#: Stands for all topics: of those whose offsets a group has committed a client need not name any.
+#: Stands for all topics, where a client need not name any: those whose offsets a group has committed, those it may see.
 ALL = bytes(16)
 #: A request waits this long for the names of its topics.
 LOOK_UP_SECONDS = 3.0
@@ -65,12 +65,17 @@ class TopicLookups:
         try:
             async with asyncio.timeout(self._seconds):
                 for at in range(0, len(wanted), MOST_AT_ONCE):
-                    for topic_id, name in (await self._ask(wanted[at : at + MOST_AT_ONCE])).items():
+                    found = await self._ask(wanted[at : at + MOST_AT_ONCE])
+                    if ALL in wanted[at : at + MOST_AT_ONCE]:
+                        self.ids.teach_all(found.values())
+                    for topic_id, name in found.items():
                         self.ids.teach(topic_id, name)
                         self._missing.pop(topic_id, None)
         except (BrokerUnreachable, BrokerRefusedLogin, WireError, TimeoutError) as error:
             log.warning("topic_ids_not_asked", cluster=self._cluster, count=len(wanted),
                         error=str(error) or "no answer")
+            if ALL in wanted:
+                self.ids.teach_all(None)
         self._miss(wanted)
 
     def _miss(self, wanted: list[bytes]) -> None:

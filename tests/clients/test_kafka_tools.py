@@ -87,6 +87,26 @@ def test_topics_are_described_with_the_listeners_addresses_and_grown(stage: Stag
     assert "does not exist as expected" in refused.value.message, "the tool looks for it in the list of topics"
 
 
+def test_topics_are_described_by_pages_that_show_nothing_else(stage: Stage) -> None:
+    """The tool of 4.x asks DescribeTopicPartitions, page by page."""
+    topic, other = stage.make_topic("open.", partitions=3), stage.make_topic("open.")
+    closed = stage.make_topic("closed.")
+    front, behind = len(stage.front.connections), len(stage.behind.connections)
+    with ToolLogin(stage.login("tapped", groups=("workers", "stewards"))) as login:
+        described = login.run(TOPICS, "--describe", "--partition-size-limit-per-response", "1")
+        assert re.search(rf"^Topic: {re.escape(topic)}\t.*PartitionCount: 3\t", described, re.M)
+        assert re.search(rf"^\tTopic: {re.escape(topic)}\tPartition: 2\tLeader: 1\t.*Elr: \tLastKnownElr: ", described,
+                         re.M)
+        assert f"Topic: {other}\t" in described
+        with pytest.raises(ClientError) as refused:
+            login.run(TOPICS, "--describe", "--topic", closed)
+        assert "does not exist as expected" in refused.value.message
+    shown = b"".join(bytes(passed.to_client) for passed in stage.front.connections[front:])
+    assert closed.encode() not in shown and topic.encode() in shown
+    asked = [frame for passed in stage.behind.connections[behind:] for frame in passed.requests() if frame.api == 75]
+    assert len(asked) > 3 and not any(closed.encode() in frame.data for frame in asked)
+
+
 def test_ones_own_groups_are_listed_and_described(stage: Stage, tools: ToolLogin) -> None:
     topic = topic_of(stage)
     mine, foreign = group_of(stage, "g.", topic), group_of(stage, "foreign.", topic)

@@ -29,7 +29,7 @@ NAMES = ("open-a", "open-b", "shut-a", "shut-b", "__consumer_offsets", "")
 #: What kproxy has learned; the zero id and that of the empty name are no topic's.
 IDS = {id_of(name): name for name in NAMES if name}
 NAME_FIELDS = ("name", "topic", "group_id", "key", "transactional_id", "v3_and_below_transactional_id",
-               "resource_name")
+               "resource_name", "topic_name")
 NAME_LISTS = ("coordinator_keys", "groups", "groups_names", "topic_names", "transactional_ids")
 POLICY = ("describe topic open*", "read topic open*", "write topic open*", "create topic open*", "read group open*",
           "describe group open*", "delete group open*", "write transactional_id open*",
@@ -93,6 +93,8 @@ def check_request(api: int, values: dict[str, Any]) -> None:
     for name in ("transactional_id", "v3_and_below_transactional_id"):
         assert (values[name] if values.get(name) is not None else "open").startswith("open")
     assert values.get("replica_id", -1) == -1
+    if api == 75:
+        assert values["topics"] and (values["cursor"] or {}).get("topic_name", "open").startswith("open")
 
 
 def check_answer(api: int, values: dict[str, Any]) -> None:
@@ -102,6 +104,11 @@ def check_answer(api: int, values: dict[str, Any]) -> None:
         for topic in values["topics"]:
             hidden = topic["error_code"] in (3, 29, 42, 100) and topic["partitions"] == []
             assert (topic["name"] or "").startswith("open") or hidden
+    if api == 75:
+        for topic in values["topics"]:
+            hidden = topic["error_code"] in (29, 42) and topic["partitions"] == [] and topic["topic_id"] == bytes(16)
+            assert (topic["name"] or "").startswith("open") or hidden
+        assert (values["next_cursor"] or {}).get("topic_name", "open").startswith("open")
     if api == 32:
         for result in values["results"]:
             shown = result["resource_type"] in TYPES_WITH_NAMES and result["resource_name"].startswith("open")
@@ -119,6 +126,7 @@ def check_input(data: bytes) -> str:
     api, version, size = struct.unpack_from(">hhI", data)
     desk = Desk(*POLICY)
     desk.teach(**{name: topic_id for topic_id, name in IDS.items()})
+    desk.addresses.topic_ids.teach_all(NAMES)
     try:
         treatment, out = desk.opened.request(data[8 : 8 + size])
         if treatment == "wait":

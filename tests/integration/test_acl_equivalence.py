@@ -56,7 +56,7 @@ def comparable(value: Any) -> Any:
 def as_documented(request: Request, user: str, answer: dict[str, Any]) -> None:
     """Makes of Kafka's answer what docs/policy.md says kproxy's is instead."""
     name = request[0]
-    if name == "Metadata of all":
+    if name in ("Metadata of all", "DescribeTopicPartitions of all"):
         answer["topics"] = [topic for topic in answer["topics"]
                             if not topic["is_internal"] or user in ALTER_THE_CLUSTER]
     if name == "DeleteTopics" and user in ("prefix", "describer"):

@@ -39,6 +39,7 @@ TOPICS = {"name", "topic", "topic_name", "topic_names", "subscribed_topic_names"
           "sink_topic", "resource_name_filter", "subscribed_topic_regex"}
 GROUPS = {"group_id", "groups", "group_ids", "groups_names", "key", "coordinator_keys"}
 TRANSACTIONS = {"transactional_id", "transactional_ids", "v3_and_below_transactional_id", "transactional_id_pattern"}
+DESCRIBE_TOPIC_PARTITIONS = 75
 #: Nobody waits for an answer that is not to come.
 WAITS = {"max_wait_ms": 10, "timeout_ms": 500, "rebalance_timeout_ms": 500, "session_timeout_ms": 6000,
          "max_bytes": 1 << 20, "min_bytes": 0, "acks": -1}
@@ -77,7 +78,8 @@ class Hostile:
                 self.transcript.append(self.every_version(api))
         for trick in (self.no_token, self.unanswered_produces, self.another_followers_eyes,
                       self.a_foreign_fetch_session, self.names_that_look_alike, self.a_list_by_null,
-                      self.another_mechanism_and_principal, self.raw_bytes, self.an_admin_client_id, self.many_at_once):
+                      self.page_after_page, self.another_mechanism_and_principal, self.raw_bytes,
+                      self.an_admin_client_id, self.many_at_once):
             self.transcript.append(f"{(trick.__doc__ or '').splitlines()[0]} -> {trick()}")
         return self.transcript
 
@@ -188,6 +190,25 @@ class Hostile:
         for api, version, body in asked:
             with self.session() as client:
                 seen[self.outcome(client, api, version, body)] += 1
+        return counted(seen)
+
+    def page_after_page(self) -> str:
+        """Topics by pages of one partition, from the first on and from every cursor near the hidden name"""
+        seen: Counter[str] = Counter()
+        name = self.hidden.topic
+        starts = [None, *((start, part) for start in (name, name[:-1], name + "0", "") for part in (-1, 0, 1, 1 << 30))]
+        for start in starts:
+            for topics in ([], [self.open_topic], [self.open_topic, name]):
+                cursor = start and {"topic_name": start[0], "partition_index": start[1]}
+                with self.session() as client:
+                    for _ in range(3):
+                        answer = client.ask(DESCRIBE_TOPIC_PARTITIONS, 0, {
+                            "topics": [{"name": one} for one in topics], "response_partition_limit": 1,
+                            "cursor": cursor})
+                        cursor = answer["next_cursor"]
+                        seen[f"{told(answer)}, {'more' if cursor else 'the end'}"] += 1
+                        if not cursor:
+                            break
         return counted(seen)
 
     def another_mechanism_and_principal(self) -> str:

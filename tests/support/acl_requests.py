@@ -37,6 +37,14 @@ _COMMIT = {"partition_index": 0, "committed_offset": 1, "committed_leader_epoch"
 _PROTOCOL = {"protocol_type": "consumer", "protocols": [{"name": "range", "metadata": b""}]}
 _NEW = [{"name": name, "num_partitions": 1, "replication_factor": 1} for name in ("t.new", "u.new")]
 
+#: What about, names, limit, cursor. Kafka's own topics come first of all, and are not shown to everybody by kproxy.
+_PAGES: tuple[tuple[str, tuple[str, ...], int, tuple[str, int] | None], ...] = (
+    ("all", (), 2000, None), ("all, first page", (), 1, ("t", 0)), ("all, second page", (), 1, ("t.b", 0)),
+    ("all, from a name that is none", (), 1, ("t.aaa", 3)), ("all, behind them", (), 2000, ("zzz", 0)),
+    ("some", (*TOPICS, MISSING), 2000, None), ("some, second page", (*TOPICS, MISSING), 1, ("t.b", 0)),
+    ("some, from none of them", TOPICS, 2000, (MISSING, 0)), ("some, before a partition", TOPICS, 2000, ("t.b", -1)),
+)
+
 READS: tuple[Request, ...] = (
     ("Fetch", 1, 12, {"replica_id": -1, "max_bytes": 1 << 20, "session_epoch": -1, "topics": _each(
         {"partition": 0, "current_leader_epoch": -1, "last_fetched_epoch": -1, "log_start_offset": -1,
@@ -46,6 +54,10 @@ READS: tuple[Request, ...] = (
     ("Metadata of all", 3, 9, {"topics": None, "include_topic_authorized_operations": True}),
     ("Metadata", 3, 9, {"topics": [{"name": name} for name in (*TOPICS, MISSING)],
                         "include_topic_authorized_operations": True}),
+    *((f"DescribeTopicPartitions of {what}", 75, 0, {
+        "topics": [{"name": name} for name in names], "response_partition_limit": limit,
+        "cursor": first and {"topic_name": first[0], "partition_index": first[1]}})
+      for what, names, limit, first in _PAGES),
     ("OffsetFetch", 9, 7, {"group_id": "g.a", "topics": _indexes()}),
     ("OffsetFetch of all", 9, 8, {"groups": [{"group_id": group, "topics": None} for group in GROUPS]}),
     ("FindCoordinator", 10, 4, {"key_type": 0, "coordinator_keys": list(GROUPS)}),

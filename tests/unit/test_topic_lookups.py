@@ -130,6 +130,21 @@ async def test_a_broker_that_fails_or_says_nothing_leaves_ids_unknown(broken):
     assert lookups.ids.name(A) is None and len(cluster.asked) == 1
 
 
+async def test_what_all_topics_are_called_is_not_known_once_it_could_not_be_asked():
+    cluster, clock = Told(orders=A), Clock()
+    cluster.may_answer.set()
+    lookups = TopicLookups("prod", cluster.ask, clock=clock)
+    assert lookups.ids.everything is None
+    await lookups.look_up([ALL])
+    assert lookups.ids.everything == ()
+    cluster.broken = True
+    clock.seconds += MISSING_SECONDS
+    await lookups.look_up([A])
+    assert lookups.ids.everything == ()
+    await lookups.look_up([ALL])
+    assert lookups.ids.everything is None
+
+
 # -- over a socket -----------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +183,7 @@ async def test_the_zero_id_asks_for_all_names_and_not_at_every_turn():
             await view.topics.look_up([ALL])
         assert [asked.values["topics"] for asked in broker.asked if asked.version == 12] == [None]
         assert [view.topics.ids.name(one) for one in (A, B, C)] == ["orders", "payments", None]
+        assert view.topics.ids.everything == (b"orders", b"payments")
         clock.seconds += MISSING_SECONDS
         await view.topics.look_up([C, ALL])
         assert broker.asked[-1].values["topics"] is None

@@ -14,7 +14,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("request",), ("compression",), ("record_batch",),
     ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise", "mirrors"), ("lists",),
     ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "cluster",
-     "consumer_groups", "refused"),
+     "consumer_groups", "topic_pages", "refused"),
     ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )
 #: They drive the others by hand, for tests.

@@ -1,0 +1,1 @@
+"""DescribeTopicPartitions; see the .pyx."""
