@@ -5,7 +5,14 @@ from __future__ import annotations
 import unicodedata
 
 from kproxy.config_files import Files
-from kproxy.config_values import UPSTREAM_MECHANISMS, address, authentication, broker_range, upstream_mechanism
+from kproxy.config_values import (
+    UPSTREAM_MECHANISMS,
+    address,
+    authentication,
+    broker_range,
+    network,
+    upstream_mechanism,
+)
 from kproxy.model import settings
 from kproxy.yaml_nodes import Section, Value, boolean, choice, integer, some_text, tuple_of
 
@@ -57,7 +64,7 @@ def _credential(value: Value, files: Files) -> settings.Credential:
 
 def read_listener(name: str, section: Section, mode: settings.Mode, files: Files) -> settings.Listener:
     host, port = section.need("bind", address, ("127.0.0.1", 1))
-    tls = section.section("tls")
+    tls, proxy = section.section("tls"), section.section("proxy_protocol")
     listener = settings.Listener(
         name=name,
         cluster=section.need("cluster", some_text, ""),
@@ -69,9 +76,16 @@ def read_listener(name: str, section: Section, mode: settings.Mode, files: Files
         allow_plaintext=section.take("allow_plaintext", boolean, False),
         allow_anonymous=section.take("allow_anonymous", boolean, False),
         tls=_listener_tls(tls, files) if tls is not None else None,
+        proxy_protocol=_proxy_protocol(proxy) if proxy is not None else None,
     )
     section.close()
     return listener
+
+
+def _proxy_protocol(section: Section) -> settings.ProxyProtocol:
+    found = settings.ProxyProtocol(section.need("trusted", tuple_of(network), ()))
+    section.close()
+    return found
 
 
 def _listener_tls(section: Section, files: Files) -> settings.ListenerTls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 from typing import Any, get_args, get_type_hints
 
@@ -86,6 +87,15 @@ def authentication(value: Value) -> str:
     if written in ("SCRAM-SHA-256", "SCRAM-SHA-512", "mtls"):
         raise Wrong(value, f"{written} is not supported yet")
     return str(choice("OAUTHBEARER", "PLAIN", "none")(value))
+
+
+def network(value: Value) -> str:
+    """An address or a network, as ``ipaddress`` writes it. Bits behind the prefix would be a typing error."""
+    written = some_text(value)
+    try:
+        return str(ipaddress.ip_network(written))
+    except ValueError as error:
+        raise Wrong(value, f"expected a network such as 10.0.0.0/24: {error}") from None
 
 
 def broker_range(value: Value) -> tuple[int, int]:

@@ -40,6 +40,7 @@ DOCUMENTS: dict[str, dict[str, dict[str, type]]] = {
         "listeners": {"": settings.Listener},
         "listeners.advertise.ports": {"": settings.Advertise},
         "listeners.tls": {"": settings.ListenerTls},
+        "listeners.proxy_protocol": {"": settings.ProxyProtocol},
         "identity.issuers": {"": settings.Issuer},
         "policy": {"": settings.Config},
         "audit": {"": settings.Audit},

@@ -18,6 +18,7 @@ from kproxy._ext.protocol import ClientHalf
 from kproxy.dataplane.backlog import Backlog
 from kproxy.dataplane.cluster_view import cause_of
 from kproxy.dataplane.flows import FlowBook
+from kproxy.dataplane.proxy_header import Header
 from kproxy.errors import BrokerUnreachable, CloseCause, KproxyError, TokenRefused
 from kproxy.identity.sasl import client_message, oauthbearer_error_json
 from kproxy.model.access import Client, Facts
@@ -38,14 +39,18 @@ RENEWED_AT = (0.7, 0.8)
 
 class Connection:
     """``connections`` (kproxy.dataplane.connections) knows all that are open; ``node``: the broker its port stands
-    for."""
+    for; ``header``: what a balancer before the listener said of it."""
 
-    def __init__(self, connections: Any, runtime: Any, listener: Listener, node: int | None) -> None:
+    def __init__(self, connections: Any, runtime: Any, listener: Listener, node: int | None,
+                 header: Header | None = None) -> None:
         self.half: ClientHalf           # these two are given right after, by Connections.accept
         self.backlog: Backlog
         self.listener = listener
         self.node = node
         self.address = ""
+        self.via = ""
+        """The balancer's address, where it is not the client's."""
+        self._header = header
         self._connections = connections
         self._runtime = runtime
         self._decide: Any = None
@@ -62,8 +67,10 @@ class Connection:
     def opened(self, half: ClientHalf) -> None:
         peer = half.transport.get_extra_info("peername")
         self.address = peer[0] if peer else ""
+        if self._header is not None and self._header.client is not None:
+            self.via, self.address = self.address, self._header.client[0]
         self._connections.open[half.session.number] = self
-        if len(self._connections.open) > self._runtime.config.limits.max_connections:
+        if self._connections.count > self._runtime.config.limits.max_connections:
             half.close(str(CloseCause.TOO_MANY_CONNECTIONS))
 
     def decide(self, resource: str, operation: str, name: str, now: float) -> tuple[Any, Any]:
@@ -135,10 +142,7 @@ class Connection:
         session = half.session
         self._connections.forget(session.number)
         cause = session.cause or str(CloseCause.CLIENT_CLOSED)
-        closes = self._connections.closes
-        closes[cause] = closes.get(cause, 0) + 1
-        if cause != CloseCause.CLIENT_CLOSED and self._connections.told_closes.admits(self._now()):
-            log.info("connection_closed", cause=cause, **self._who(), address=self.address)
+        self._connections.note_close(cause, **self._who(), address=self.address)
         if cause == CloseCause.BROKER_CLOSED:
             self._runtime.forget_broker(self.listener.cluster, self.node)
         if session.facts is not None:
@@ -182,6 +186,8 @@ class Connection:
         subject = getattr(self.half.transport, "peer", None)
         if subject:
             details["certificate"] = subject
+        if self.via:
+            details["via"] = self.via
         self._runtime.journal.tell("connect", session, {"details": details})
 
     def _renew(self, facts: Facts) -> None:

@@ -11,17 +11,22 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
+import structlog
+
 from kproxy._ext.ledger import Counters, Ledger
 from kproxy._ext.opening import Addresses
 from kproxy._ext.protocol import ClientHalf, Turn
 from kproxy._ext.session import Epoch, Session
 from kproxy.dataplane.connection import Connection
 from kproxy.dataplane.deadlines import Deadlines
+from kproxy.dataplane.proxy_header import Header
 from kproxy.errors import CloseCause
 from kproxy.logs import PerMinute
 from kproxy.model.access import Facts, Principal
 from kproxy.model.messages import SessionView
 from kproxy.model.settings import Listener
+
+log = structlog.get_logger("kproxy.connection")
 
 #: The deadline that is no session's.
 GRANT = object()
@@ -45,6 +50,8 @@ class Connections:
         self._numbers = itertools.count(1)
         self._tasks: set[asyncio.Task[None]] = set()
         self.open: dict[int, Connection] = {}
+        #: Those that have not said yet whose they are (kproxy.dataplane.gate).
+        self.at_gates: set[Any] = set()
         self.counters: dict[str, Counters] = {}
         self.closes: dict[str, int] = {}
         self.addresses: dict[str, Addresses] = {}
@@ -53,13 +60,17 @@ class Connections:
         self.told_closes = PerMinute(MOST_TOLD_CLOSES)
         self._deadlines = Deadlines(loop.call_later, runtime.now, self._on_due)
 
-    def accept(self, listener: Listener, node: int | None) -> ClientHalf:
+    @property
+    def count(self) -> int:
+        return len(self.open) + len(self.at_gates)
+
+    def accept(self, listener: Listener, node: int | None, header: Header | None = None) -> ClientHalf:
         """A protocol for one accepted socket. ``node``: the broker this port stands for; None for the bootstrap
-        port."""
+        port. ``header``: what a balancer said of the connection."""
         number = next(self._numbers)
         counters = self.counters.setdefault(listener.name, Counters(listener.name))
         addresses = self.addresses_of(listener)
-        connection = Connection(self, self._runtime, listener, node)
+        connection = Connection(self, self._runtime, listener, node, header)
         anonymous = listener.authenticate == ("none",)
         session = Session(number, () if anonymous else listener.authenticate, addresses, connection.decide, self._epoch,
                           self._ledger, counters, self._runtime.journal.tell,
@@ -85,6 +96,12 @@ class Connections:
     def _anonymous(self, listener: Listener) -> Facts:
         principal = Principal(name="anonymous", issuer="none", subject="anonymous")
         return Facts(principal=principal, mechanism="none", listener=listener.name)
+
+    def note_close(self, cause: str, *, listener: str, address: str, **who: str) -> None:
+        """Counts a connection that has ended, and tells the log unless the client simply left."""
+        self.closes[cause] = self.closes.get(cause, 0) + 1
+        if cause != CloseCause.CLIENT_CLOSED and self.told_closes.admits(self._runtime.now()):
+            log.info("connection_closed", cause=cause, listener=listener, address=address, **who)
 
     def start(self, work: Any) -> None:
         """Runs a ticket's coroutine; the set keeps it from being collected half-way."""
@@ -137,11 +154,14 @@ class Connections:
             _guard(connection, connection.review, now)
 
     def drain(self, *, patient: bool) -> None:
-        """Closes every connection that waits for no answer; call again until ``open`` is empty or time is up. While
+        """Closes every connection that waits for no answer; call again until ``count`` is 0 or time is up. While
         ``patient``, one that was heard a moment ago is left alone: its next request may be on its way, and a client
         that has only just connected gets its answer."""
         self.draining = True
         now = self._runtime.now()
+        for gate in list(self.at_gates):
+            if not patient or now - gate.came_at >= NEW_SECONDS:
+                gate.close(CloseCause.DRAINED)
         for connection in list(self.open.values()):
             half, session = connection.half, connection.half.session
             is_new = session.facts is None or not session.requests

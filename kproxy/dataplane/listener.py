@@ -22,9 +22,8 @@ log = structlog.get_logger("kproxy.listener")
 #: Kafka's own backlog is 50; a node restart brings every client back at once. The kernel's somaxconn cuts it.
 BACKLOG = 4096
 
+#: (listener, the broker the port stands for, None for bootstrap) → the protocol of an accepted socket.
 Accept = Callable[[Listener, "int | None"], Any]
-#: (listener's name, protocol) → the protocol the socket gets: the same, or TLS before it.
-Wrap = Callable[[str, Any], Any]
 
 
 class CannotListen(KproxyError):
@@ -90,11 +89,10 @@ class Listeners:
     """Opens and closes all sockets of a worker together. ``inherited``: those of the listeners in their order, bound
     already; without them it opens its own."""
 
-    def __init__(self, listeners: dict[str, Listener], accept: Accept, wrap: Wrap = lambda _, protocol: protocol,
+    def __init__(self, listeners: dict[str, Listener], accept: Accept,
                  inherited: list[socket.socket] | None = None) -> None:
         self._listeners = listeners
         self._accept = accept
-        self._wrap = wrap
         self._sockets = inherited
         self._servers: list[asyncio.Server] = []
 
@@ -123,4 +121,4 @@ class Listeners:
         self._servers, self._sockets = [], None
 
     def _factory(self, listener: Listener, node: int | None) -> Callable[[], Any]:
-        return lambda: self._wrap(listener.name, self._accept(listener, node))
+        return lambda: self._accept(listener, node)

@@ -60,6 +60,8 @@ def _gauges(connections: Any) -> Values:
     states: Counter[Labels] = Counter()
     sessions: Counter[Labels] = Counter()
     brokers: Counter[Labels] = Counter()
+    for gate in connections.at_gates:
+        states[gate.listener.name, "header"] += 1
     for connection in connections.open.values():
         session, listener = connection.half.session, connection.listener
         state = STATES[session.phase]

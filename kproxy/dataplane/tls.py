@@ -137,9 +137,7 @@ class Certificates:
 
         def on_failed(cause: str, detail: str) -> None:
             if self._told.admits(self._now()):
-                peer = half.transport.get_extra_info("peername") if half.transport is not None else None
-                log.warning("tls_failed", listener=listener, address=peer[0] if peer else "", cause=cause,
-                            reason=detail)
+                log.warning("tls_failed", listener=listener, address=half.shell.address, cause=cause, reason=detail)
             half.close(cause)
 
         return TlsLink(secured.context, half, asyncio.get_running_loop(), self._handshake_seconds, on_failed,

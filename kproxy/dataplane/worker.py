@@ -30,6 +30,7 @@ from kproxy.dataplane.arrival import Arrival
 from kproxy.dataplane.cluster_view import ClusterView
 from kproxy.dataplane.connections import Connections
 from kproxy.dataplane.control_link import ControlLink
+from kproxy.dataplane.gate import Gates
 from kproxy.dataplane.in_force import SnapshotFile, SnapshotInForce
 from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.listener import Listeners
@@ -94,8 +95,8 @@ class Worker:
             for name, cluster in config.clusters.items()}
         self._connections = Connections(self._build_runtime(), Ledger(self._spool), self._epoch, loop=loop)
         self._spool.end_turn = self._connections.end_turn
-        self._listeners = Listeners(config.listeners, self._connections.accept, self._certificates.wrap,
-                                    arrival.take_sockets())
+        gates = Gates(config, self._connections, self._certificates.wrap, loop=loop, now=time.time)
+        self._listeners = Listeners(config.listeners, gates.accept, arrival.take_sockets())
 
     async def run(self) -> int:
         """Serves until SIGTERM, or SIGUSR2 where a successor has the sockets too; then drains. 0 once everything is
@@ -151,8 +152,8 @@ class Worker:
         self._listeners.close(leave=self._replaced)
         began = time.monotonic()
         allowed = self._config.limits.drain_timeout
-        log.info("draining", count=len(self._connections.open), seconds=allowed)
-        while self._connections.open and time.monotonic() < began + allowed:
+        log.info("draining", count=self._connections.count, seconds=allowed)
+        while self._connections.count and time.monotonic() < began + allowed:
             self._connections.drain(patient=time.monotonic() < began + allowed / 2)
             await asyncio.sleep(DRAIN_STEP_SECONDS)
         for number in list(self._connections.open):

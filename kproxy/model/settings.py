@@ -88,6 +88,13 @@ class ListenerTls(msgspec.Struct, frozen=True):
     """`requested`: a client may show none; a wrong one ends the handshake. Both but `none` need `client_ca`"""
 
 
+class ProxyProtocol(msgspec.Struct, frozen=True):
+    """Versions 1 and 2 of it, told apart by their first bytes."""
+
+    trusted: Annotated[tuple[str, ...], Written(kind="list of networks")]
+    """the balancers' own addresses, such as `10.0.0.0/24`. Everybody else is turned away"""
+
+
 class Listener(msgspec.Struct, frozen=True):
     """``tls`` None: clients speak plaintext."""
 
@@ -109,6 +116,8 @@ class Listener(msgspec.Struct, frozen=True):
     """lets `[none]` off loopback"""
     tls: Annotated[ListenerTls | None, Written(default="none: plaintext")] = None
     """TLS 1.2 and 1.3 for clients"""
+    proxy_protocol: Annotated[ProxyProtocol | None, Written(default="none")] = None
+    """every connection here begins with a header of the PROXY protocol, which says who the client is"""
 
 
 class Issuer(msgspec.Struct, frozen=True):

@@ -13,8 +13,9 @@ from kproxy._ext.ledger import Ledger
 from kproxy._ext.session import Epoch
 from kproxy._ext.topic_ids import TopicIds
 from kproxy.dataplane.connections import Connections
+from kproxy.dataplane.gate import Gates
 from kproxy.dataplane.upstream import BrokerLogin
-from kproxy.errors import SpoolFull
+from kproxy.errors import CloseCause, SpoolFull
 from kproxy.model.access import Facts, Principal, Verdict
 from kproxy.model.settings import Advertise, Audit, Limits, Listener
 from tests.support.async_client import RawClient
@@ -58,7 +59,7 @@ class World:
         self.broker = broker
         self.worker = 0
         self.spool = Spool()
-        self.config = SimpleNamespace(limits=Limits(), audit=Audit())
+        self.config = SimpleNamespace(limits=Limits(), audit=Audit(), listeners={})
         self.told: list[tuple[str, dict]] = []
         self.told_of: list[tuple[str, Facts]] = []
         self.journal = SimpleNamespace(tell=self.tell)
@@ -131,13 +132,16 @@ async def serving(listener: Listener = LISTENER, wrap=lambda _, half: half, **br
         world = World(upstream)
         loop = asyncio.get_running_loop()
         connections = Connections(world, Ledger(world.spool), Epoch(1), loop=loop)
-        server = await loop.create_server(
-            lambda: wrap(listener.name, connections.accept(listener, None)), "127.0.0.1", 0)
+        world.config.listeners[listener.name] = listener
+        gates = Gates(world.config, connections, wrap, loop=loop, now=world.now)  # type: ignore[arg-type]
+        server = await loop.create_server(lambda: gates.accept(listener, None), "127.0.0.1", 0)
         world.port = server.sockets[0].getsockname()[1]
         try:
             yield world, connections
         finally:
             server.close()
+            for gate in list(connections.at_gates):
+                gate.close(CloseCause.DRAINED)
             for number in list(connections.open):
                 connections.kill(number)
 

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import socket
-import ssl
 import struct
 import time
-from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 
 import msgspec
 import pytest
@@ -23,38 +18,15 @@ from kproxy.dataplane.tls import Certificates
 from kproxy.dataplane.upstream import BrokerLogin
 from kproxy.errors import BrokerUnreachable, CloseCause, TokenRefused
 from kproxy.model.access import Principal, Verdict
-from kproxy.model.settings import Credential, Limits, Listener, ListenerTls
+from kproxy.model.settings import Credential, Limits, ListenerTls
 from tests.support import frames
-from tests.support.async_client import API_VERSIONS, METADATA, SASL_AUTHENTICATE, SASL_HANDSHAKE, RawClient
-from tests.support.certificates import Authority
+from tests.support.async_client import METADATA, SASL_AUTHENTICATE, SASL_HANDSHAKE, RawClient
+from tests.support.close_ways import AUTHORITY, WAYS, by, connected, send
 from tests.support.scripted_broker import RANGES
 from tests.support.scripted_control import until
-from tests.support.world import FACTS, LISTENER, OPEN_TO_ALL, World, on_uvloop, serving
+from tests.support.world import FACTS, OPEN_TO_ALL, World, on_uvloop, serving
 
-AUTHORITY = Authority()
 NOTHING = {"topics": [], "allow_auto_topic_creation": False}
-Make = Callable[[World, Connections], Awaitable[None]]
-
-
-class Way(NamedTuple):
-    """How a cause comes about. ``tls``: a listener with certificates, asking clients for theirs as it says."""
-
-    make: Make
-    listener: Listener = LISTENER
-    tls: str = ""
-    broker: Mapping[str, Any] = MappingProxyType({})
-
-
-WAYS: dict[str, Way] = {}
-
-
-def by(cause: CloseCause, listener: Listener = LISTENER, tls: str = "", **broker: Any) -> Callable[[Make], Make]:
-    def note(make: Make) -> Make:
-        assert cause not in WAYS
-        WAYS[str(cause)] = Way(make, listener, tls, broker)
-        return make
-
-    return note
 
 
 def test_every_cause_has_a_way():
@@ -83,13 +55,6 @@ async def test_it_is_told_by_the_log_and_counted(cause: str, tmp_path: Path):
             assert audited == [cause for kind, _ in world.told if kind == "connect"]
     told = [(line["cause"], line["listener"]) for line in lines if line["event"] == "connection_closed"]
     assert told == ([] if cause == "client_closed" else [(cause, listener.name)]), "not of clients that simply leave"
-
-
-async def connected(world: World, *first: bytes) -> RawClient:
-    client = await RawClient.connect(world.port)
-    for piece in first:
-        client._writer.write(piece)
-    return client
 
 
 async def logged_in(world: World, seconds: float = 60.0) -> RawClient:
@@ -173,12 +138,6 @@ async def answer_what_nobody_asked(world: World, connections: Connections) -> No
 # -- bytes -------------------------------------------------------------------------------------------------------------
 
 
-def send(first: bytes) -> Make:
-    async def make(world: World, connections: Connections) -> None:
-        await connected(world, first)
-
-    return make
-
 
 by(CloseCause.BAD_LENGTH)(send(b"\xff\xff\xff\xff"))
 by(CloseCause.TOO_BIG)(send(b"GET / HTTP/1.1\r\n\r\n"))
@@ -200,56 +159,6 @@ async def ask_for_what_is_not_advertised(world: World, connections: Connections)
     client = await logged_in(world)
     client._writer.write(struct.pack(">ihhih", 10, 999, 0, 9, -1))
     assert await client.closed()
-
-
-# -- TLS ---------------------------------------------------------------------------------------------------------------
-
-
-def trusting() -> ssl.SSLContext:
-    return ssl.create_default_context(cadata=AUTHORITY.pem.decode())
-
-
-async def shake_hands(world: World, context: ssl.SSLContext) -> RawClient:
-    return RawClient(*await asyncio.open_connection("127.0.0.1", world.port, ssl=context))
-
-
-@by(CloseCause.TLS_HANDSHAKE_FAILED, tls="none")
-async def leave_within_the_handshake(world: World, connections: Connections) -> None:
-    client = await connected(world, b"\x16\x03\x01")
-    await until(lambda: connections.open)
-    client._writer.write_eof()
-    assert await client.closed()
-
-
-@by(CloseCause.TLS_HANDSHAKE_TIMEOUT, tls="none")
-async def stall_within_the_handshake(world: World, connections: Connections) -> None:
-    assert await (await connected(world, b"\x16\x03\x01")).closed()
-
-
-@by(CloseCause.TLS_CLIENT_CERTIFICATE, tls="required")
-async def show_no_certificate(world: World, connections: Connections) -> None:
-    client = await shake_hands(world, trusting())
-    with pytest.raises((ssl.SSLError, ConnectionError)):
-        await client.closed()
-
-
-@by(CloseCause.TLS_REFUSED_BY_PEER, tls="none")
-async def trust_another_authority(world: World, connections: Connections) -> None:
-    def try_it() -> None:
-        # The event loop's own TLS goes away without the alert that says why.
-        strange = ssl.create_default_context(cadata=Authority("strange").pem.decode())
-        with socket.create_connection(("127.0.0.1", world.port)) as plain, pytest.raises(ssl.SSLCertVerificationError):
-            strange.wrap_socket(plain, server_hostname="localhost")
-
-    await asyncio.to_thread(try_it)
-
-
-@by(CloseCause.TLS_BROKEN, tls="none")
-async def send_a_damaged_record(world: World, connections: Connections) -> None:
-    client = await shake_hands(world, trusting())
-    await client.ask(API_VERSIONS, 0, {})
-    damaged = b"\x17\x03\x03\x00\x20" + bytes(32)
-    assert os.write(client._writer.get_extra_info("socket").fileno(), damaged) == len(damaged)
 
 
 # -- login -------------------------------------------------------------------------------------------------------------
