@@ -4,12 +4,14 @@
     20 DeleteTopics 1-6        DESCRIBE and DELETE on each topic, else 29. Version 6 may name topics by id: one that is refused
                                is answered with its name only where DESCRIBE is allowed, one that is not there 100
     21 DeleteRecords 0-2       DELETE on each topic, else 29 with low watermark -1 on its partitions
-    32 DescribeConfigs 1-4     DESCRIBE_CONFIGS on each topic (29) and group (30). A broker's configs hold addresses and
-                               paths, so those and the other resources of the cluster are refused (31), whatever the
-                               policy says. An answer shows nothing that is not allowed at that moment
+    32 DescribeConfigs 1-4     DESCRIBE_CONFIGS on each topic (29) and group (30), and on the cluster (31) for brokers,
+                               their loggers and clients' metrics; what tells of addresses, paths and secrets is blank
+                               (broker_configs). An answer shows nothing that is not allowed at that moment
     37 CreatePartitions 0-3    ALTER on each topic, else 29
-    33 AlterConfigs 0-2, 44 IncrementalAlterConfigs 0-1    ALTER_CONFIGS on each topic (29) and group (30), nothing
-                               else (31)
+    44 IncrementalAlterConfigs 0-1    ALTER_CONFIGS on each topic (29) and group (30), and on the cluster (31) for the rest,
+                               of which nothing is changed that would not be shown (44)
+    33 AlterConfigs 0-2        the same; but it would take back all it does not name, so of the cluster it changes
+                               nothing (44)
     60 DescribeCluster 0-2     brokers at this listener's addresses, operations from policy. Controllers are not shown:
                                another endpoint type is refused here (114, 115)
 
@@ -22,10 +24,12 @@ from kproxy._ext.authorise cimport REPEATS_FORWARDED, REPEATS_REFUSED_EACH, REPE
 from kproxy._ext.authorise cimport TOPIC_AUTHORIZATION_FAILED, UNKNOWN_TOPIC_ID, Gated, TextRule, TopicRule, add_refused
 from kproxy._ext.authorise cimport answer_values, apply_edits, count_refused, find, find_top, id_of, is_unknown
 from kproxy._ext.authorise cimport name_of, open_gated, show_brokers, show_cluster_operations, span, text, topic_code
-from kproxy._ext.authorise cimport topic_visible
+from kproxy._ext.authorise cimport POLICY_VIOLATION, cluster_visible, topic_visible
+from kproxy._ext.broker_configs cimport blank, is_of_cluster, may_change
 from kproxy._ext.fields cimport F_BROKER_ID, F_BROKERS, F_ENDPOINT_TYPE, F_ERROR_CODE, F_ERROR_MESSAGE, F_NAME
 from kproxy._ext.fields cimport F_RESOURCE_TYPE, F_RESOURCES, F_RESPONSES, F_RESULTS, F_TOPIC_ID, F_TOPIC_NAMES, F_TOPICS
 from kproxy._ext.opening cimport Opening
+from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
 from kproxy._ext.policy_table cimport OPERATION_ALTER, OPERATION_ALTER_CONFIGS, OPERATION_DELETE, OPERATION_DESCRIBE
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TOPIC
 from kproxy._ext.request cimport build_string
@@ -44,9 +48,6 @@ cdef enum:
     DESCRIBE_CLUSTER = 60
     # Kafka's types of resources that have configs.
     CONFIGS_TOPIC = 2
-    CONFIGS_BROKER = 4
-    CONFIGS_BROKER_LOGGER = 8
-    CONFIGS_CLIENT_METRICS = 16
     CONFIGS_GROUP = 32
     # Endpoint types of DescribeCluster, and how a broker refuses one that is not its own.
     ENDPOINT_BROKER = 1
@@ -55,6 +56,8 @@ cdef enum:
     UNSUPPORTED_ENDPOINT_TYPE = 115
     LONGEST_NAME = 249          # of a topic; the name of a refused resource is told to the audit, and this much of it
 
+cdef bytes CLUSTER = b"kafka-cluster"
+cdef str NOT_CHANGED = "kproxy: settings that tell of addresses, paths, logins or secrets are not changed from here"
 #: Kafka's own words, which name nobody.
 cdef dict ENDPOINT_TEXT = {
     MISMATCHED_ENDPOINT_TYPE: "The request was sent to an endpoint of the wrong type.",
@@ -79,7 +82,7 @@ cdef class RecordsRule(TopicRule):
 
 
 cdef class ResourceRule(TextRule):
-    """Configs of topics and groups, each under its own permission."""
+    """Configs of topics and groups, each under its own permission, and of what belongs to the cluster."""
 
     cdef int decide(self, Opening opening, int item, Mark* name) except -1:
         cdef int kind = type_of(opening, item)
@@ -88,18 +91,29 @@ cdef class ResourceRule(TextRule):
         if kind == CONFIGS_GROUP:
             return 0 if opening.allowed(RESOURCE_GROUP, self.operation, text(opening, name), name.length) \
                 else GROUP_AUTHORIZATION_FAILED
-        if kind in (CONFIGS_BROKER, CONFIGS_BROKER_LOGGER, CONFIGS_CLIENT_METRICS):
-            opening.tell_refusal(RESOURCE_CLUSTER, self.operation, text(opening, name), min(name.length, LONGEST_NAME),
-                                 "configs of brokers are not served")
-            return CLUSTER_AUTHORIZATION_FAILED
-        return INVALID_REQUEST
+        if not is_of_cluster(kind):
+            return INVALID_REQUEST
+        return self.decide_on_cluster(opening, item, kind, name)
+
+    cdef int decide_on_cluster(self, Opening opening, int item, int kind, Mark* name) except -1:
+        cdef Cell* cell = opening.decide(RESOURCE_CLUSTER, self.operation, CLUSTER, len(CLUSTER))
+        if cell.effect != EFFECT_ALLOW:
+            return POLICY_VIOLATION if cell.effect == EFFECT_ASK else CLUSTER_AUTHORIZATION_FAILED
+        if self.operation != OPERATION_ALTER_CONFIGS or changes_shown(opening, item, kind):
+            return 0
+        opening.tell_refusal(RESOURCE_CLUSTER, self.operation, text(opening, name), min(name.length, LONGEST_NAME),
+                             "such settings of brokers are not changed through kproxy")
+        return POLICY_VIOLATION
 
     cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
         cdef int kind = type_of(opening, item)
-        message = "Authorization failed."
-        if code == INVALID_REQUEST and kind not in (CONFIGS_TOPIC, CONFIGS_GROUP):
+        if code == INVALID_REQUEST and kind not in (CONFIGS_TOPIC, CONFIGS_GROUP) and not is_of_cluster(kind):
             message = "Unexpected resource type."
-        elif code != CLUSTER_AUTHORIZATION_FAILED:
+        elif is_of_cluster(kind):
+            message = self.refusal(opening, RESOURCE_CLUSTER, CLUSTER, len(CLUSTER), code)
+            if code == POLICY_VIOLATION and opening.visible(RESOURCE_CLUSTER, self.operation, CLUSTER, len(CLUSTER)):
+                message = NOT_CHANGED
+        else:
             message = self.refusal(opening, RESOURCE_TOPIC if kind == CONFIGS_TOPIC else RESOURCE_GROUP,
                                    text(opening, name), name.length, code)
         return dict(self.values, resource_type=kind, resource_name=span(opening, name), error_code=code,
@@ -107,6 +121,22 @@ cdef class ResourceRule(TextRule):
 
     cdef object identity(self, Opening opening, int item, Mark* name):
         return type_of(opening, item), span(opening, name)
+
+
+cdef bint changes_shown(Opening opening, int item, int kind) except -1:
+    """Whether a request changes nothing but settings that are shown."""
+    cdef Marks marks = opening.marks
+    cdef Mark* value
+    cdef int i
+    if opening.head.api_key != INCREMENTAL_ALTER_CONFIGS:
+        return False
+    for i in range(item + 1, marks.items[item].until):
+        if marks.items[i].field == F_NAME:
+            value = &marks.items[i + 1]
+            if not may_change(kind, span(opening, &marks.items[i]).decode("utf-8", "replace"),
+                              span(opening, value).decode("utf-8", "replace") if value.length >= 0 else None):
+                return False
+    return True
 
 
 cdef int type_of(Opening opening, int item) noexcept:
@@ -177,11 +207,13 @@ cdef int open_response(Opening opening, object memo) except -1:
 
 
 cdef int hide_results(Opening opening, Mark* results, ResourceRule rule, list edits) except -1:
-    """Policy may have changed while the broker answered."""
+    """Policy may have changed while the broker answered. Configs of topics and groups are not read, they may be many."""
     cdef Marks marks = opening.marks
     cdef Mark* name
-    cdef int i = <int>(results - marks.items) + 1, kind, code
+    cdef int i = <int>(results - marks.items) + 1, kind, code, number = -1
+    cdef list values = None
     while i < results.until:
+        number += 1
         name = name_of(opening, i)
         kind = type_of(opening, i)
         code = CLUSTER_AUTHORIZATION_FAILED
@@ -191,11 +223,22 @@ cdef int hide_results(Opening opening, Mark* results, ResourceRule rule, list ed
         elif kind == CONFIGS_GROUP:
             code = 0 if opening.visible(RESOURCE_GROUP, rule.operation, text(opening, name), name.length) \
                 else GROUP_AUTHORIZATION_FAILED
+        elif is_of_cluster(kind) and cluster_visible(opening, rule.operation):
+            code = 0
+            values = values or schema.parse(DESCRIBE_CONFIGS, opening.head.api_version, True,
+                                            opening.data[opening.body:opening.length])["results"]
+            if blank(kind, values[number]):
+                replace_result(opening, i, values[number], edits)
         if code != 0:
-            edits.append((marks.items[i].whole_at, marks.items[i].whole_length, schema.build_item(
-                DESCRIBE_CONFIGS, opening.head.api_version, True, "results",
-                rule.answer_item(opening, i, name, code))))
+            replace_result(opening, i, rule.answer_item(opening, i, name, code), edits)
         i = marks.items[i].until
+    return 0
+
+
+cdef int replace_result(Opening opening, int item, dict result, list edits) except -1:
+    cdef Mark* mark = &opening.marks.items[item]
+    edits.append((mark.whole_at, mark.whole_length, schema.build_item(
+        DESCRIBE_CONFIGS, opening.head.api_version, True, "results", result)))
     return 0
 
 

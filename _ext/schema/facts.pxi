@@ -755,10 +755,10 @@ FACTS = """
  resources []struct 0+ !
   resource_type int8 0+ !
   resource_name string 0+ !
-  configs []struct 0+
-   name string 0+
+  configs []struct 0+ !
+   name string 0+ !
    config_operation int8 0+
-   value string 0+ nullable=0+
+   value string 0+ nullable=0+ !
  validate_only bool 0+
 44 response IncrementalAlterConfigsResponse 0-1 1+
  throttle_time_ms int32 0+

@@ -88,7 +88,8 @@ INTEREST = {
     "CreatePartitionsResponse": "results.name results.error_code",
     "DeleteGroupsRequest": "groups_names",
     "DeleteGroupsResponse": "results.group_id",
-    "IncrementalAlterConfigsRequest": "resources.resource_type resources.resource_name",
+    "IncrementalAlterConfigsRequest": """resources.resource_type resources.resource_name resources.configs.name
+        resources.configs.value""",
     "IncrementalAlterConfigsResponse": "responses.error_code responses.resource_type responses.resource_name",
     "OffsetDeleteRequest": "group_id topics.name topics.partitions.partition_index",
     "OffsetDeleteResponse": "error_code topics.name",

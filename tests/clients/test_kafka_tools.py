@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.client_console import TOOLS, TOPICS, ToolLogin
 from tests.support.clients import GROUP_DENIED, TOPIC_DENIED, ClientError, Record
+from tests.support.java import JavaDriver
+from tests.support.kafka_broker import KafkaBroker
 from tests.support.stage import Stage
 from tests.support.transactions import open_transactions
 
@@ -20,6 +22,12 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 CONFIGS, GROUPS = "kafka.admin.ConfigCommand", f"{TOOLS}.consumer.group.ConsumerGroupCommand"
 TRANSACTIONS = f"{TOOLS}.TransactionsCommand"
+POLICY = """\
+roles:
+  cluster-admin:
+    members: {groups: [cluster]}
+    allow: [{operations: [describe_configs, alter_configs], cluster: true}]
+"""
 PERFORMANCE, OFFSETS = f"{TOOLS}.ProducerPerformance", f"{TOOLS}.GetOffsetShell"
 
 
@@ -28,6 +36,13 @@ def tools(stage: Stage) -> Iterator[ToolLogin]:
     """As somebody who works with topics and administers them."""
     with ToolLogin(stage.login(groups=("workers", "stewards"))) as login:
         yield login
+
+
+@pytest.fixture(scope="module")
+def cluster(kafka: KafkaBroker, java: JavaDriver) -> Iterator[Stage]:
+    """Where some administer the cluster itself."""
+    with Stage(kafka, java, way="tapped4", policy=POLICY) as stage:
+        yield stage
 
 
 def code_of(tools: ToolLogin, *words: str) -> int:
@@ -73,6 +88,28 @@ def test_configs_of_others_and_of_brokers_are_not_shown(stage: Stage, tools: Too
     with pytest.raises(ClientError) as refused:
         tools.run(CONFIGS, "--describe", "--entity-type", "brokers", "--entity-name", "1")
     assert "ClusterAuthorizationException" in refused.value.message
+
+
+def test_configs_of_brokers_are_shown_without_addresses_and_changed_with_care(cluster: Stage) -> None:
+    """T32 with the tool that operators use."""
+    front = len(cluster.front.connections)
+    with ToolLogin(cluster.login("tapped", groups=("cluster",))) as login:
+        of_broker = ("--entity-type", "brokers", "--entity-name", "1")
+        shown = login.run(CONFIGS, "--describe", "--all", *of_broker)
+        assert re.search(r"^  num\.io\.threads=8 sensitive=false ", shown, re.M)
+        for name in ("listeners", "advertised.listeners", "controller.quorum.voters", "log.dirs"):
+            assert re.search(rf"^  {re.escape(name)}=null sensitive=true ", shown, re.M), name
+        change = ("--alter", *of_broker, "--add-config")
+        assert "Completed updating config for broker 1." in login.run(CONFIGS, *change, "background.threads=11")
+        assert "background.threads=11 " in login.run(CONFIGS, "--describe", *of_broker)
+        login.run(CONFIGS, "--alter", *of_broker, "--delete-config", "background.threads")
+        with pytest.raises(ClientError) as refused:
+            login.run(CONFIGS, *change, "advertised.listeners=PLAINTEXT://evil:1")
+        assert "not changed from here" in refused.value.message
+        loggers = login.run(CONFIGS, "--describe", "--entity-type", "broker-loggers", "--entity-name", "1")
+        assert re.search(r"^  root=(OFF|ERROR|WARN|INFO) sensitive=false ", loggers, re.M)
+    got = b"".join(bytes(passed.to_client) for passed in cluster.front.connections[front:])
+    assert b"127.0.0.1" not in got and str(cluster.kafka.folder).encode() not in got
 
 
 @pytest.mark.slow

@@ -106,11 +106,17 @@ def test_a_broker_is_not_described_under_the_name_of_a_topic(version: int, kind:
     desk = Desk(*EVERYTHING, "describe_configs cluster kafka-cluster")
     asked = {"resource_type": kind, "resource_name": "open", "configuration_keys": ["advertised.listeners"]}
     fine = {"resource_type": TOPIC, "resource_name": "open", "configuration_keys": None}
-    treatment, sent = desk.request(32, version, {"resources": [asked, fine, asked], "include_synonyms": True})
-    assert treatment == "replace" and [one["resource_type"] for one in sent["resources"]] == [TOPIC]
+    assert desk.request(32, version, {"resources": [asked, fine, asked], "include_synonyms": True})[0] == "forward"
     secret = {"name": "advertised.listeners", "value": "SASL://10.0.0.1:9092",
               "synonyms": [{"name": "listeners", "value": "SASL://10.0.0.1:9092"}]}
     lies = {"resource_type": kind, "resource_name": "open", "error_message": "of 10.0.0.1", "configs": [secret]}
+    treatment, answer = desk.response(32, version, {"results": [lies, {"resource_type": TOPIC,
+                                                                       "resource_name": "open"}]})
+    assert treatment == "replace" and "10.0.0.1" not in str(answer)
+    assert [len(item["configs"]) for item in answer["results"]] == [1, 0]
+    desk = Desk(*EVERYTHING)
+    treatment, sent = desk.request(32, version, {"resources": [asked, fine, asked], "include_synonyms": True})
+    assert treatment == "replace" and [one["resource_type"] for one in sent["resources"]] == [TOPIC]
     treatment, answer = desk.response(32, version, {"results": [lies, {"resource_type": TOPIC,
                                                                        "resource_name": "open"}]})
     assert treatment == "replace" and "10.0.0.1" not in str(answer)
@@ -130,9 +136,10 @@ def test_the_configs_of_all_brokers_are_not_changed_beside_a_topics(version: int
 
 
 def test_what_the_audit_is_told_of_a_resource_is_as_short_as_a_topics_name() -> None:
-    desk = Desk()
-    desk.request(32, 4, {"resources": [{"resource_type": BROKER, "resource_name": "x" * 30_000}]})
-    assert desk.denied() == [("describe_configs", "cluster", "x" * 249)]
+    desk = Desk("alter_configs cluster kafka-cluster")
+    desk.request(44, 1, {"resources": [{"resource_type": BROKER, "resource_name": "x" * 30_000, "configs": [
+        {"name": "listeners", "config_operation": 0, "value": "PLAINTEXT://evil:9092"}]}]})
+    assert desk.denied() == [("alter_configs", "cluster", "x" * 249)]
 
 
 @pytest.mark.parametrize("version", spanning(60))

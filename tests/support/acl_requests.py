@@ -68,6 +68,10 @@ READS: tuple[Request, ...] = (
     ("OffsetForLeaderEpoch", 23, 4, {"replica_id": -1, "topics": _each(
         {"partition": 0, "current_leader_epoch": -1, "leader_epoch": 0}, key="topic")}),
     ("DescribeConfigs", 32, 4, {"resources": _resources({"configuration_keys": ["retention.ms"]})}),
+    ("DescribeConfigs of the cluster", 32, 4, {"include_synonyms": True, "resources": [
+        {"resource_type": kind, "resource_name": name, "configuration_keys": keys}
+        for kind, name, keys in ((4, "1", ["num.io.threads", "compression.type", "log.retention.hours"]),
+                                 (4, "", None), (8, "1", ["root"]), (16, "m", None))]}),
     ("DescribeProducers", 61, 0, {"topics": _indexes()}),
     ("DescribeTransactions", 65, 0, {"transactional_ids": list(IDS)}),
     ("ListTransactions", 66, 0, {}),
@@ -99,6 +103,10 @@ WRITES: tuple[Request, ...] = (
     ("CreatePartitions", 37, 3, {"topics": [{"name": name, "count": 2, "assignments": None} for name in TOPICS],
                                  "timeout_ms": 5000, "validate_only": True}),
     ("IncrementalAlterConfigs", 44, 1, {"validate_only": True, "resources": _resources({"configs": []})}),
+    ("IncrementalAlterConfigs of the cluster", 44, 1, {"validate_only": True, "resources": [
+        {"resource_type": kind, "resource_name": "1", "configs": [
+            {"name": name, "config_operation": 0, "value": value}]}
+        for kind, name, value in ((4, "num.io.threads", "9"), (8, "root", "INFO"), (16, "interval.ms", "5000"))]}),
     ("AlterConfigs", 33, 2, {"validate_only": True, "resources": _resources({"configs": []})}),
     ("DeleteRecords", 21, 2, {"timeout_ms": 5000, "topics": _each({"partition_index": 0, "offset": 0})}),
     ("OffsetDelete", 47, 0, {"group_id": "g.a", "topics": _each({"partition_index": 0}, (*TOPICS[:1], "t.c"))}),

@@ -9,7 +9,7 @@ import pytest
 from tests.support.desk import Desk, spanning
 
 CLUSTER = "cluster kafka-cluster"
-TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
+TOPIC, BROKER, GROUP = 2, 4, 32
 INT_MIN = -2**31
 NOBODY = "nothing allows it"
 
@@ -221,17 +221,14 @@ def test_configs_of_topics_and_groups(api: int, version: int) -> None:
 
 @pytest.mark.parametrize(("api", "version"), CONFIG_VERSIONS)
 @pytest.mark.parametrize("observe", [False, True])
-def test_nobody_reads_or_changes_what_belongs_to_brokers(api: int, version: int, observe: bool) -> None:
-    """Not even who may everything: a broker's configs hold its listeners, its controllers and its log directories."""
+def test_configs_of_what_nobody_knows_are_refused(api: int, version: int, observe: bool) -> None:
+    """Those of the cluster are in test_api_broker_configs.py."""
     operation, answered = CONFIGS[api]
-    desk = Desk(f"{operation} {CLUSTER}", f"{operation} topic *", f"{operation} group *", f"alter {CLUSTER}",
-                observe=observe)
-    kinds = [(BROKER, "1"), (BROKER, ""), (LOGGER, "1"), (METRICS, "m"), (0, "x"), (3, "x"), (-1, "x"), (64, "x")]
+    desk = Desk(f"{operation} {CLUSTER}", f"{operation} topic *", f"{operation} group *", observe=observe)
+    kinds = [(0, "x"), (3, "x"), (-1, "x"), (64, "x")]
     treatment, answer = desk.request(api, version, asking(api, *kinds))
-    assert treatment == "answer"
-    assert brief(answer[answered]) == [(kind, name, 31 if kind in (BROKER, LOGGER, METRICS) else 42, 0)
-                                       for kind, name in kinds]
-    assert desk.denied() == [(operation, "cluster", name) for name in ("1", "", "1", "m")]
+    assert treatment == "answer" and desk.denied() == []
+    assert brief(answer[answered]) == [(kind, name, 42, 0) for kind, name in kinds]
 
 
 @pytest.mark.parametrize(("api", "version"), CONFIG_VERSIONS)

@@ -12,7 +12,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("wire",), ("fields", "yaml_tree"), ("schema",), ("frame", "chunk", "tls_context"), ("tls_records",), ("sockets",),
     ("half", "tls"),
     ("request",), ("compression",), ("record_batch",),
-    ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise", "mirrors"), ("lists",),
+    ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise", "mirrors"), ("lists", "broker_configs"),
     ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "cluster",
      "consumer_groups", "topic_pages", "refused"),
     ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
