@@ -21,6 +21,7 @@ ONLY = {name for name in os.environ.get("KPROXY_MODULES", "").split(",") if name
 #: The C and C++ libraries a module calls; a module not named here needs none. Whoever includes what ``mask`` is made of
 #: needs its libraries too where nothing is optimised away.
 LIBRARIES = defaultdict(list) | {
+    "batch_limits": ["z", "snappy", "lz4", "zstd"],
     "compression": ["z", "snappy", "lz4", "zstd"],
     "ledger": ["z"],
     "mask": ["re2", "simdjson", "z", "snappy", "lz4", "zstd", "crypto"],

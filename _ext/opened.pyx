@@ -21,6 +21,7 @@ cdef class Opened:
     cdef object memo
     cdef object head
     cdef readonly list denials
+    cdef readonly list guarded
     cdef readonly object cause
     cdef object named
 
@@ -96,6 +97,7 @@ cdef class Opened:
 
     def result(self, bytes frame):
         self.denials = list(self.opening.denials)
+        self.guarded = list(self.opening.guarded)
         self.cause = self.opening.cause
         treatment = TREATMENTS[self.opening.treatment]
         out = {"forward": frame, "answer": self.opening.answer}.get(treatment)

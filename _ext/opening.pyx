@@ -98,6 +98,7 @@ cdef class Opening:
         self.wanted = []
         self.condition_errors = []
         self.refused_records = []
+        self.guarded = []
         self.notes = NULL
         self.note_count = self.note_room = 0
 
@@ -128,6 +129,8 @@ cdef class Opening:
             self.wanted = []
         if self.refused_records:
             self.refused_records = []
+        if self.guarded:
+            self.guarded = []
         if self.condition_errors:
             self.condition_errors = []
 

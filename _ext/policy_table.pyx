@@ -49,6 +49,7 @@ class NotUtf8:
     wanted = None
     would = None
     condition_errors = ()
+    safeguards = ()
 
 
 cdef object NOT_UTF8 = NotUtf8()
@@ -116,6 +117,9 @@ cdef class PolicyTable:
         if plan is not None:
             Py_INCREF(plan)
             fresh.plan = <PyObject*>plan
+        # The verdict keeps them alive.
+        safeguards = verdict.safeguards
+        fresh.safeguards = <PyObject*>safeguards if safeguards else NULL
         old_verdict, old_plan = entry.cell.verdict, entry.cell.plan
         entry.cell = fresh
         entry.decided_at = now
@@ -232,6 +236,7 @@ cdef Entry* new_entry(uint64_t hash, int resource, int operation, const unsigned
         raise MemoryError()
     entry.cell.verdict = NULL
     entry.cell.plan = NULL
+    entry.cell.safeguards = NULL
     entry.hash = hash
     entry.resource = <int16_t>resource
     entry.operation = <int16_t>operation

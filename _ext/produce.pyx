@@ -8,6 +8,7 @@ From v13 topics are named by id. Everything rests on their names all the same; a
 """
 from libc.string cimport memcmp
 
+from kproxy._ext.batch_limits cimport BATCH_OVERRIDES, BATCH_REFUSED, BatchLimits, begin_measuring
 from kproxy._ext.authorise cimport POLICY_VIOLATION, TOPIC_AUTHORIZATION_FAILED, TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 from kproxy._ext.authorise cimport UNKNOWN_TOPIC_ID, WRITE_TRANSACTION, add_refused, answer_values, apply_edits, find
 from kproxy._ext.authorise cimport find_top, id_of, is_internal, is_unknown, name_of, replace_count, span, text
@@ -33,6 +34,7 @@ cdef enum:
     KAFKA_STORAGE_ERROR = 56
     BATCH_HEAD = 61             # bytes of a magic 2 batch before its records
     TRANSACTIONAL_BIT = 0x10
+    ALL_REPLICAS = -1           # acks
     FEW = 32                    # partitions that are compared each with each
 
 
@@ -44,7 +46,7 @@ cdef int open_request(Opening opening) except -1:
     cdef Mark* topic = NULL
     cdef Cell* cell = NULL
     cdef int i, index = -1
-    cdef bint plain = True, transactional = False
+    cdef bint plain = True, transactional = False, measured = False
     for i in range(marks.count):
         mark = &marks.items[i]
         if mark.field == F_RECORDS:
@@ -54,6 +56,8 @@ cdef int open_request(Opening opening) except -1:
                 transactional = True
             if topic.length >= 0:
                 note_intent(opening, topic, mark, index)
+            if plain and cell.safeguards != NULL:
+                plain = keeps_limits(opening, cell, mark, &measured)
         elif mark.field == F_INDEX:
             index = <int>mark.value
         elif mark.field == F_NAME:
@@ -82,6 +86,14 @@ cdef int open_request(Opening opening) except -1:
     if plain or opening.treatment == WAIT:
         return 0
     return open_with_changes(opening)
+
+
+cdef bint keeps_limits(Opening opening, Cell* cell, Mark* records, bint* measured) except -1:
+    if not measured[0]:
+        measured[0] = True
+        begin_measuring(opening.length)
+    return records.length < 0 or not (<BatchLimits?>cell.safeguards).is_broken(
+        opening.acks, text(opening, records), records.length)
 
 
 cdef bint names_one_twice(Opening opening) except -1:
@@ -160,6 +172,7 @@ cdef int open_with_changes(Opening opening) except -1:
     """Cuts what is refused, replaces what a plan changes. The frame goes on as it came if neither happened."""
     cdef Marks marks = opening.marks
     cdef Mark* topics = find_top(opening, F_TOPIC_DATA)
+    cdef Mark* acks = find_top(opening, F_ACKS)
     cdef Mark* topic
     cdef int i = <int>(topics - marks.items) + 1, kept = 0
     cdef list edits = []        # (offset in the body, length, replacement)
@@ -167,6 +180,7 @@ cdef int open_with_changes(Opening opening) except -1:
     cdef list refused = []
     opening.note_count = 0          # only what goes on is noted, so the notes are written anew
     opening.records = 0
+    begin_measuring(opening.length)
     while i < topics.until:
         topic = &marks.items[i]
         within = []
@@ -178,6 +192,8 @@ cdef int open_with_changes(Opening opening) except -1:
         i = topic.until
     if edits and kept == 0:
         return answer_refusals(opening, refused)
+    if opening.acks != acks.value:
+        edits.append((acks.whole_at, 2, b"\xff\xff"))
     if kept < topics.value:
         replace_count(opening, topics, kept, edits)
     opening.memo = refused or None
@@ -230,7 +246,13 @@ cdef object refuse_or_edit(Opening opening, Cell* cell, Mark* name, Mark* record
         return key_of(opening, name), index, POLICY_VIOLATION, opening.refusal_text(cell), []
     if cell.effect != EFFECT_ALLOW:
         return key_of(opening, name), index, TOPIC_AUTHORIZATION_FAILED, opening.refusal_text(cell), []
-    if cell.plan == NULL or records.length < 0:
+    if records.length < 0:
+        return None
+    if cell.safeguards != NULL:
+        refusal = hold_to_limits(opening, cell, name, records, index)
+        if refusal is not None:
+            return refusal
+    if cell.plan == NULL:
         return None
     plan = <Plan>cell.plan
     outcome = plan.transform_span(text(opening, records), records.length, opening.head.api_version >= FIRST_WITH_ZSTD)
@@ -240,6 +262,22 @@ cdef object refuse_or_edit(Opening opening, Cell* cell, Mark* name, Mark* record
     if outcome == PLAN_REPLACED:
         edits.append((records.whole_at, records.whole_length,
                       build_records_prefix(len(plan.out), is_flexible(API, opening.head.api_version)) + plan.out))
+    return None
+
+
+cdef object hold_to_limits(Opening opening, Cell* cell, Mark* name, Mark* records, int index):
+    """None, or the refusal. The acknowledgements that were asked for count for every topic, also where one has them
+    overridden: what one topic is refused may not rest on its neighbours."""
+    cdef list told = [], refusal = []
+    cdef int judgement = (<BatchLimits?>cell.safeguards).judge(
+        <int>find_top(opening, F_ACKS).value, text(opening, records), records.length, told, refusal)
+    for safeguard, action, why in told:
+        opening.guarded.append((span(opening, name), safeguard, action, why, {"partition": index}))
+    if judgement == BATCH_REFUSED:
+        code, words = refusal
+        return key_of(opening, name), index, code, words, []
+    if judgement == BATCH_OVERRIDES:
+        opening.acks = ALL_REPLICAS
     return None
 
 

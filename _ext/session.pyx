@@ -17,6 +17,7 @@ cdef enum:
     ASK_AGAIN = 5                   # seconds after which an answer about an approval is no longer taken for granted
     MOST_TOLD = 256                 # different refusals told one by one within a second
 
+cdef tuple COUNTED = ("guard_hit", "safeguard")
 cdef tuple PHASES = ("login", "open", "reauthenticating", "ending", "closed")
 
 
@@ -219,7 +220,7 @@ cdef class Session:
         opening.looked_up = False
         self.requests += 1
         decision = ALLOWED
-        if opening.denials or opening.refused_records or opening.condition_errors:
+        if opening.denials or opening.refused_records or opening.guarded or opening.condition_errors:
             decision = self.tell()
         if opening.treatment == ANSWER and decision == ALLOWED:
             decision = LOCAL
@@ -281,6 +282,16 @@ cdef class Session:
             self.tell_once(("guard_hit", opening.head.api_key, name, partition, message, offset), "guard_hit", {
                 "api": opening.head.api_key, "topic": name, "details": details, "reason": message, "rules": rules,
             })
+        for name, safeguard, action, why, details in opening.guarded:
+            if action == "refuse":
+                decision = DENIED
+            elif safeguard.observed and decision == ALLOWED:
+                decision = WOULD_DENY
+            self.tell_once(("safeguard", opening.head.api_key, name, safeguard.rule.name, action), "safeguard", {
+                "api": opening.head.api_key, "topic": name.decode("utf-8", "replace"), "details": details,
+                "decision": action, "would": safeguard.rule.action if safeguard.observed else "",
+                "reason": why, "rule": safeguard.rule.name, "rules": {safeguard.rule.name: 1},
+            })
         for rule in opening.condition_errors:
             self.tell_once(("condition_error", opening.head.api_key, rule), "condition_error",
                            {"api": opening.head.api_key, "rule": rule})
@@ -290,11 +301,12 @@ cdef class Session:
         """A client that repeats what is refused would fill the audit, and with it stop everybody's produces."""
         cdef Told known = self.told.get(key)
         if known is None and len(self.told) >= MOST_TOLD:
-            if kind != "guard_hit":
+            if kind not in COUNTED:
                 self.untold += 1
                 return 0
             # Metrics count the hits of each rule by these events, so those that are not told one by one are summed up.
-            known = self.told.setdefault(kind, Told(kind, {}))
+            sum_of = {"decision": fields["decision"]} if "decision" in fields else {}
+            known = self.told.setdefault((kind, *sum_of.values()), Told(kind, sum_of))
         if known is None:
             self.told[key] = Told(kind, fields)
             self.journal(kind, self, fields)
@@ -311,7 +323,7 @@ cdef class Session:
         untold, self.untold = self.untold, 0
         for one in told.values():
             if one.repeated:
-                details = ({**one.fields.get("details", {}), "repeated": one.repeated} if one.fields
+                details = ({**one.fields.get("details", {}), "repeated": one.repeated} if "api" in one.fields
                            else {"more": one.repeated})
                 self.journal(one.kind, self, {**one.fields, "details": details,
                                               **({"rules": one.rules} if one.rules else {})})
@@ -356,7 +368,7 @@ cdef class Session:
             if opening.treatment == CLOSE:
                 self.close(CloseCause.MALFORMED_RESPONSE)
                 return STOP
-            if opening.denials or opening.refused_records or opening.condition_errors:
+            if opening.denials or opening.refused_records or opening.guarded or opening.condition_errors:
                 self.tell()
             self.settle(slot, now)
         if opening.treatment == FORWARD:

@@ -54,6 +54,8 @@ DOCUMENTS: dict[str, dict[str, dict[str, type]]] = {
         "rules": {"an allow": policy.Allow, "a forbid": policy.Forbid},
         "records": {"a mask": policy.Mask, "a guard": policy.Guard},
         "approvals": {"": policy.Approval},
+        "safeguards": {"": policy.Safeguard},
+        "safeguards.produce": {"": policy.ProduceLimits},
     },
 }
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kproxy._ext.opening import Addresses
+from kproxy.model.policy import SafeguardInForce
 
 class Opened:
+    guarded: list[tuple[bytes, SafeguardInForce, str, str, dict[str, int]]]
     denials: list[Any]
     cause: str | None
     unknown: list[bytes]

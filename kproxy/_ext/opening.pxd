@@ -95,6 +95,7 @@ cdef class Opening:
     cdef list wanted                        # WAIT: ApprovalWanted values not in ``asked``
     cdef list denials                       # [(operation, resource, name, Verdict)] for audit; observe-mode "would" ones too
     cdef list refused_records               # [(topic, partition, message, {rule: count}, offset or -1)] of refused batches
+    cdef list guarded                       # [(name, SafeguardInForce, what is done, why, details)] of safeguards broken
     cdef readonly list condition_errors     # names of rules whose condition ended in an error while deciding
     cdef int refused_count                  # items of the request that are answered with a refusal
     # SAFETY: malloc'ed, owned, grown by ``note``; the first ``note_count`` are of the present frame.

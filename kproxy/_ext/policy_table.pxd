@@ -41,9 +41,10 @@ cdef struct Cell:
     int8_t effect           # EFFECT_*, what is in force
     int8_t would            # EFFECT_* of enforcing where the listener only observes; -1 elsewhere
     double valid_until      # Unix seconds; from then on the cell is decided anew
-    # SAFETY: both borrowed: the table owns them until the cell is filled again or the table cleared.
+    # SAFETY: all borrowed: the table owns them until the cell is filled again or the table cleared.
     PyObject* verdict
     PyObject* plan          # NULL where records are not opened
+    PyObject* safeguards    # NULL where there are none; of the verdict
     uint64_t hits           # look-ups answered
 
 

@@ -49,7 +49,7 @@ cdef class Epoch:
 cdef class Told:
     cdef str kind
     cdef long repeated
-    cdef dict fields            # as it was told; empty: a sum over many that were not told one by one
+    cdef dict fields            # as it was told; without an API: a sum over many that were not told one by one
     cdef dict rules             # {rule: its hits} since
 
 

@@ -16,6 +16,7 @@ from kproxy.errors import ConfigError, PolicyError, Problem
 from kproxy.model.policy import Approval, Guard, Mask, Policy, Resources
 from kproxy.model.settings import Config
 from kproxy.policy.agreement import in_order
+from kproxy.policy.safeguards import say_limits
 
 
 class Examined(msgspec.Struct, frozen=True):
@@ -111,6 +112,10 @@ def _rules(policy: Policy | None) -> dict[str, Any] | None:
             *({"kind": "approval", "name": rule.name, "operations": rule.operations, "resources": rule.topics,
                "condition": _approval_condition(rule)} for rule in policy.approvals),
         ],
+        "safeguards": [
+            {"name": rule.name, "topics": rule.topics, "limits": say_limits(rule), "action": rule.action,
+             "roles": rule.roles, "except_roles": rule.except_roles,
+             "condition": rule.when.text if rule.when else ""} for rule in policy.safeguards],
         "records": [_record_rule(rule) for rule in policy.record_rules()],
     }
 
@@ -146,7 +151,10 @@ def lines(examined: Examined) -> list[str]:
                 f" in {', '.join(row['topics'])}, {' and '.join(row['directions'])}"
                 + (f", except {', '.join(row['except_roles'])}" if row["except_roles"] else "")
                 for row in found["policy"]["records"]]
-    if found["policy"] is not None:
+        out += [f"safeguard {row['name']}: {', '.join(row['limits'])} on {', '.join(row['topics'])}, else"
+                f" {row['action']}" + (f", for {', '.join(row['roles'])}" if row["roles"] else "")
+                + (f", except {', '.join(row['except_roles'])}" if row["except_roles"] else "")
+                + _say_condition(row["condition"]) for row in found["policy"]["safeguards"]]
         out.append(f"good: policy {found['policy']['version']}")
     return out
 

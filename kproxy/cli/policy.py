@@ -107,6 +107,11 @@ def _lines(found: policies.Explanation) -> list[str]:
         if rule.approvers:
             condition += f"; approvers: {rule.approvers}"
         lines.append(f"  {rule.kind} {rule.name}{whose} at {rule.at.file}:{rule.at.line}{condition}")
+    for one in found.safeguards:
+        condition = f"; condition {one.outcome}: {one.condition}" if one.condition else ""
+        lines.append(f"  safeguard {one.name} at {one.at.file}:{one.at.line}: {', '.join(one.limits)}; else"
+                     f" {'record (observing)' if one.observed else one.action}"
+                     f"{'' if one.held else '; not for these roles'}{condition}")
     for plan in found.plans:
         hidden = [f"{'.'.join(rule.path)} {rule.action.kind} ({rule.rule})" for rule in plan.fields]
         hidden += [f"{rule.entity} {rule.action.kind} ({rule.rule})" for rule in plan.detectors]

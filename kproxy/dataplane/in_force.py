@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import msgspec
 import structlog
 
+from kproxy._ext.batch_limits import BatchLimits
 from kproxy.dataplane.snapshot_reading import SnapshotReader, free_in_pieces, list_parts
 from kproxy.errors import KproxyError
 from kproxy.model.access import Access, Facts, Resource, Verdict
@@ -72,6 +73,8 @@ class SnapshotInForce:
         verdict, plan = self.decider.decide_with_plan(
             facts, access, grants=self._grants.get(facts.principal.name, ()), mode=self.mode_of(facts.listener),
             now=now, count_fields=count_fields)
+        if verdict.safeguards and access.operation == "write":
+            verdict = msgspec.structs.replace(verdict, safeguards=BatchLimits(verdict.safeguards, self._limits))
         if plan is None or verdict.effect != "allow":
             return verdict, None
         program = self._programs.get(plan)

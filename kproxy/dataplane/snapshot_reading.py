@@ -70,7 +70,8 @@ def _fields(struct: msgspec.Struct) -> dict[str, Any]:
 
 def list_parts(policy: Policy) -> list[object]:
     """What most of a policy's memory is in."""
-    return [*policy.topics, *policy.allows(), *policy.forbid, *policy.record_rules(), *policy.approvals]
+    return [*policy.topics, *policy.allows(), *policy.forbid, *policy.record_rules(), *policy.approvals,
+            *policy.safeguards]
 
 
 def free_in_pieces(parts: list[object]) -> None:

@@ -41,6 +41,9 @@ class Stats:
         if event.kind == "guard_hit":
             for rule, hits in event.rules.items():
                 self.add("kproxy_guard_hits_total", (rule,), hits)
+        elif event.kind == "safeguard":
+            for rule, hits in event.rules.items():
+                self.add("kproxy_safeguard_hits_total", (rule, event.decision), hits)
         elif event.kind == "condition_error":
             self.add("kproxy_policy_errors_total", (event.rule,), 1 + event.details.get("repeated", 0))
 

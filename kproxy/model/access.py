@@ -85,3 +85,6 @@ class Verdict(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = ()
     """What those conditions name and these facts do not have, such as ``attested.model``; for operators, never for the
     client."""
+    safeguards: Any = ()
+    """What the request must be like besides: SafeguardInForce values, for writing in their compiled form
+    (kproxy._ext.batch_limits)."""

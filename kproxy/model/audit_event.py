@@ -61,7 +61,7 @@ class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 KINDS = (
-    "connect", "reauthenticated", "login_failed", "disconnect", "flow", "denied", "guard_hit", "would",
+    "connect", "reauthenticated", "login_failed", "disconnect", "flow", "denied", "guard_hit", "safeguard", "would",
     "condition_error",
     "approval_requested", "approval_reviewed", "grant_started", "grant_ended", "approval_closed",
     "policy_loaded", "policy_refused", "session_killed", "restart_asked", "node_started", "node_stopped", "audit_gap",

@@ -48,6 +48,8 @@ _TABLE = (
     Metric("kproxy_fields_masked_total", "counter", ("rule", "entity"),
            "Values hidden, by mask and entity; `field` for paths."),
     Metric("kproxy_guard_hits_total", "counter", ("rule",), "Records refused by a guard, or not readable."),
+    Metric("kproxy_safeguard_hits_total", "counter", ("rule", "action"),
+           "Batches and administrative requests that broke a safeguard, by what was done: refuse, override, record."),
     Metric("kproxy_policy_errors_total", "counter", ("rule",), "Conditions that ended in an error while deciding."),
     Metric("kproxy_approvals", "gauge", ("state",), "Approval requests that wait, and grants in force.", "control"),
     Metric("kproxy_token_checks_total", "counter", ("issuer", "result"),

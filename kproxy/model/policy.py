@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from kproxy.model.record_plan import ENTITIES, Action, Direction
-from kproxy.model.written import NO_KEY, Duration, Pattern, Written
+from kproxy.model.written import NO_KEY, Duration, Pattern, Size, Written
 
 Part = Literal["value", "headers", "key"]
 
@@ -31,6 +31,9 @@ LEGAL_OPERATIONS: dict[str, frozenset[str]] = {
 }
 OPERATIONS = frozenset().union(*LEGAL_OPERATIONS.values())
 ALL = "all"
+
+#: The codecs of record batches, in the order of Kafka's numbers.
+CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 #: What an allow of one operation allows besides. A forbid implies nothing.
 IMPLIED_BY: dict[str, frozenset[str]] = {
@@ -208,6 +211,52 @@ class Approval(msgspec.Struct, frozen=True, gc=False):
     at: Annotated[Place, NO_KEY] = Place()
 
 
+class ProduceLimits(msgspec.Struct, frozen=True, gc=False):
+    """What a produce must be like. Only ``acks`` can be overridden: what a batch is, its client alone can change."""
+
+    acks: Annotated[Literal[0, 1, -1], Written(kind="`1` or `all`", default="any")] = 0
+    """the acknowledgements a producer must ask for: `1` is the leader's at least, `all` is those of all replicas in
+    sync"""
+    compression: Annotated[tuple[str, ...], Written(
+        kind=f"list of `{'`, `'.join(CODECS)}`", default="any")] = ()
+    """the codecs that batches may have; without `none` they must be compressed"""
+    idempotence: bool = False
+    """every batch must bear a producer id"""
+    max_batch_bytes: Annotated[Size, Written(default="none")] = 0
+    """of one batch as it comes over the wire, compressed"""
+    max_record_bytes: Annotated[Size, Written(default="none")] = 0
+    """of one record with its key and headers, before compression"""
+
+
+class Safeguard(msgspec.Struct, frozen=True, gc=False):
+    """What requests of everybody, or of members of ``roles``, must be like, outside ``except_roles``."""
+
+    name: str
+    """what audit and metrics call the rule"""
+    topics: tuple[Pattern, ...]
+    """the topics it is about"""
+    produce: Annotated[ProduceLimits | None, Written(kind="[limits](#limits-of-a-produce)", default="none")] = None
+    """what a produce must be like"""
+    action: Literal["refuse", "override", "record"] = "refuse"
+    """what happens to a request that is not: it is refused, changed until it is, or let pass and told to the audit"""
+    roles: Annotated[tuple[str, ...], Written(kind="list of roles", default="everybody")] = ()
+    """whom it is for"""
+    except_roles: Annotated[tuple[str, ...], Written(kind="list of roles", default="none")] = ()
+    """whom it is not for"""
+    when: When = None
+    """the rule counts while this is true"""
+    message: Annotated[str, Written(default="none")] = ""
+    """what the client is told, before what is wrong"""
+    at: Annotated[Place, NO_KEY] = Place()
+
+
+class SafeguardInForce(msgspec.Struct, frozen=True, gc=False):
+    """A safeguard that applies to an access. ``observed``: the listener only observes, so that it records."""
+
+    rule: Safeguard
+    observed: bool = False
+
+
 class Policy(msgspec.Struct, frozen=True, gc=False):
     """``version`` is the SHA-256 (hex) of the source files. ``declared`` are names of facts that clients may declare,
     beyond launcher, run, model and commit, so that a misspelt one in a condition is found."""
@@ -219,6 +268,7 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
     masks: tuple[Mask, ...] = ()
     guards: tuple[Guard, ...] = ()
     approvals: tuple[Approval, ...] = ()
+    safeguards: tuple[Safeguard, ...] = ()
     declared: tuple[str, ...] = ()
 
     def allows(self) -> list[Allow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kproxy.errors import Problem
-from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Place, Policy
+from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Place, Policy, Safeguard
 from kproxy.policy import globs
 from kproxy.policy.expressions import GRANT_NAMES, compile_text
 
@@ -27,7 +27,8 @@ def conditions(policy: Policy) -> Iterator[tuple[str, Condition]]:
         for rule in role.allow:
             if rule.when is not None:
                 yield rule.name, rule.when
-    others: list[Forbid | Mask | Guard | Approval] = [*policy.forbid, *policy.record_rules(), *policy.approvals]
+    others: list[Forbid | Mask | Guard | Approval | Safeguard] = [
+        *policy.forbid, *policy.record_rules(), *policy.approvals, *policy.safeguards]
     for other in others:
         if other.when is not None:
             yield other.name, other.when
@@ -48,8 +49,8 @@ def check_agreement(policy: Policy) -> list[Problem]:
 
 
 def _names(policy: Policy) -> Iterator[Problem]:
-    rules: list[Allow | Forbid | Mask | Guard | Approval] = [
-        *policy.allows(), *policy.forbid, *policy.record_rules(), *policy.approvals]
+    rules: list[Allow | Forbid | Mask | Guard | Approval | Safeguard] = [
+        *policy.allows(), *policy.forbid, *policy.record_rules(), *policy.approvals, *policy.safeguards]
     for what, named in (("role", [(role.name, role.at) for role in policy.roles]),
                         ("rule", [(rule.name, rule.at) for rule in rules])):
         seen: dict[str, Place] = {}
@@ -63,6 +64,7 @@ def _roles(policy: Policy) -> Iterator[Problem]:
     known = {role.name for role in policy.roles}
     wanted = [(role, mask.at) for mask in policy.masks for role in mask.except_roles]
     wanted += [(rule.approver_role, rule.at) for rule in policy.approvals if rule.approver_role]
+    wanted += [(role, rule.at) for rule in policy.safeguards for role in (*rule.roles, *rule.except_roles)]
     for role, at in wanted:
         if role not in known:
             yield problem(f"role {role!r} is not defined", at)

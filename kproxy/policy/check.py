@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kproxy.errors import Problem
-from kproxy.model.policy import ALL, Allow, Approval, Forbid, Guard, Mask, Policy
+from kproxy.model.policy import ALL, Allow, Approval, Forbid, Guard, Mask, Policy, Safeguard
 from kproxy.model.settings import Config
 from kproxy.policy import globs
 from kproxy.policy.agreement import conditions, in_order, problem
@@ -19,6 +19,7 @@ from kproxy.policy.expressions import (
     compile_membership,
     compile_text,
 )
+from kproxy.policy.safeguards import operations_of
 
 #: What every issuer may attest and every client declare without further ado.
 STANDARD_FACTS = frozenset(("launcher", "run", "model", "commit"))
@@ -32,7 +33,8 @@ def check(policy: Policy, config: Config | None = None, whole: bool = True,
     with ``declared_lost``, a list that did not load may declare the fact that seems unknown."""
     found = [*_constants(policy)]
     if whole:
-        found += [*_shadowed(policy), *_unreachable_records(policy), *_unreachable_approvals(policy)]
+        found += [*_shadowed(policy), *_unreachable_records(policy), *_unreachable_approvals(policy),
+                  *_unreachable_safeguards(policy)]
     if config is not None:
         found += [*_keys(policy, config), *_facts(policy, config, declared_lost),
                   *(_config_roles(policy, config) if whole else ())]
@@ -47,7 +49,8 @@ def _constants(policy: Policy) -> Iterator[Problem]:
         for rule in role.allow:
             if rule.when is not None and _constant(rule.when.text) not in (True, "varies"):
                 yield problem("the rule can never fire: its condition is never true", rule.when.at)
-    others: list[Forbid | Mask | Guard | Approval] = [*policy.forbid, *policy.record_rules(), *policy.approvals]
+    others: list[Forbid | Mask | Guard | Approval | Safeguard] = [
+        *policy.forbid, *policy.record_rules(), *policy.approvals, *policy.safeguards]
     for other in others:
         if other.when is not None and _constant(other.when.text) is False:
             yield problem(f"{other.name!r} can never fire: its condition is always false", other.when.at)
@@ -97,6 +100,18 @@ def _unreachable_approvals(policy: Policy) -> Iterator[Problem]:
         if not any(_may(allow, operation, pattern) for role in policy.roles for allow in role.allow
                    for operation in rule.operations for pattern in rule.topics):
             yield problem(f"{rule.name!r} can never fire: nothing allows any role what it asks about", rule.at)
+
+
+def _unreachable_safeguards(policy: Policy) -> Iterator[Problem]:
+    for rule in policy.safeguards:
+        if rule.roles and set(rule.roles) <= set(rule.except_roles):
+            yield problem(f"{rule.name!r} can never fire: every role it is for is excepted", rule.at)
+        elif not any(_may(allow, operation, pattern) for role in policy.roles
+                     if role.name not in rule.except_roles for allow in role.allow
+                     for operation in operations_of(rule) for pattern in rule.topics):
+            doing = " or ".join(operations_of(rule))
+            yield problem(f"{rule.name!r} can never fire: nothing allows any role it is for to {doing} its topics",
+                          rule.at)
 
 
 def _may(allow: Allow, operation: str, pattern: str) -> bool:

@@ -28,6 +28,7 @@ from kproxy.policy.expressions import (
 )
 from kproxy.policy.inquiry import NOW_HOLDS, Inquiry, Seat
 from kproxy.policy.plan import Planned, Planner
+from kproxy.policy.safeguards import Ready, Safeguards
 
 #: Sessions whose roles are remembered; a worker asks for the same few again and again while it fills its tables.
 MOST_SEATS = 4096
@@ -79,6 +80,7 @@ class Decider:
         for entries in self._topic_allows.values():
             entries.sort(key=lambda entry: (entry[1].name, entry[0]))
         self._planner = Planner(policy)
+        self._safeguards = Safeguards(policy)
         self._seats: OrderedDict[int, Seat] = OrderedDict()
 
     def decide(self, facts: Facts, access: Access, *, grants: Sequence[Grant], mode: Mode, now: float) -> Verdict:
@@ -106,6 +108,8 @@ class Decider:
         """What a table's cell holds: the verdict, living no longer than its plan, and the plan for reading or writing a
         topic where that is allowed."""
         verdict = self.decide(facts, access, grants=grants, mode=mode, now=now)
+        if self._safeguards.concern(access.resource, access.operation):
+            verdict = self._guarded(verdict, facts, access, mode, now)
         if access.resource != "topic" or access.operation not in ("read", "write") or verdict.effect == "deny":
             return verdict, None
         direction: Direction = "produce" if access.operation == "write" else "consume"
@@ -115,6 +119,22 @@ class Decider:
         if errors != verdict.condition_errors or until != verdict.valid_until:
             verdict = msgspec.structs.replace(verdict, valid_until=until, condition_errors=errors)
         return verdict, planned.plan
+
+    def _guarded(self, verdict: Verdict, facts: Facts, access: Access, mode: Mode, now: float) -> Verdict:
+        """With what the request must be like. Refused accesses have it too: a permission on the cluster may stand for
+        the one on the topic."""
+        inquiry = self._inquiry(facts, access.operation, access.resource, access.name, now)
+        found = self._safeguards.applying(inquiry, mode)
+        errors = tuple(sorted({*verdict.condition_errors, *inquiry.errors}))
+        return msgspec.structs.replace(verdict, valid_until=min(verdict.valid_until, inquiry.valid_until),
+                                       condition_errors=errors, safeguards=found)
+
+    def safeguards_for(self, facts: Facts, access: Access, now: float) -> list[tuple[Ready, bool, bool | None]]:
+        """Every safeguard about this access, whether it is for these facts, and what its condition says."""
+        inquiry = self._inquiry(facts, access.operation, access.resource, access.name, now)
+        found = self._safeguards.about(access.operation, access.name) if access.resource == "topic" else []
+        return [(ready, ready.is_for(inquiry.seat.role_set),
+                 True if ready.when is None else inquiry.ask(ready.when, ready.rule.name)) for ready in found]
 
     def roles_of(self, facts: Facts, now: float) -> tuple[str, ...]:
         """Names of the policy's roles that these facts make a member of, sorted."""

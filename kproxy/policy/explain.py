@@ -14,6 +14,7 @@ from kproxy.model.record_plan import Direction, RecordPlan
 from kproxy.model.settings import Mode
 from kproxy.policy.decide import Decider, Rule
 from kproxy.policy.expressions import missing_names, session_names
+from kproxy.policy.safeguards import say_limits
 
 Outcome = Literal["holds", "does not hold", "error"]
 _OUTCOMES: dict[bool | None, Outcome] = {True: "holds", False: "does not hold", None: "error"}
@@ -35,6 +36,20 @@ class RuleView(msgspec.Struct, frozen=True):
     """Of an approval: who must agree, for how long at most."""
 
 
+class SafeguardView(msgspec.Struct, frozen=True):
+    """One safeguard about the access. ``held`` is whether it is for these facts' roles; ``limits`` in words. One whose
+    condition is in error counts."""
+
+    name: str
+    at: Place
+    action: Literal["refuse", "override", "record"]
+    limits: tuple[str, ...]
+    held: bool
+    observed: bool
+    condition: str = ""
+    outcome: Outcome = "holds"
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """``plans`` are what would be done to records, for reading and writing a topic that is not denied."""
 
@@ -45,6 +60,8 @@ class Explanation(msgspec.Struct, frozen=True):
     rules: tuple[RuleView, ...]
     verdict: Verdict
     plans: tuple[RecordPlan, ...] = ()
+    safeguards: tuple[SafeguardView, ...] = ()
+    """What the request must be like besides."""
 
 
 def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[Grant] = (), mode: Mode = "enforce",
@@ -61,7 +78,11 @@ def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[
                                     count_fields=False)
         plans += [plan] if plan is not None else []
     labels = decider.labels_of(access.name) if access.resource == "topic" else {}
-    return Explanation(access, decider.version, roles, labels, rules, verdict, tuple(plans))
+    safeguards = tuple(
+        SafeguardView(ready.rule.name, ready.rule.at, ready.rule.action, tuple(say_limits(ready.rule)), held,
+                      mode == "observe", ready.when.text if ready.when is not None else "", _OUTCOMES[answer])
+        for ready, held, answer in decider.safeguards_for(facts, access, now))
+    return Explanation(access, decider.version, roles, labels, rules, verdict, tuple(plans), safeguards)
 
 
 def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...], facts: Facts, now: float,

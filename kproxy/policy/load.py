@@ -21,6 +21,7 @@ from kproxy.policy.rule_values import (
     place,
     take_resources,
 )
+from kproxy.policy.safeguard_values import safeguard
 from kproxy.yaml_documents import read_document, uncollected
 from kproxy.yaml_nodes import (
     Section,
@@ -66,7 +67,8 @@ class _Reader:
         self.problems: list[Problem] = []
         self.declared_lost = False
         self.parts: dict[str, list[Any]] = {
-            "topics": [], "roles": [], "forbid": [], "masks": [], "guards": [], "approvals": [], "declared": []
+            "topics": [], "roles": [], "forbid": [], "masks": [], "guards": [], "approvals": [],
+            "safeguards": [], "declared": []
         }
 
     def read(self, source: bytes, file: str) -> None:
@@ -79,7 +81,7 @@ class _Reader:
 
     def _read_root(self, section: Section) -> None:
         for key, convert in (("topics", _topic), ("forbid", _forbid), ("masks", _mask), ("guards", _guard),
-                             ("approvals", _approval)):
+                             ("approvals", _approval), ("safeguards", safeguard)):
             for value in section.values(key):
                 self._add(key, value.convert(convert, None))
         for name, value, _ in section.named("roles"):

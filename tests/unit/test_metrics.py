@@ -24,6 +24,7 @@ CONTRACT = {
     "kproxy_records_total": ("counter", ("direction",)),
     "kproxy_fields_masked_total": ("counter", ("rule", "entity")),
     "kproxy_guard_hits_total": ("counter", ("rule",)),
+    "kproxy_safeguard_hits_total": ("counter", ("rule", "action")),
     "kproxy_policy_errors_total": ("counter", ("rule",)),
     "kproxy_approvals": ("gauge", ("state",)),
     "kproxy_token_checks_total": ("counter", ("issuer", "result")),
