@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import get_args
 
 from kproxy.config_files import Files
 from kproxy.config_values import (
@@ -24,6 +25,7 @@ def read_cluster(name: str, section: Section, files: Files) -> settings.Cluster:
         bootstrap=section.need("bootstrap", tuple_of(address), ()),
         credentials=tuple(_credential(value, files) for value in section.values("credentials")),
         tls=_broker_tls(tls, files) if tls is not None else None,
+        proxy_protocol=section.optional("proxy_protocol", choice(*get_args(settings.ProxyVersion))),
     )
     section.close()
     return cluster

@@ -14,6 +14,7 @@ import structlog
 
 from kproxy._ext.tls_context import TlsContext
 from kproxy.dataplane.dialing import Dialer
+from kproxy.dataplane.proxy_header import Ends
 from kproxy.dataplane.suspend import SingleFlight
 from kproxy.dataplane.topic_lookups import TopicLookups
 from kproxy.dataplane.upstream import Ranges, ServiceConnection, choose_credential
@@ -47,7 +48,8 @@ class ClusterView:
                  random: Callable[[], float], on_error: Callable[[str, str], None],
                  tls: Callable[[], TlsContext | None] = lambda: None) -> None:
         self._cluster = cluster
-        self._dialer = Dialer(tls, timeout=timeout, clock=clock, on_error=lambda cause: on_error(cluster.name, cause))
+        self._dialer = Dialer(tls, timeout=timeout, clock=clock, on_error=lambda cause: on_error(cluster.name, cause),
+                              proxy_protocol=cluster.proxy_protocol)
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._clock = clock
@@ -106,14 +108,15 @@ class ClusterView:
         learned: Ranges = await self._flights.run(("versions", node), lambda: self._learn_versions(node))
         return learned
 
-    async def connect(self, factory: Callable[[], Any], node: int | None) -> tuple[Any, Any]:
-        """(transport, protocol) to the broker. A second try follows a refresh if that gave another address; after both
-        failed, the failure stands for a moment. Raises BrokerUnreachable."""
+    async def connect(self, factory: Callable[[], Any], node: int | None,
+                      told: Ends | None = None) -> tuple[Any, Any]:
+        """(transport, protocol) to the broker; ``told`` as in Dialer.connect. A second try follows a refresh if that
+        gave another address; after both failed, the failure stands for a moment. Raises BrokerUnreachable."""
         until, failures, problem = self._pauses.get(node, (0.0, 0, None))
         if problem is not None and self._clock() < until:
             raise BrokerUnreachable(str(problem), problem.cause)
         try:
-            opened = await self._connect(factory, node)
+            opened = await self._connect(factory, node, told)
         except BrokerUnreachable as error:
             pause = min(PAUSE_SECONDS[1], PAUSE_SECONDS[0] * 2.0**min(failures, 10)) * (0.5 + 0.5 * self._random())
             self._pauses[node] = (self._clock() + pause, failures + 1, error)
@@ -121,17 +124,17 @@ class ClusterView:
         self._pauses.pop(node, None)
         return opened
 
-    async def _connect(self, factory: Callable[[], Any], node: int | None) -> tuple[Any, Any]:
+    async def _connect(self, factory: Callable[[], Any], node: int | None, told: Ends | None) -> tuple[Any, Any]:
         address = await self._find(node)
         try:
-            return await self._dialer.connect(factory, *address)
+            return await self._dialer.connect(factory, *address, told)
         except BrokerUnreachable:
             self.forget(node)
             await self.refresh()
             moved = await self._find(node)
             if moved == address and node is not None:
                 raise
-            return await self._dialer.connect(factory, *moved)
+            return await self._dialer.connect(factory, *moved, told)
 
     def forget(self, node: int | None) -> None:
         """The broker was unreachable or closed a connection: it may come back with other versions."""

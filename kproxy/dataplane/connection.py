@@ -18,7 +18,7 @@ from kproxy._ext.protocol import ClientHalf
 from kproxy.dataplane.backlog import Backlog
 from kproxy.dataplane.cluster_view import cause_of
 from kproxy.dataplane.flows import FlowBook
-from kproxy.dataplane.proxy_header import Header
+from kproxy.dataplane.proxy_header import Ends, Header
 from kproxy.errors import BrokerUnreachable, CloseCause, KproxyError, TokenRefused
 from kproxy.identity.sasl import client_message, oauthbearer_error_json
 from kproxy.model.access import Client, Facts
@@ -51,6 +51,7 @@ class Connection:
         self.via = ""
         """The balancer's address, where it is not the client's."""
         self._header = header
+        self._ends: Ends | None = None
         self._connections = connections
         self._runtime = runtime
         self._decide: Any = None
@@ -66,9 +67,13 @@ class Connection:
 
     def opened(self, half: ClientHalf) -> None:
         peer = half.transport.get_extra_info("peername")
+        own = half.transport.get_extra_info("sockname")
+        self._ends = (peer[:2], own[:2]) if peer and own else None
         self.address = peer[0] if peer else ""
-        if self._header is not None and self._header.client is not None:
-            self.via, self.address = self.address, self._header.client[0]
+        header = self._header
+        if header is not None and header.client is not None and header.reached is not None:
+            self._ends = header.client, header.reached
+            self.via, self.address = self.address, header.client[0]
         self._connections.open[half.session.number] = self
         if self._connections.count > self._runtime.config.limits.max_connections:
             half.close(str(CloseCause.TOO_MANY_CONNECTIONS))
@@ -214,7 +219,7 @@ class Connection:
         try:
             login = await self._runtime.broker_login(cluster, self.node, session.facts)
             transport = await self._runtime.connect_broker(lambda: self.half.attach_broker(login), cluster, self.node,
-                                                           session.facts)
+                                                           self._ends)
         except BrokerUnreachable as error:
             log.error("broker_unreachable", cluster=cluster, node=self.node, error=str(error))
             session.close(str(CloseCause.BROKER_UNREACHABLE))

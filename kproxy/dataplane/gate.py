@@ -65,7 +65,8 @@ class Gates:
 
 
 class Gate(asyncio.BufferedProtocol):
-    """One connection whose header is not whole yet."""
+    """One connection whose header is not whole yet. A balancer that speaks for itself stays here until it says more:
+    its checks say nothing and leave, many times a minute at every port, and need neither TLS nor a line in the log."""
 
     def __init__(self, gates: Gates, listener: Listener, node: int | None) -> None:
         self.listener = listener
@@ -75,6 +76,7 @@ class Gate(asyncio.BufferedProtocol):
         self._node = node
         self._room = bytearray(USUAL_ROOM)
         self._filled = 0
+        self._is_whole = False
         self._transport: Any = None
         self._seconds = gates.seconds
         self._deadline: asyncio.TimerHandle | None = None
@@ -85,7 +87,10 @@ class Gate(asyncio.BufferedProtocol):
         peer = transport.get_extra_info("peername")
         self.address = peer[0] if peer else ""
         gates.connections.at_gates.add(self)
-        if gates.is_full:
+        if peer is None:
+            # Reset before it was accepted, as some balancers end their checks: there is nobody left to distrust.
+            self.close(CloseCause.CLIENT_CLOSED)
+        elif gates.is_full:
             self.close(CloseCause.TOO_MANY_CONNECTIONS)
         elif not gates.trusts(self.listener, self.address):
             self.close(CloseCause.PROXY_UNTRUSTED, "its network is not among the trusted ones")
@@ -105,11 +110,13 @@ class Gate(asyncio.BufferedProtocol):
         except HeaderRefused as refused:
             self.close(refused.cause, str(refused))
             return
-        if header is not None:
+        if header is not None and (header.client is not None or len(received) > header.size):
             self._step_aside(header, received[header.size:])
-        elif self._filled == len(self._room):
+            return
+        self._is_whole = header is not None
+        if self._filled == len(self._room):
             # A longer room for the next read; this one is still the transport's.
-            self._room = self._room + bytes(LONGEST_BLOCK - len(self._room))
+            self._room = self._room + bytes(LONGEST_BLOCK)
 
     def eof_received(self) -> bool:
         return False
@@ -124,6 +131,9 @@ class Gate(asyncio.BufferedProtocol):
         self._transport.abort()
 
     def _late(self) -> None:
+        if self._is_whole:
+            self.close(CloseCause.LOGIN_TIMEOUT)
+            return
         self.close(CloseCause.PROXY_HEADER_TIMEOUT, f"{self._filled} bytes within {self._seconds:g} s")
 
     def _leave(self, cause: CloseCause, reason: str = "") -> None:

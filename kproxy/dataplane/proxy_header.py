@@ -9,14 +9,16 @@ import ipaddress
 import re
 import struct
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from kproxy._ext.record_batch import crc32c
 from kproxy.errors import CloseCause, KproxyError
+from kproxy.model.settings import ProxyVersion
 
-Version = Literal["v1", "v2"]
 #: (address, port), the address as ``ipaddress`` writes it.
 Place = tuple[str, int]
+#: The client, and where it connected to.
+Ends = tuple[Place, Place]
 
 #: The longest line of version 1 with its end (2.1).
 LONGEST_LINE: Final = 107
@@ -65,19 +67,21 @@ def read_header(data: bytes) -> Header | None:
     raise HeaderRefused(CloseCause.PROXY_HEADER_MISSING, "the first bytes are no PROXY header")
 
 
-def build_header(version: Version, client: Place | None, reached: Place | None) -> bytes:
-    """For a connection that is made for ``client``, who had connected to ``reached``; without both it is kproxy's own.
-    Ends of two kinds of address are both told as IPv6."""
-    if client is None or reached is None:
+def build_header(version: ProxyVersion, told: Ends | None) -> bytes:
+    """For a connection that is made on behalf of a client; with None it is kproxy's own. Ends of two kinds of address
+    are both told as IPv6."""
+    if told is None:
         return b"PROXY UNKNOWN\r\n" if version == "v1" else _HEAD.pack(SIGNATURE, _LOCAL, 0, 0)
-    ends = [ipaddress.ip_address(client[0]), ipaddress.ip_address(reached[0])]
+    (client, source_port), (reached, port) = told
+    # The zone of a link-local address means nothing to another host.
+    ends = [ipaddress.ip_address(one.partition("%")[0]) for one in (client, reached)]
     if any(end.version == 6 for end in ends):
         ends = [end if end.version == 6 else ipaddress.IPv6Address(f"::ffff:{end}") for end in ends]
     is_six = ends[0].version == 6
     if version == "v1":
-        return f"PROXY TCP{6 if is_six else 4} {ends[0]} {ends[1]} {client[1]} {reached[1]}\r\n".encode("ascii")
+        return f"PROXY TCP{6 if is_six else 4} {ends[0]} {ends[1]} {source_port} {port}\r\n".encode("ascii")
     family = 0x21 if is_six else 0x11
-    body = _STREAMS[family].pack(ends[0].packed, ends[1].packed, client[1], reached[1])
+    body = _STREAMS[family].pack(ends[0].packed, ends[1].packed, source_port, port)
     return _HEAD.pack(SIGNATURE, _PROXY, family, len(body)) + body
 
 

@@ -15,6 +15,7 @@ from kproxy.dataplane.cluster_view import ClusterView
 from kproxy.dataplane.in_force import Decide, SnapshotFile, decider_for
 from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.logins import Logins
+from kproxy.dataplane.proxy_header import Ends
 from kproxy.dataplane.stats import Stats
 from kproxy.dataplane.suspend import ApprovalQuestions
 from kproxy.dataplane.upstream import BrokerLogin, Ranges, choose_credential
@@ -90,11 +91,12 @@ class Runtime:
             return None
         return BrokerLogin(credential, await self._clusters[cluster].versions(node))
 
-    async def connect_broker(self, factory: Callable[[], Any], cluster: str, node: int | None, facts: Facts) -> Any:
-        """The transport of a new connection to the broker, its protocol made by ``factory``. ``factory`` may be called
-        again when the first address does not answer. Raises BrokerUnreachable."""
+    async def connect_broker(self, factory: Callable[[], Any], cluster: str, node: int | None,
+                             told: Ends | None) -> Any:
+        """The transport of a new connection to the broker, its protocol made by ``factory``; ``told``: on whose behalf.
+        ``factory`` may be called again when the first address does not answer. Raises BrokerUnreachable."""
         try:
-            transport, _ = await self._clusters[cluster].connect(factory, node)
+            transport, _ = await self._clusters[cluster].connect(factory, node, told)
         except BrokerUnreachable as error:
             self.count_broker_error(cluster, error.cause)
             raise

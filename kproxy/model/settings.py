@@ -10,6 +10,7 @@ import msgspec
 from kproxy.model.written import NO_KEY, Address, Duration, Milliseconds, Path, Secret, Size, Written
 
 Mode = Literal["enforce", "observe"]
+ProxyVersion = Literal["v1", "v2"]
 ClientAuth = Literal["none", "requested", "required"]
 UpstreamMechanism = Literal["NONE", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 #: Signatures that need no shared secret; the rest of JOSE's list is refused when it is written, not when a token comes.
@@ -61,6 +62,8 @@ class Cluster(msgspec.Struct, frozen=True):
     """what kproxy shows the brokers; the first entry that fits wins. An entry for everybody comes last"""
     tls: Annotated[BrokerTls | None, Written(default="none: plaintext")] = None
     """TLS to the brokers; `{}` is enough where the system's authorities vouch for them"""
+    proxy_protocol: Annotated[ProxyVersion | None, Written(default="none")] = None
+    """every connection to its brokers begins with a header of the PROXY protocol, which names the client"""
 
 
 class Advertise(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ def told(address) -> str:
 @example("v1", (ipaddress.ip_address("::ffff:10.0.0.1"), ipaddress.ip_address("::1")), 1, 2, b"")
 def test_what_is_built_is_read_again_at_its_last_byte_and_not_before(version, ends, source_port, port, rest):
     client, reached = (told(ends[0]), source_port), (told(ends[1]), port)
-    built = build_header(version, client, reached)
+    built = build_header(version, (client, reached))
     assert [read_header(built[:end]) for end in range(len(built))] == [None] * len(built)
     assert read_header(built + rest) == Header(len(built), client, reached)
 

@@ -35,17 +35,20 @@ class Cluster:
     password: str = ""
     mechanism: str = "PLAIN"
     tls: Mapping[str, str] | None = None
+    proxy_protocol: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """``advertise_host`` may be another loopback address, so that a relay can stand at the advertised ports."""
+    """``advertise_host`` may be another loopback address, so that a relay can stand at the advertised ports.
+    ``trusted``: networks whose PROXY headers are believed, and needed."""
 
     cluster: str
     advertise_host: str = "127.0.0.1"
     mode: str = "enforce"
     authenticate: tuple[str, ...] = ("OAUTHBEARER", "PLAIN")
     tls: Mapping[str, str] | None = None
+    trusted: tuple[str, ...] = ()
 
 
 class KproxyNode(children.Served):
@@ -209,14 +212,16 @@ class KproxyNode(children.Served):
             credential = {"mechanism": cluster.mechanism, "username": cluster.username,
                           "password": {"file": str(secret)}}
         tls = {"tls": dict(cluster.tls)} if cluster.tls is not None else {}
-        return {"bootstrap": [f"{host}:{port}"], "credentials": [credential], **tls}
+        header = {"proxy_protocol": cluster.proxy_protocol} if cluster.proxy_protocol else {}
+        return {"bootstrap": [f"{host}:{port}"], "credentials": [credential], **tls, **header}
 
     def _listener(self, name: str, listener: Listener) -> dict[str, Any]:
         first = self.ports[name]
         ports = {"host": listener.advertise_host, "brokers": f"{BROKERS[0]}-{BROKERS[1]}", "first": first + 1}
         return {"cluster": listener.cluster, "bind": f"127.0.0.1:{first}", "advertise": {"ports": ports},
                 "authenticate": list(listener.authenticate), "mode": listener.mode,
-                **({"tls": dict(listener.tls)} if listener.tls is not None else {})}
+                **({"tls": dict(listener.tls)} if listener.tls is not None else {}),
+                **({"proxy_protocol": {"trusted": list(listener.trusted)}} if listener.trusted else {})}
 
 
 def _request(method: str, port: int, path: str, token: str = "", body: Any = None) -> tuple[int, str]:

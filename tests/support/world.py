@@ -67,6 +67,7 @@ class World:
         self.gates = {name: asyncio.Event() for name in ("token", "broker", "versions", "topic_ids")}
         self.ids = TopicIds()
         self.asked: list[str] = []
+        self.ends: list = []
         self.refuse: Exception | None = None
         self.transports: list = []
         self.forgotten: list = []
@@ -106,8 +107,9 @@ class World:
     async def broker_login(self, cluster, node, facts):
         return self.login
 
-    async def connect_broker(self, factory, cluster, node, facts):
+    async def connect_broker(self, factory, cluster, node, told):
         self.asked.append("broker")
+        self.ends.append(told)
         await self.gates["broker"].wait()
         loop = asyncio.get_running_loop()
         transport, _ = await loop.create_connection(factory, "127.0.0.1", self.broker.port)

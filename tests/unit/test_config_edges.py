@@ -48,3 +48,17 @@ def test_balancers_that_are_trusted() -> None:
 ])
 def test_what_is_no_such_list(written: str, words: str) -> None:
     assert any(words in problem for problem in problems(listener=f"proxy_protocol: {written}"))
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_headers_for_brokers(version: str) -> None:
+    config = parse(cluster=f"proxy_protocol: {version}")
+    assert config.clusters["c"].proxy_protocol == version
+    assert unpack_config(pack_config(config)) == config
+    assert parse().clusters["c"].proxy_protocol is None
+
+
+def test_a_version_that_is_none() -> None:
+    assert problems(cluster="proxy_protocol: 2")[0].endswith('clusters.c.proxy_protocol: expected text, found a number;'
+                                                             ' put it in quotes: "2"')
+    assert problems(cluster="proxy_protocol: v3")[0].endswith("'v3' is not one of v1, v2")

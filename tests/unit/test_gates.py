@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from kproxy.dataplane.connections import NEW_SECONDS
 from kproxy.dataplane.gate import Gates
-from kproxy.dataplane.proxy_header import SIGNATURE, build_header
+from kproxy.dataplane.proxy_header import SIGNATURE, Header, build_header
 from kproxy.dataplane.stats import Stats
 from kproxy.dataplane.tls import Certificates
 from kproxy.errors import CloseCause
@@ -31,7 +31,7 @@ from tests.support.world import LISTENER, on_uvloop, serving
 
 BEHIND = msgspec.structs.replace(LISTENER, proxy_protocol=ProxyProtocol(("127.0.0.0/8",)))
 CLIENT, REACHED = ("203.0.113.7", 51034), ("192.0.2.1", 9092)
-HEADER = build_header("v2", CLIENT, REACHED)
+HEADER = build_header("v2", (CLIENT, REACHED))
 #: With a value of 400 bytes behind the addresses.
 LONG = SIGNATURE + b"\x21\x11" + struct.pack("!H", 12 + 3 + 400) + HEADER[16:] + b"\xea\x01\x90" + bytes(400)
 
@@ -64,13 +64,14 @@ class Inner:
 class Wire:
     """A transport that hands over what a test says, in pieces."""
 
-    def __init__(self, gates: Gates) -> None:
+    def __init__(self, gates: Gates, peer: tuple[str, int] | None = ("127.0.0.1", 40000)) -> None:
+        self._peer = peer
         self.protocol = gates.accept(BEHIND, 3)
         self.aborted = False
         self.protocol.connection_made(self)
 
     def get_extra_info(self, name: str):
-        return ("127.0.0.1", 40000) if name == "peername" else None
+        return self._peer if name == "peername" else None
 
     def set_protocol(self, protocol) -> None:
         self.protocol = protocol
@@ -115,7 +116,7 @@ async def gates_of(connections: Counting) -> Gates:
     return Gates(config, connections, loop=asyncio.get_running_loop(), now=time.time)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("header", [HEADER, build_header("v1", CLIENT, REACHED), LONG], ids=["v2", "v1", "long"])
+@pytest.mark.parametrize("header", [HEADER, build_header("v1", (CLIENT, REACHED)), LONG], ids=["v2", "v1", "long"])
 async def test_wherever_the_stream_is_cut_the_rest_goes_to_the_connection(header: bytes):
     whole = header + b"\x16\x03\x01 and what follows"
     for cut in range(len(whole) + 1):
@@ -128,6 +129,27 @@ async def test_wherever_the_stream_is_cut_the_rest_goes_to_the_connection(header
         assert connections.inner.transport is wire and wire.protocol is connections.inner
         assert connections.inner.got == b"\x16\x03\x01 and what follows"
         assert not connections.at_gates and not connections.closes
+
+
+@pytest.mark.parametrize("header", [
+    build_header("v2", None), b"PROXY UNKNOWN\r\n", SIGNATURE + b"\x20\0\x0f\xf0" + bytes(4080)])
+async def test_a_balancers_check_never_becomes_a_connection(header: bytes):
+    connections = Counting()
+    wire = Wire(await gates_of(connections))
+    wire.bring(header)
+    assert not connections.made and connections.count == 1
+    wire.protocol.connection_lost(None)
+    assert not connections.made and connections.closes == ["client_closed"]
+    speaking = Wire(await gates_of(connections))
+    speaking.bring(header)
+    speaking.bring(b"\x16")
+    assert connections.made[0][2] == Header(len(header)) and connections.inner.got == b"\x16"
+
+
+async def test_who_was_gone_before_it_was_accepted_is_nobody_to_distrust():
+    connections = Counting()
+    wire = Wire(await gates_of(connections), None)
+    assert connections.closes == ["client_closed"] and wire.aborted and connections.count == 0
 
 
 async def test_byte_by_byte():
@@ -158,7 +180,7 @@ def test_whatever_comes_is_let_in_whole_or_not_at_all(pieces: list[bytes]):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("header", [HEADER, build_header("v1", CLIENT, REACHED), LONG], ids=["v2", "v1", "long"])
+@pytest.mark.parametrize("header", [HEADER, build_header("v1", (CLIENT, REACHED)), LONG], ids=["v2", "v1", "long"])
 @on_uvloop
 async def test_the_client_is_who_the_header_says(header: bytes):
     async with behind() as (world, connections):
@@ -188,11 +210,12 @@ async def test_it_is_audited_and_so_is_the_balancer():
         client._writer.write(HEADER)
         assert (await client.log_in("token"))["error_code"] == 0
         assert seen == [CLIENT[0]], "what conditions on client.address see"
+        await until(lambda: world.ends == [(CLIENT, REACHED)])
         assert [fields["details"]["via"] for kind, fields in world.told if kind == "connect"] == ["127.0.0.1"]
         client.close()
 
 
-@pytest.mark.parametrize("header", [build_header("v2", None, None), b"PROXY UNKNOWN\r\n"])
+@pytest.mark.parametrize("header", [build_header("v2", None), b"PROXY UNKNOWN\r\n"])
 @on_uvloop
 async def test_a_balancer_that_speaks_for_itself_is_itself(header: bytes):
     async with behind() as (world, connections):
@@ -201,6 +224,8 @@ async def test_a_balancer_that_speaks_for_itself_is_itself(header: bytes):
         assert (await client.log_in("token"))["error_code"] == 0
         (connection,) = connections.open.values()
         assert (connection.address, connection.via) == ("127.0.0.1", "")
+        own = client._writer.get_extra_info("sockname")
+        await until(lambda: world.ends == [(own, ("127.0.0.1", world.port))])
         assert all("via" not in fields["details"] for kind, fields in world.told if kind == "connect")
         client.close()
 
@@ -270,6 +295,16 @@ async def test_a_client_that_is_told_off_at_the_limit_behind_its_header():
         assert await first.closed()
         assert connections.closes == {"too_many_connections": 1}
         second.close()
+
+
+@on_uvloop
+async def test_a_balancer_that_says_who_it_is_and_no_more():
+    async with behind() as (world, connections):
+        world.config.limits = Limits(login_timeout=0.2)
+        client = await RawClient.connect(world.port)
+        client._writer.write(build_header("v2", None))
+        assert await client.closed()
+        assert connections.closes == {"login_timeout": 1}
 
 
 @on_uvloop
