@@ -373,7 +373,8 @@ def test_stats_are_the_closed_tables_names_and_shapes():
     session = SimpleNamespace(phase="open", facts=facts())
     half = SimpleNamespace(session=session, broker=SimpleNamespace(transport=object()))
     connections = SimpleNamespace(
-        closes={"idle": 2}, open={1: SimpleNamespace(half=half, listener=LISTENER, node=None)},
+        closes={"idle": 2}, at_gates=[SimpleNamespace(listener=LISTENER)],
+        open={1: SimpleNamespace(half=half, listener=LISTENER, node=None)},
         counters={"public": SimpleNamespace(read=lambda: counted), "other": SimpleNamespace(read=lambda: counted)})
     values = stats.collect(connections)
     assert values["kproxy_requests_total"][:2] == [
@@ -381,7 +382,7 @@ def test_stats_are_the_closed_tables_names_and_shapes():
     assert values["kproxy_request_duration_seconds"] == [(("Produce",), [2] * 19 + [1.0])]
     assert values["kproxy_bytes_total"][0] == (("public", "in"), 10)
     assert values["kproxy_records_total"] == [(("produce",), 6), (("consume",), 8)]
-    assert values["kproxy_connections"] == [(("public", "open"), 1)]
+    assert values["kproxy_connections"] == [(("public", "header"), 1), (("public", "open"), 1)]
     assert values["kproxy_sessions"] == [(("public", "OAUTHBEARER"), 1)]
     assert values["kproxy_broker_connections"] == [(("prod", "bootstrap"), 1)]
     assert values["kproxy_close_total"] == [(("idle",), 2)]
