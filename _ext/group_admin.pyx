@@ -6,21 +6,24 @@
     42 DeleteGroups 0-3        DELETE on each group, else 30
     47 OffsetDelete 0          DELETE on the group, else 30; then READ on each topic, else 29
 
-A described member's subscription and assignment are bytes of the clients' own making that name topics. They go on as
-they came, as from a broker: who may describe a group sees what it reads. A member's host is the one Kafka sees, which
-is kproxy's.
+A described member's subscription and assignment are bytes of the clients' own making. A broker shows them as they are; here
+the topics of a consumer group that may not be described are left out. A member's host is the one Kafka sees, which is
+kproxy's.
 """
 from libc.limits cimport INT_MIN
 
 from kproxy._ext.authorise cimport GROUP_AUTHORIZATION_FAILED, POLICY_VIOLATION, Gate, Gated, NameRule, TopicRule
 from kproxy._ext.authorise cimport add_refused, apply_edits, find, find_top
-from kproxy._ext.authorise cimport group_operations, open_gated, replace_number, text
-from kproxy._ext.fields cimport F_AUTHORIZED_OPERATIONS, F_GROUP_ID, F_GROUPS, F_GROUPS_NAMES, F_RESULTS, F_TOPICS
+from kproxy._ext.authorise cimport group_operations, open_gated, replace_number, span, text
+from kproxy._ext.fields cimport F_AUTHORIZED_OPERATIONS, F_GROUP_ID, F_GROUPS, F_GROUPS_NAMES, F_MEMBER_ASSIGNMENT
+from kproxy._ext.fields cimport F_MEMBER_METADATA, F_PROTOCOL_TYPE, F_RESULTS, F_TOPICS
 from kproxy._ext.lists cimport hide_names
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, OPERATION_DELETE, OPERATION_DESCRIBE, OPERATION_READ
 from kproxy._ext.policy_table cimport RESOURCE_GROUP, Cell
-from kproxy._ext.schema cimport Mark, Marks
+from kproxy._ext.request cimport build_count
+from kproxy._ext.schema cimport Mark, Marks, is_flexible
+from kproxy._ext.subscriptions cimport show_assignment, show_subscription
 
 from kproxy._ext import schema
 
@@ -100,7 +103,31 @@ cdef int show_groups(Opening opening, list edits) except -1:
             edits.append((item.whole_at, item.whole_length, schema.build_item(
                 DESCRIBE_GROUPS, opening.head.api_version, True, "groups",
                 DESCRIBE.rule.answer_item(opening, i, name, GROUP_AUTHORIZATION_FAILED))))
-        elif asked != NULL and asked.value != INT_MIN:
-            replace_number(asked, group_operations(opening, text(opening, name), name.length), edits)
+        else:
+            if asked != NULL and asked.value != INT_MIN:
+                replace_number(asked, group_operations(opening, text(opening, name), name.length), edits)
+            show_members(opening, i, edits)
         i = item.until
+    return 0
+
+
+cdef int show_members(Opening opening, int group, list edits) except -1:
+    """Members of a group of another kind, Connect's for one, name no topics."""
+    cdef Marks marks = opening.marks
+    cdef Mark* mark
+    cdef int i
+    cdef bytes seen
+    if span(opening, find(opening, F_PROTOCOL_TYPE, 1, group + 1, marks.items[group].until)) != b"consumer":
+        return 0
+    for i in range(group + 1, marks.items[group].until):
+        mark = &marks.items[i]
+        if mark.field == F_MEMBER_METADATA:
+            seen = show_subscription(opening, span(opening, mark))
+        elif mark.field == F_MEMBER_ASSIGNMENT:
+            seen = show_assignment(opening, span(opening, mark))
+        else:
+            continue
+        if seen is not None:
+            edits.append((mark.whole_at, mark.whole_length, build_count(
+                len(seen), is_flexible(DESCRIBE_GROUPS, opening.head.api_version)) + seen))
     return 0

@@ -62,7 +62,8 @@ cdef class Opened:
         return self.result(frame)
 
     def response(self, bytes frame not None, double now=0):
-        """The same for the broker's answer to the request before."""
+        """The same for the broker's answer to the request before; as in a session, one that nobody has to look at goes
+        on unopened."""
         cdef int32_t correlation = 0
         cdef Chunk chunk = self.fill(frame, now)
         self.opening.head.api_key, self.opening.head.api_version, self.opening.head.correlation = self.head
@@ -71,7 +72,8 @@ cdef class Opened:
         if self.opening.body < 0 or not self.opening.walk(True):
             raise WireError("body")
         self.opening.named = self.named
-        apis.open_response(self.opening, self.memo)
+        if self.memo is not None or apis.opens_answers(self.opening.head.api_key):
+            apis.open_response(self.opening, self.memo)
         return self.result(frame)
 
     def repeat_response(self, bytes frame not None, int times):

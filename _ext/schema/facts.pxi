@@ -295,15 +295,15 @@ FACTS = """
   error_message string 6+ nullable=6+ default=null
   group_id string 0+ !
   group_state string 0+
-  protocol_type string 0+
+  protocol_type string 0+ !
   protocol_data string 0+
-  members []struct 0+
+  members []struct 0+ !
    member_id string 0+
    group_instance_id string 4+ nullable=4+ default=null
    client_id string 0+
    client_host string 0+
-   member_metadata bytes 0+
-   member_assignment bytes 0+
+   member_metadata bytes 0+ !
+   member_assignment bytes 0+ !
   authorized_operations int32 3+ default=-2147483648 !
 16 request ListGroupsRequest 0-5 3+
  states_filter []string 4+ !

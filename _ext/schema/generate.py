@@ -54,7 +54,8 @@ INTEREST = {
     "SyncGroupRequest": "group_id",
     "SyncGroupResponse": "error_code",
     "DescribeGroupsRequest": "groups include_authorized_operations",
-    "DescribeGroupsResponse": "groups.error_code groups.group_id groups.authorized_operations",
+    "DescribeGroupsResponse": """groups.error_code groups.group_id groups.protocol_type groups.members.member_metadata
+        groups.members.member_assignment groups.authorized_operations""",
     "ListGroupsRequest": "states_filter types_filter",
     "ListGroupsResponse": "error_code groups.group_id",
     "SaslHandshakeRequest": "mechanism",

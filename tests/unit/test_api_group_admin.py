@@ -9,17 +9,20 @@ import pytest
 from kproxy.errors import WireError
 from tests.support import frames
 from tests.support.desk import CORRELATION, Desk, spanning
+from tests.support.member_bytes import subscription
 
 READ, DELETE, DESCRIBE = 1 << 3, 1 << 6, 1 << 8
 DESCRIBE_CONFIGS, ALTER_CONFIGS = 1 << 10, 1 << 11
 NOT_ASKED = -(2**31)
+#: What a member says is in test_api_group_members.py; this names no topic.
+SUBSCRIBED = subscription(3, [])
 #: What Kafka writes for an account that may do everything.
 EVERYTHING = READ | DELETE | DESCRIBE | DESCRIBE_CONFIGS | ALTER_CONFIGS
 
 
 def member(**values: Any) -> dict[str, Any]:
-    return {"member_id": "m-1", "client_id": "c", "client_host": "/10.0.0.9", "member_metadata": b"\x00\x01orders",
-            "member_assignment": b"\x00\x01orders", **values}
+    return {"member_id": "m-1", "client_id": "c", "client_host": "/10.0.0.9", "member_metadata": SUBSCRIBED,
+            "member_assignment": b"", **values}
 
 
 def described(name: str, **values: Any) -> dict[str, Any]:
@@ -53,7 +56,7 @@ def test_groups_are_described_one_by_one(version: int) -> None:
     broker = [described("g1"), described("g2", error_code=31000)]
     _, answer = desk.response(15, version, {"groups": broker})
     first, second, *rest = answer["groups"]
-    assert (first["group_id"], first["members"][0]["member_metadata"]) == ("g1", b"\x00\x01orders")
+    assert (first["group_id"], first["members"][0]["member_metadata"]) == ("g1", SUBSCRIBED)
     assert (first["members"][0]["client_host"], second["error_code"]) == ("/10.0.0.9", 31000)
     assert len(rest) == 2 and all(same(one, refused("x", version)) for one in rest)
     treatment, answer = desk.request(15, version, {"groups": ["x", "y"]})

@@ -1,0 +1,1 @@
+"""Subscriptions and assignments of classic groups; see the .pxd."""
