@@ -1,6 +1,5 @@
-"""The table of served APIs. The caps keep transactions of the first kind, those before KIP-890: EndTxn and TxnOffsetCommit
-below 5; and from version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out, because raw tokens
-carry no framing to answer in.
+"""The table of served APIs. From version 4 on AddPartitionsToTxn is between brokers. SaslHandshake v0 is left out, because
+raw tokens carry no framing to answer in.
 """
 from libc.stdint cimport int16_t
 
@@ -58,7 +57,7 @@ serve(14, "SyncGroup", 0, 5, groups.open_request, groups.open_response)
 serve(15, "DescribeGroups", 0, 6, group_admin.open_request, group_admin.open_response, True)
 serve(16, "ListGroups", 0, 5, group_admin.open_request, group_admin.open_response, True)
 serve(17, "SaslHandshake", 1, 1, NULL, NULL)
-serve(18, "ApiVersions", 0, 4, NULL, NULL)
+serve(18, "ApiVersions", 0, 5, NULL, NULL)
 serve(19, "CreateTopics", 2, 7, topics.open_request, topics.open_response, True)
 serve(20, "DeleteTopics", 1, 6, admin.open_request, admin.open_response, True)
 serve(21, "DeleteRecords", 0, 2, admin.open_request, admin.open_response)
@@ -66,8 +65,8 @@ serve(22, "InitProducerId", 0, 5, topics.open_request, topics.open_response)
 serve(23, "OffsetForLeaderEpoch", 2, 4, topics.open_request, topics.open_response)
 serve(24, "AddPartitionsToTxn", 0, 3, transactions.open_request, transactions.open_response)
 serve(25, "AddOffsetsToTxn", 0, 4, transactions.open_request, transactions.open_response)
-serve(26, "EndTxn", 0, 4, transactions.open_request, transactions.open_response)
-serve(28, "TxnOffsetCommit", 0, 4, transactions.open_request, transactions.open_response)
+serve(26, "EndTxn", 0, 5, transactions.open_request, transactions.open_response)
+serve(28, "TxnOffsetCommit", 0, 6, transactions.open_request, transactions.open_response)
 serve(32, "DescribeConfigs", 1, 4, admin.open_request, admin.open_response, True)
 serve(33, "AlterConfigs", 0, 2, admin.open_request, admin.open_response)
 serve(35, "DescribeLogDirs", 1, 5, cluster.open_request, cluster.open_response, True)

@@ -1,5 +1,6 @@
 """The machine of greeting, login and re-authentication; states, diagram and fields are in the .pxd."""
-from kproxy._ext.login cimport authenticate_body, fits_software, handshake_body, versions_body, versions_refusal_body
+from kproxy._ext.login cimport authenticate_body, fits_software, handshake_body, judge_identity, versions_body
+from kproxy._ext.login cimport versions_refusal_body
 from kproxy._ext.opening cimport build_response
 
 from kproxy._ext import schema
@@ -12,7 +13,8 @@ cdef enum:
     UNSUPPORTED_SASL_MECHANISM = 33
     ILLEGAL_SASL_STATE = 34
     SASL_AUTHENTICATION_FAILED = 58
-    NEWEST_VERSIONS = 4             # of ApiVersions that is understood
+    INVALID_REQUEST = 42
+    NEWEST_VERSIONS = 5             # of ApiVersions that is understood
     NEWEST_AUTHENTICATE = 2
     # Kafka's own bound (KafkaChannel.MIN_REAUTH_INTERVAL_ONE_SECOND_NANOS): checking tokens is work.
     LEAST_BETWEEN = 1               # seconds from one re-authentication to the next
@@ -107,28 +109,28 @@ cdef class Authentication:
         if version > NEWEST_VERSIONS or version < 0:
             self.said = build_response(API_VERSIONS, 0, opening.head.correlation, versions_refusal_body())
             return True
-        if self.ranges is None:
+        if self.promise is None:
             self.ticket = ("versions",)
             return False
-        if version >= 3 and not self.software_fits(opening):
-            body = schema.build(API_VERSIONS, version, True, {"error_code": 42})
-        else:
-            body = versions_body(version, self.ranges)
+        code = self.judge_client(opening) if version >= 3 else 0
+        body = versions_body(version, self.promise) if code == 0 else schema.build(
+            API_VERSIONS, version, True, {"error_code": code})
         self.said = build_response(API_VERSIONS, version, opening.head.correlation, body)
         return True
 
-    def software_fits(self, Opening opening):
-        """Takes the client's software name, which must look as KIP-511 says."""
+    def judge_client(self, Opening opening):
+        """0 or an error. Takes the client's software name, which must look as KIP-511 says; whom it means to speak to
+        (KIP-1242) is looked at."""
         try:
             body = schema.parse(API_VERSIONS, opening.head.api_version, False,
                                 opening.data[opening.body:opening.length])
         except WireError:
-            return False
+            return INVALID_REQUEST
         words = (body["client_software_name"], body["client_software_version"])
         if not all(fits_software(word) for word in words):
-            return False
+            return INVALID_REQUEST
         self.client_software = f"{words[0]}/{words[1]}"[:128]
-        return True
+        return judge_identity(self.promise, body.get("cluster_id"), body.get("node_id", -1))
 
     def may_begin_again(self, Opening opening, double now):
         """As Kafka has it: a session without an end needs none, and one a second is enough. A clock set back does not

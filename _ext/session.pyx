@@ -140,11 +140,11 @@ cdef class Session:
             return STOP
         return TAKEN if taken else HELD
 
-    cdef int take_ranges(self, object ranges) except -1:
+    cdef int take_promise(self, object promise) except -1:
         cdef int api
-        self.authentication.ranges = dict(ranges)
+        self.authentication.promise = promise
         for api in range(APIS):
-            self.lowest[api], self.highest[api] = self.authentication.ranges.get(api, (0, -1))
+            self.lowest[api], self.highest[api] = promise.ranges.get(api, (0, -1))
         return 0
 
     cdef bint serves(self, int api, int version) noexcept:
@@ -152,13 +152,13 @@ cdef class Session:
 
     # -- verdicts the shell brings ------------------------------------------------------------------------------------
 
-    def resume_versions(self, ranges):
-        """``ranges``: {key: (lowest, highest)} to advertise, or None: no broker could be asked."""
+    def resume_versions(self, promise):
+        """``promise``: a kproxy._ext.login.Promise, or None: no broker could be asked."""
         self.waiting = None
-        if ranges is None:
+        if promise is None:
             self.close(CloseCause.BROKER_UNREACHABLE)
         else:
-            self.take_ranges(ranges)
+            self.take_promise(promise)
 
     def resume_login(self, facts, double now):
         """The token proved who the client is. On an open session the old facts end here: everything is decided anew."""
@@ -178,11 +178,11 @@ cdef class Session:
         self.authentication.refuse(message, challenge)
         self.follow(True, now)
 
-    def resume_broker(self, ranges, double now):
-        """The broker's connection is up and logged in. ``ranges`` may have changed since they were advertised."""
+    def resume_broker(self, promise, double now):
+        """The broker's connection is up and logged in. What is promised may have changed since it was told."""
         if self.state >= ENDING or self.authentication.state != PROVEN:
             return
-        self.take_ranges(ranges)
+        self.take_promise(promise)
         self.authentication.settle(now)
         self.follow(True, now)
 

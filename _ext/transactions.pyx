@@ -1,12 +1,13 @@
 # cython: wraparound=True
-"""Transactions of the first kind (before KIP-890's second part), and what is shown of those under way. The first four need
-WRITE on the transactional id, else 53.
+"""Transactions, and what is shown of those under way. The first four need WRITE on the transactional id, else 53. A
+transaction of the second kind (KIP-890) adds its partitions by Produce and its group by TxnOffsetCommit, which ask for the
+same rights.
 
     24 AddPartitionsToTxn 0-3  WRITE on each topic, and none of them Kafka's own, else 29 there and 55 on all others:
                                nothing is added. Later versions are brokers' own
     25 AddOffsetsToTxn 0-4     READ on the group, else 30
-    26 EndTxn 0-4              nothing else
-    28 TxnOffsetCommit 0-4     READ on the group, else 30 on every partition; then READ on each topic, else 29
+    26 EndTxn 0-5              nothing else
+    28 TxnOffsetCommit 0-6     READ on the group, else 30 on every partition; then READ on each topic, else 29
     61 DescribeProducers 0     READ on each topic, else 29 on its partitions
     65 DescribeTransactions 0  DESCRIBE on each transactional id, else 53; of its topics those are shown that may be described
     66 ListTransactions 0-2    shows those that may be described. A pattern is the broker's to match, and tells no more

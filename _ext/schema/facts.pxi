@@ -324,8 +324,8 @@ FACTS = """
 18 request ApiVersionsRequest 0-5 3+
  client_software_name string 3+ !
  client_software_version string 3+ !
- cluster_id string 5+ nullable=5+ default=null
- node_id int32 5+ default=-1
+ cluster_id string 5+ nullable=5+ default=null !
+ node_id int32 5+ default=-1 !
 18 response ApiVersionsResponse 0-5 3+
  error_code int16 0+ !
  api_keys []struct 0+ !
@@ -507,7 +507,7 @@ FACTS = """
  group_instance_id string 3+ nullable=3+ default=null
  topics []struct 0+ !
   name string 0-5 !
-  topic_id uuid 6+
+  topic_id uuid 6+ !
   partitions []struct 0+ !
    partition_index int32 0+ !
    committed_offset int64 0+
@@ -517,7 +517,7 @@ FACTS = """
  throttle_time_ms int32 0+
  topics []struct 0+ !
   name string 0-5 !
-  topic_id uuid 6+
+  topic_id uuid 6+ !
   partitions []struct 0+
    partition_index int32 0+
    error_code int16 0+

@@ -42,7 +42,7 @@ cdef class Authentication:
     cdef readonly str client_software
     cdef tuple mechanisms
     cdef str mechanism
-    cdef dict ranges                    # what is advertised: key -> (lowest, highest); None until a broker was asked
+    cdef object promise                 # kproxy._ext.login.Promise; None until a broker was asked
     cdef double began_at                # of the last re-authentication
     cdef int16_t version                # of the SaslAuthenticate being answered
     cdef int32_t correlation

@@ -82,7 +82,7 @@ cdef class Session:
     # client's side
     cdef int client_frame(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
     cdef int take_epoch(self) except -1
-    cdef int take_ranges(self, object ranges) except -1
+    cdef int take_promise(self, object promise) except -1
     cdef bint serves(self, int api, int version) noexcept
     cdef int authenticate(self, double now) except -1
     cdef int follow(self, bint taken, double now) except -1

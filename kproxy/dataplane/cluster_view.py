@@ -17,7 +17,7 @@ from kproxy.dataplane.dialing import Dialer
 from kproxy.dataplane.proxy_header import Ends
 from kproxy.dataplane.suspend import SingleFlight
 from kproxy.dataplane.topic_lookups import TopicLookups
-from kproxy.dataplane.upstream import Ranges, ServiceConnection, choose_credential
+from kproxy.dataplane.upstream import ServiceConnection, Spoken, choose_credential
 from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, CloseCause, WireError
 from kproxy.model.settings import Cluster
 
@@ -57,10 +57,11 @@ class ClusterView:
         self._on_error = on_error
         self._service: ServiceConnection | None = None
         self._contact: Address | None = None
-        self._contact_ranges: Ranges = {}
+        self._contact_spoken: Spoken | None = None
         self._nodes: dict[int, Address] = {}
         self._learned: list[dict[int, Address]] = []
-        self._ranges: dict[int, tuple[float, Ranges]] = {}
+        self._cluster_id = ""
+        self._spoken: dict[int, tuple[float, Spoken]] = {}
         self._refreshed_at = -REFRESH_SECONDS
         self._service_ends = float("inf")
         self._pauses: dict[int | None, tuple[float, int, BrokerUnreachable]] = {}
@@ -96,16 +97,17 @@ class ClusterView:
         """Raises BrokerUnreachable when no broker could be asked; the view is then what it was."""
         await self._flights.run("refresh", self._refresh)
 
-    async def versions(self, node: int | None) -> Ranges:
+    async def versions(self, node: int | None) -> Spoken:
         """What the broker speaks; ``None`` is the one that a bootstrap connection goes to. Raises BrokerUnreachable."""
         if node is None:
-            if not self._contact_ranges:
+            if self._contact_spoken is None:
                 await self.refresh()
-            return self._contact_ranges
-        known = self._ranges.get(node)
+            assert self._contact_spoken is not None
+            return self._contact_spoken
+        known = self._spoken.get(node)
         if known is not None and self._clock() - known[0] < VERSIONS_SECONDS:
             return known[1]
-        learned: Ranges = await self._flights.run(("versions", node), lambda: self._learn_versions(node))
+        learned: Spoken = await self._flights.run(("versions", node), lambda: self._learn_versions(node))
         return learned
 
     async def connect(self, factory: Callable[[], Any], node: int | None,
@@ -139,9 +141,9 @@ class ClusterView:
     def forget(self, node: int | None) -> None:
         """The broker was unreachable or closed a connection: it may come back with other versions."""
         if node is None:
-            self._contact_ranges = {}
+            self._contact_spoken = None
         else:
-            self._ranges.pop(node, None)
+            self._spoken.pop(node, None)
         self._refreshed_at = self._clock() - REFRESH_SECONDS
 
     async def _fetch_topic_names(self, ids: list[bytes]) -> dict[bytes, str]:
@@ -189,7 +191,7 @@ class ClusterView:
                 return known[node]
         raise BrokerUnreachable(f"cluster {self._cluster.name} has no broker {node}")
 
-    async def _learn_versions(self, node: int) -> Ranges:
+    async def _learn_versions(self, node: int) -> Spoken:
         # Versions come before login, so no credential is shown here.
         service = ServiceConnection(self._dialer, *await self._find(node), timeout=self._timeout,
                                     max_bytes=self._max_bytes)
@@ -200,8 +202,10 @@ class ClusterView:
             raise BrokerUnreachable(str(error), cause_of(error)) from error
         finally:
             service.close()
-        self._ranges[node] = (self._clock(), service.ranges)
-        return service.ranges
+        # A question before login tells no cluster; the service connection's own has.
+        spoken = service.spoken._replace(cluster_id=self._cluster_id)
+        self._spoken[node] = (self._clock(), spoken)
+        return spoken
 
     async def _refresh(self) -> None:
         if self._clock() >= self._service_ends:
@@ -240,10 +244,11 @@ class ClusterView:
         if brokers != self._nodes:
             log.info("brokers_known", cluster=self._cluster.name, count=len(brokers))
             for node in set(self._nodes) - set(brokers):
-                self._ranges.pop(node, None)
+                self._spoken.pop(node, None)
         self._nodes = brokers
         self._contact = (service.host, service.port)
-        self._contact_ranges = service.ranges
+        self._contact_spoken = service.spoken
+        self._cluster_id = service.spoken.cluster_id
         self._refreshed_at = self._clock()
 
     def _count(self, error: Exception) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from kproxy._ext.login import advertised
+from kproxy._ext.login import Promise, advertised
 from kproxy._ext.protocol import ClientHalf
 from kproxy.dataplane.backlog import Backlog
 from kproxy.dataplane.cluster_view import cause_of
@@ -158,13 +158,15 @@ class Connection:
     # -- tickets -------------------------------------------------------------------------------------------------------
 
     async def _ask_versions(self) -> None:
-        ranges = await self._advertised()
+        promise = await self._promise()
         if not self._is_gone():
-            self.half.session.resume_versions(ranges)
+            self.half.session.resume_versions(promise)
 
-    async def _advertised(self) -> dict[int, tuple[int, int]] | None:
+    async def _promise(self) -> Promise | None:
         try:
-            return advertised(await self._runtime.api_versions(self.listener.cluster, self.node))
+            spoken = await self._runtime.api_versions(self.listener.cluster, self.node)
+            return Promise(advertised(spoken.ranges), spoken.levels, spoken.epoch, spoken.cluster_id,
+                           -1 if self.node is None else self.node)
         except BrokerUnreachable as error:
             log.error("broker_unreachable", cluster=self.listener.cluster, node=self.node, error=str(error))
             return None
@@ -230,12 +232,12 @@ class Connection:
             await self._open_session()
 
     async def _open_session(self) -> None:
-        ranges = await self._advertised()
+        promise = await self._promise()
         session = self.half.session
-        if ranges is None:
+        if promise is None:
             session.close(str(CloseCause.BROKER_UNREACHABLE))
         elif session.cause is None:
-            session.resume_broker(ranges, self._now())
+            session.resume_broker(promise, self._now())
 
     async def _ask_approval(self, wanted: list[Any]) -> None:
         session = self.half.session

@@ -18,7 +18,7 @@ from kproxy.dataplane.logins import Logins
 from kproxy.dataplane.proxy_header import Ends
 from kproxy.dataplane.stats import Stats
 from kproxy.dataplane.suspend import ApprovalQuestions
-from kproxy.dataplane.upstream import BrokerLogin, Ranges, choose_credential
+from kproxy.dataplane.upstream import BrokerLogin, Spoken, choose_credential
 from kproxy.errors import BrokerUnreachable
 from kproxy.model.access import ApprovalWanted, Client, Facts
 from kproxy.model.settings import Config, Limits, Listener
@@ -66,9 +66,9 @@ class Runtime:
         """(request id, state); ``('', 'unavailable')`` when nobody could be asked within two seconds."""
         return await self._approvals.ask(facts, wanted)
 
-    async def api_versions(self, cluster: str, node: int | None) -> Ranges:
-        """Key → (lowest, highest) version of the broker. ``node`` None: the broker that bootstrap connections go to.
-        Raises BrokerUnreachable."""
+    async def api_versions(self, cluster: str, node: int | None) -> Spoken:
+        """What the broker says of itself. ``node`` None: the broker that bootstrap connections go to. Raises
+        BrokerUnreachable."""
         return await self._clusters[cluster].versions(node)
 
     def topic_ids(self, cluster: str) -> TopicIds:
@@ -89,7 +89,7 @@ class Runtime:
         credential = choose_credential(self.config.clusters[cluster].credentials, self._roles(facts))
         if credential is None:
             return None
-        return BrokerLogin(credential, await self._clusters[cluster].versions(node))
+        return BrokerLogin(credential, (await self._clusters[cluster].versions(node)).ranges)
 
     async def connect_broker(self, factory: Callable[[], Any], cluster: str, node: int | None,
                              told: Ends | None) -> Any:

@@ -11,8 +11,9 @@ import asyncio
 import base64
 import os
 import struct
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from kproxy import __version__
 from kproxy._ext import schema
@@ -42,6 +43,18 @@ LONGEST_CORRELATION = 2147483639  # Java keeps the eight above for itself.
 SALTED_KEYS = SaltedKeys()
 
 Ranges = dict[int, tuple[int, int]]
+
+
+class Spoken(NamedTuple):
+    """What a broker says it can: ``ranges`` of its APIs' versions, and the ``levels`` of the features that its cluster
+    has agreed on, in their ``epoch``, -1 where it tells none (KIP-584). ``cluster_id`` is empty where it is unknown."""
+
+    ranges: Ranges
+    levels: Mapping[str, int] = MappingProxyType({})
+    epoch: int = -1
+    cluster_id: str = ""
+
+
 _HEAD = struct.Struct(">ihhih")
 
 
@@ -189,7 +202,7 @@ class ServiceConnection:
     def __init__(self, dialer: Dialer, host: str, port: int, *, timeout: float, max_bytes: int) -> None:
         self.host = host
         self.port = port
-        self.ranges: Ranges = {}
+        self.spoken = Spoken({})
         self.lifetime = 0.0
         self._dialer = dialer
         self._timeout = timeout
@@ -207,18 +220,22 @@ class ServiceConnection:
             if self._transport is None:
                 await self._connect()
             try:
-                ranges = await self._ask_versions(version)
+                spoken = await self._ask_versions(version)
             except BrokerUnreachable:
                 # Some brokers close on a version they do not know; the next is tried over a new connection.
                 self.close()
                 if version == API_VERSIONS_TRIED[-1]:
                     raise
                 continue
-            if ranges is not None:
-                self.ranges = below_flexible(ranges) if self._malformed_flexible else ranges
+            if spoken is not None:
+                self.spoken = Spoken(below_flexible(spoken.ranges)) if self._malformed_flexible else spoken
                 return
         self.close()
         raise WireError("the broker answers no version of ApiVersions that can be read")
+
+    @property
+    def ranges(self) -> Ranges:
+        return self.spoken.ranges
 
     async def log_in(self, credential: Credential | None) -> None:
         """Raises BrokerRefusedLogin, BrokerUnreachable or WireError."""
@@ -237,6 +254,7 @@ class ServiceConnection:
         if version < max(METADATA_VERSIONS[0], lowest):
             raise WireError("the broker speaks no version of Metadata that kproxy knows")
         answer = await self.ask(METADATA, version, {"topics": [], "allow_auto_topic_creation": False})
+        self.spoken = self.spoken._replace(cluster_id=answer.get("cluster_id") or "")
         return {broker["node_id"]: (broker["host"], broker["port"]) for broker in answer["brokers"]}
 
     async def fetch_topic_names(self, ids: list[bytes]) -> dict[bytes, str]:
@@ -277,7 +295,7 @@ class ServiceConnection:
                                                         self.host, self.port)
         self._reader = reader
 
-    async def _ask_versions(self, version: int) -> Ranges | None:
+    async def _ask_versions(self, version: int) -> Spoken | None:
         """None: the broker does not speak this version, or its answer cannot be read."""
         values = SOFTWARE if version >= 3 else {}
         self._correlation += 1
@@ -292,7 +310,9 @@ class ServiceConnection:
             return None
         if answer["error_code"]:
             return None
-        return {entry["api_key"]: (entry["min_version"], entry["max_version"]) for entry in answer["api_keys"]}
+        return Spoken({entry["api_key"]: (entry["min_version"], entry["max_version"]) for entry in answer["api_keys"]},
+                      {one["name"]: one["max_version_level"] for one in answer.get("finalized_features", ())},
+                      answer.get("finalized_features_epoch", -1))
 
     async def _exchange(self, request: bytes, max_bytes: int) -> bytes:
         if self._transport is None or self._reader is None:

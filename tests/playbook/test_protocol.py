@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from kproxy._ext.ledger import Counters, Ledger
-from kproxy._ext.login import advertised
+from kproxy._ext.login import Promise, advertised
 from kproxy._ext.opening import Addresses
 from kproxy._ext.protocol import ClientHalf, Turn
 from kproxy._ext.session import Epoch, Session
 from kproxy.model.access import Facts, Principal, Verdict
 from tests.support.frames import batch, request, response
 
-RANGES = advertised({0: (0, 12), 1: (4, 12), 3: (0, 12)})
+PROMISE = Promise(advertised({0: (0, 12), 1: (4, 12), 3: (0, 12)}))
 FACTS = Facts(principal=Principal(name="p", issuer="i", subject="s"), mechanism="PLAIN", listener="l")
 
 
@@ -110,7 +110,7 @@ class Rig:
         self.half = ClientHalf(self.session, self.shell, Turn(self.loop, ledger), limit, most_queued)
         self.client, self.broker = Transport("client", self.spool.log), Transport("broker", self.spool.log)
         self.half.connection_made(self.client)
-        self.session.resume_versions(RANGES)
+        self.session.resume_versions(PROMISE)
 
     def decide(self, resource: str, operation: str, name: str, now: float) -> tuple[Verdict, None]:
         if name == "boom":
@@ -119,7 +119,7 @@ class Rig:
 
     def open_broker(self) -> None:
         self.half.attach_broker(None).connection_made(self.broker)
-        self.session.resume_broker(RANGES, 1.0)
+        self.session.resume_broker(PROMISE, 1.0)
         self.half.resumed()
 
     def feed(self, half: Any, data: bytes) -> None:

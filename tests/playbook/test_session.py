@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from kproxy._ext import playbook
-from kproxy._ext.login import advertised
+from kproxy._ext.login import Promise, advertised
 from kproxy.model.access import ApprovalWanted, Verdict
 from kproxy.model.spool import INTENT, OUTCOME, READ
 from tests.support.frames import batch, read_request, read_response, request
@@ -21,7 +21,7 @@ def test_versions_are_the_intersection_of_broker_proxy_and_caps():
     frame = request(18, 3, 1, {"client_software_name": "librdkafka", "client_software_version": "2.6.0"})
     assert stage.client(frame) == [("wait", ("versions",)), ("held", frame)]
     stage.session.resume_versions(
-        advertised({0: (3, 13), 1: (4, 18), 3: (0, 13), 18: (0, 5), 10000: (0, 1), 32767: (0, 0)})
+        Promise(advertised({0: (3, 13), 1: (4, 18), 3: (0, 13), 18: (0, 5), 10000: (0, 1), 32767: (0, 0)}))
     )
     [(side, answer)] = stage.client(frame)
     body = read_response(18, 3, answer)[1]
@@ -31,7 +31,7 @@ def test_versions_are_the_intersection_of_broker_proxy_and_caps():
         1: (4, 18),
         3: (0, 13),
         17: (0, 1),
-        18: (0, 4),
+        18: (0, 5),
         36: (0, 2),
     }
     assert stage.session.client_software == "librdkafka/2.6.0"
@@ -52,11 +52,11 @@ def test_versions_above_ours_are_answered_35_in_version_0():
     assert side == "client"
     assert read_response(18, 0, answer) == (
         9,
-        {"error_code": 35, "api_keys": [{"api_key": 18, "min_version": 0, "max_version": 4}]},
+        {"error_code": 35, "api_keys": [{"api_key": 18, "min_version": 0, "max_version": 5}]},
     )
 
 
-@pytest.mark.parametrize("version", range(5))
+@pytest.mark.parametrize("version", range(6))
 def test_every_version_of_the_versions_tells_the_same(version: int):
     stage = Stage(Rules())
     stage.session.resume_versions(BROKER)
@@ -64,7 +64,7 @@ def test_every_version_of_the_versions_tells_the_same(version: int):
     [(_, answer)] = stage.client(request(18, version, 1, software))
     body = read_response(18, version, answer)[1]
     ranges = {one["api_key"]: (one["min_version"], one["max_version"]) for one in body["api_keys"]}
-    assert body["error_code"] == 0 and ranges[3] == advertised(BROKER)[3] and 27 not in ranges
+    assert body["error_code"] == 0 and ranges[3] == advertised(BROKER.ranges)[3] and 27 not in ranges
 
 
 @pytest.mark.parametrize("version", range(3))

@@ -24,7 +24,7 @@ KNOWN = {f"{owner}-canary-{number}": f"{owner}{number}".encode().rjust(16, b"=")
 LATE = {f"{owner}-canary-late": f"{owner}-late".encode().rjust(16, b"=") for owner in ("ann", "bob")}
 NAMES = {topic_id: name for name, topic_id in (KNOWN | LATE).items()}
 GONE = [b"gone-%d" % number + bytes(10) for number in range(3)]
-ASKED = [(0, 13), *((1, version) for version in range(13, 19)), (3, 12), (3, 13), (8, 10), (9, 10), (20, 6)]
+ASKED = [(0, 13), *((1, version) for version in range(13, 19)), (3, 12), (3, 13), (8, 10), (9, 10), (20, 6), (28, 6)]
 
 
 class Client:
@@ -49,6 +49,7 @@ def asking(api: int, version: int, ids: list[bytes]) -> bytes:
         8: {"group_id": "g", "topics": items(partitions=[{"partition_index": 0}])},
         9: {"groups": [{"group_id": "g", "member_id": None, "topics": items(partition_indexes=[0])}]},
         20: {"topics": items(name=None)},
+        28: {"transactional_id": "tx", "group_id": "g", "topics": items(partitions=[{"partition_index": 0}])},
     }[api]
     return frames.request(api, version, CORRELATION, values)[4:]
 
@@ -61,7 +62,7 @@ def topics_of(api: int, values: dict[str, Any], answer: bool) -> list[dict[str, 
 
 
 def code_of(api: int, topic: dict[str, Any]) -> int:
-    inside = {0: "partition_responses", 1: "partitions", 8: "partitions", 9: "partitions"}
+    inside = {0: "partition_responses", 1: "partitions", 8: "partitions", 9: "partitions", 28: "partitions"}
     return int((topic if api in (3, 20) else topic[inside[api]][0])["error_code"])
 
 
@@ -78,6 +79,7 @@ def answering(api: int, version: int, ids: list[bytes]) -> bytes:
         8: {"topics": items(partitions=[{"partition_index": 0, "error_code": 0}])},
         9: {"groups": [{"group_id": "g", "topics": items(partitions=[{"partition_index": 0, "committed_offset": 5}])}]},
         20: {"responses": named},
+        28: {"topics": items(partitions=[{"partition_index": 0, "error_code": 0}])},
     }[api]
     return frames.response(api, version, CORRELATION, values)[4:]
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from kproxy._ext.ledger import Counters, Ledger
-from kproxy._ext.login import advertised
+from kproxy._ext.login import Promise, advertised
 from kproxy._ext.opening import Addresses
 from kproxy._ext.protocol import ClientHalf, Turn
 from kproxy._ext.session import Epoch, Session
@@ -19,7 +19,7 @@ from kproxy._ext.tls_context import TlsContext
 from kproxy.model.access import Facts, Principal, Verdict
 from tests.support.frames import batch, request, response
 
-RANGES = advertised({0: (0, 12), 1: (4, 12), 3: (0, 12)})
+PROMISE = Promise(advertised({0: (0, 12), 1: (4, 12), 3: (0, 12)}))
 FACTS = Facts(principal=Principal(name="p", issuer="i", subject="s"), mechanism="none", listener="l")
 MIB = 1 << 20
 
@@ -54,7 +54,7 @@ class Shell:
     async def connect(self) -> None:
         loop = asyncio.get_running_loop()
         await loop.create_connection(lambda: self.half.attach_broker(None), *self.node.broker.getsockname())
-        self.half.session.resume_broker(RANGES, 1.0)
+        self.half.session.resume_broker(PROMISE, 1.0)
         self.half.resumed()
 
     def failed(self, half: ClientHalf, error: Exception) -> None:
@@ -84,7 +84,7 @@ class Node:
         shell = Shell(self)
         session = Session(len(self.shells) + 1, (), Addresses("h", 0, 9, 9100), self.decide, Epoch(1), self.ledger,
                           Counters("l"), lambda *told: None, FACTS)
-        session.resume_versions(RANGES)
+        session.resume_versions(PROMISE)
         shell.half = ClientHalf(session, shell, self.turn, 64 * MIB, 16 * MIB)
         self.shells.append(shell)
         if self.tls is None:

@@ -15,7 +15,7 @@ from tests.support import frames
 
 CORRELATION = 77
 #: What an API calls a topic's name in the versions before it named topics by id.
-CALLED = {0: "name", 1: "topic", 8: "name", 9: "name"}
+CALLED = {0: "name", 1: "topic", 8: "name", 9: "name", 28: "name"}
 
 
 class Desk:

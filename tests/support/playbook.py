@@ -6,7 +6,7 @@ from typing import Any
 
 from kproxy._ext import playbook
 from kproxy._ext.ledger import Counters, Ledger
-from kproxy._ext.login import advertised
+from kproxy._ext.login import Promise, advertised
 from kproxy._ext.opening import Addresses
 from kproxy._ext.session import Epoch, Session
 from kproxy.model.access import ApprovalWanted, Facts, Principal, Verdict
@@ -14,7 +14,7 @@ from kproxy.model.spool import NOTES
 from tests.support.frames import batch, read_response, request, response
 from tests.support.spool_files import walk_notes
 
-BROKER = advertised({0: (0, 13), 1: (4, 18), 3: (0, 13), 18: (0, 4), 10: (0, 6), 2: (1, 10)})
+BROKER = Promise(advertised({0: (0, 13), 1: (4, 18), 3: (0, 13), 18: (0, 4), 10: (0, 6), 2: (1, 10)}))
 FACTS = Facts(
     principal=Principal(name="corp:job", issuer="corp", subject="job"), mechanism="OAUTHBEARER", listener="public"
 )

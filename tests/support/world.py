@@ -14,7 +14,7 @@ from kproxy._ext.session import Epoch
 from kproxy._ext.topic_ids import TopicIds
 from kproxy.dataplane.connections import Connections
 from kproxy.dataplane.gate import Gates
-from kproxy.dataplane.upstream import BrokerLogin
+from kproxy.dataplane.upstream import BrokerLogin, Spoken
 from kproxy.errors import CloseCause, SpoolFull
 from kproxy.model.access import Facts, Principal, Verdict
 from kproxy.model.settings import Advertise, Audit, Limits, Listener
@@ -95,7 +95,7 @@ class World:
     async def api_versions(self, cluster, node):
         self.asked.append("versions")
         await self.gates["versions"].wait()
-        return RANGES
+        return Spoken(RANGES)
 
     def topic_ids(self, cluster):
         return self.ids

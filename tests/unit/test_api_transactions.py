@@ -1,5 +1,4 @@
-"""Rows 22 to 28 of the protocol table as far as transactions of the first kind go: what the broker is asked, what the
-client is told."""
+"""Rows 22 to 28 of the protocol table: what the broker is asked in a transaction, what the client is told."""
 
 from __future__ import annotations
 
@@ -7,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from kproxy._ext import schema
 from kproxy._ext.apis import SERVED
 from kproxy.errors import WireError
 from tests.support import frames
-from tests.support.desk import CORRELATION, Desk, spanning
+from tests.support.desk import CORRELATION, Desk, id_of, spanning
 
 MAY_ALL = ("write transactional_id tx-*", "read group g*", "read topic open*", "write topic open*")
 
@@ -37,8 +37,14 @@ def commits(*codes: tuple[str, int]) -> list[dict[str, Any]]:
             for name, code in codes]
 
 
-def test_no_version_of_the_second_kind_is_served() -> None:
-    assert {api: SERVED[api] for api in (24, 25, 26, 28)} == {24: (0, 3), 25: (0, 4), 26: (0, 4), 28: (0, 4)}
+def test_both_kinds_of_transactions_are_served_and_what_is_between_brokers_is_not() -> None:
+    assert {api: SERVED[api] for api in (24, 25, 26, 28)} == {24: (0, 3), 25: (0, 4), 26: (0, 5), 28: (0, 6)}
+
+
+def test_the_epoch_that_the_end_of_a_transaction_gives_reaches_the_producer() -> None:
+    desk = Desk(*MAY_ALL)
+    desk.request(26, 5, {"transactional_id": "tx-1", "producer_id": 7, "producer_epoch": 1, "committed": True})
+    assert desk.response(26, 5, {"error_code": 0, "producer_id": 7, "producer_epoch": 2})[0] == "forward"
 
 
 @pytest.mark.parametrize("version", spanning(24))
@@ -111,6 +117,28 @@ def test_offsets_in_a_transaction(version: int) -> None:
     assert answer["topics"] == commits(("open1", 0), ("open2", 31000), ("shut", 29))
     treatment, answer = desk.request(28, version, committed("shut"))
     assert (treatment, answer["topics"]) == ("answer", commits(("shut", 29)))
+
+
+def test_offsets_for_an_unknown_id_are_100_beside_good_and_denied_ones() -> None:
+    """T30."""
+    desk = Desk(*MAY_ALL)
+    desk.teach(open=id_of("open"), shut=id_of("shut"))
+    gone = b"g" * 16
+    values = committed("", "", "")
+    for topic, topic_id in zip(values["topics"], (gone, id_of("open"), id_of("shut")), strict=True):
+        del topic["name"]
+        topic["topic_id"] = topic_id
+    frame = frames.request(28, 6, CORRELATION, values)[4:]
+    assert desk.opened.request(frame) == ("wait", None) and desk.opened.unknown == [gone]
+    desk.opened.looked_up()
+    treatment, sent = desk.opened.request(frame)
+    assert treatment == "replace" and sent is not None and gone not in sent and id_of("shut") not in sent
+    _, out = desk.opened.response(frames.response(28, 6, CORRELATION, {"topics": [
+        {"topic_id": id_of("open"), "partitions": [{"partition_index": at, "error_code": 0} for at in (0, 4)]}]})[4:])
+    assert out is not None
+    answer = schema.parse(28, 6, True, out[5:])
+    assert [(one["topic_id"], [each["error_code"] for each in one["partitions"]]) for one in answer["topics"]] == [
+        (id_of("open"), [0, 0]), (gone, [100, 100]), (id_of("shut"), [29, 29])]
 
 
 @pytest.mark.parametrize("version", spanning(28))

@@ -22,6 +22,7 @@ from kproxy.dataplane.runtime import Runtime
 from kproxy.dataplane.spool import Spool
 from kproxy.dataplane.stats import Stats
 from kproxy.dataplane.suspend import ApprovalQuestions
+from kproxy.dataplane.upstream import Spoken
 from kproxy.errors import KproxyError, TokenRefused
 from kproxy.model.access import Client, Facts, Principal, Verdict
 from kproxy.model.approval import Grant
@@ -96,7 +97,7 @@ class World:
         logins = Logins({ISS: issuer()}, self.file, link, self.journal, now=lambda: self.now, longest_session=200.0,
                         error_id=lambda: "e-1", on_checked=lambda *labels: self.stats.add(
                             "kproxy_token_checks_total", labels))
-        view = SimpleNamespace(versions=AsyncMock(side_effect=lambda node: {36: (0, 2 if node == 1 else 0)}))
+        view = SimpleNamespace(versions=AsyncMock(side_effect=lambda node: Spoken({36: (0, 2 if node == 1 else 0)})))
         self.runtime = Runtime(self.config, 2, file=self.file, journal=self.journal, logins=logins,
                                approvals=ApprovalQuestions(link), clusters={"prod": view}, stats=self.stats,
                                now=lambda: self.now)

@@ -41,7 +41,6 @@ CLASSIFIED = {
     r"\w+\.(?:.*\.)?committed_metadata|OffsetFetchResponse\.(?:.*\.)?metadata": "a client's own remark on its offset",
     r"\w+Response\.(?:.*\.)?topic_id": "stands beside the name by which it is decided, or was not asked for by id",
     r"AddPartitionsToTxn(?:Request|Response)\.(?:transactions|results_by_transaction)\..*": "from 4 on, refused",
-    r"TxnOffsetCommitRequest\.topics\.topic_id": "version 6 only, which is served when ids are looked up for it",
     r"(?:GetTelemetrySubscriptions|PushTelemetry)\w+\.(?:client_instance_id|metrics)": "a client's own measurements",
     r"StreamsGroupHeartbeatRequest\.topology\.subtopologies\.copartition_groups\.source_topic_regex":
         "numbers of entries in a list that is marked",
@@ -55,8 +54,7 @@ HIDDEN = {
 }
 #: Served below the newest version: why.
 CAPPED = {
-    24: "above it for brokers, refused", 26: "transactions of the second kind", 28: "the same, and topic ids",
-    18: "5 carries a cluster and node to be compared (KIP-1242)",
+    24: "above it for brokers, refused",
 }
 
 

@@ -14,7 +14,7 @@ from kproxy._ext import schema
 from kproxy.dataplane import upstream
 from kproxy.dataplane.cluster_view import BELIEVED_SECONDS, PAUSE_SECONDS, VERSIONS_SECONDS, ClusterView
 from kproxy.dataplane.dialing import SUSPECT_SECONDS, Dialer
-from kproxy.dataplane.upstream import BrokerLogin, ServiceConnection, build_request, choose_credential
+from kproxy.dataplane.upstream import BrokerLogin, ServiceConnection, Spoken, build_request, choose_credential
 from kproxy.errors import BrokerRefusedLogin, BrokerUnreachable, WireError
 from kproxy.model.settings import Cluster, Credential
 from tests.support.ports import free_ports
@@ -116,6 +116,19 @@ async def test_versions_are_learned_from_brokers_of_any_age(newest, above, tried
         assert [asked.version for asked in broker.asked] == tried
         assert broker.connections == connections
         one.close()
+
+
+async def test_the_levels_of_features_are_learned_and_whose_cluster_it_is():
+    def versions(_version, _values):
+        return {"api_keys": [{"api_key": key, "min_version": low, "max_version": high}
+                             for key, (low, high) in RANGES.items()],
+                "finalized_features_epoch": 12,
+                "finalized_features": [{"name": "transaction.version", "max_version_level": 2, "min_version_level": 2}]}
+
+    async with ScriptedBroker() as broker, viewing([at(broker)]) as (view, _, _):
+        broker.answers[18] = versions
+        for node in (None, 1):
+            assert await view.versions(node) == Spoken(RANGES, {"transaction.version": 2}, 12, "scripted")
 
 
 async def test_software_is_named_and_no_credential_shown_before_versions():
@@ -246,7 +259,7 @@ async def test_the_bootstrap_list_is_tried_in_turn():
         await view.refresh()
         assert view.nodes == {1: at(broker)}
         assert errors == [("prod", "broker_unreachable")]
-        assert await view.versions(None) == RANGES
+        assert (await view.versions(None)).ranges == RANGES
 
 
 async def test_no_broker_at_all():
@@ -278,16 +291,16 @@ async def test_each_brokers_versions_are_its_own_and_cached():
                 viewing([at(new)]) as (view, clock, _)):
         new.brokers = {1: at(new), 2: at(old)}
         await view.refresh()
-        assert (await view.versions(1))[0] == (3, 12)
-        assert (await view.versions(2))[0] == (3, 9)
-        assert (await view.versions(2))[0] == (3, 9)
+        assert (await view.versions(1)).ranges[0] == (3, 12)
+        assert (await view.versions(2)).ranges[0] == (3, 9)
+        assert (await view.versions(2)).ranges[0] == (3, 9)
         assert old.connections == 1
         old.ranges[0] = (3, 11)
         clock.seconds += VERSIONS_SECONDS
-        assert (await view.versions(2))[0] == (3, 11)
+        assert (await view.versions(2)).ranges[0] == (3, 11)
         old.ranges[0] = (3, 12)
         view.forget(2)
-        assert (await view.versions(2))[0] == (3, 12)
+        assert (await view.versions(2)).ranges[0] == (3, 12)
 
 
 async def test_an_unknown_broker_causes_one_refresh_and_no_storm():
