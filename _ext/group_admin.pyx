@@ -7,8 +7,8 @@
     47 OffsetDelete 0          DELETE on the group, else 30; then READ on each topic, else 29
 
 A described member's subscription and assignment are bytes of the clients' own making. A broker shows them as they are; here
-the topics of a consumer group that may not be described are left out. A member's host is the one Kafka sees, which is
-kproxy's.
+the topics of a consumer group that may not be described are left out. A member's host is the one Kafka sees:
+kproxy's, or the client's where brokers are told it (PROXY protocol).
 """
 from libc.limits cimport INT_MIN
 

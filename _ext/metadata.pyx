@@ -36,6 +36,8 @@ cdef enum:
     FIRST_WITH_FLAG = 4         # allow_auto_topic_creation
     FIRST_WITH_ID = 10          # of topics, in answers
 
+cdef bytes NO_NAME = b"\x00"        # a null string, as versions with ids write it
+
 cdef TopicRule RULE = MetadataRule(OPERATION_DESCRIBE, None, {})
 
 
@@ -75,8 +77,27 @@ cdef int open_request(Opening opening) except -1:
             return ask_for_all(opening, topics, refused)
     else:
         forbid_creation(opening, topics, edits)
+    if opening.named:
+        drop_names(opening, topics, edits)
     opening.memo = (None, refused) if refused else None
     return apply_edits(opening, edits)
+
+
+cdef int drop_names(Opening opening, Mark* topics, list edits) except -1:
+    """A topic that is named by id was decided by that; a broker does not look at the name beside it, which may be any,
+    and does not get it."""
+    cdef Marks marks = opening.marks
+    cdef Mark* item
+    cdef Mark* other
+    cdef int i = <int>(topics - marks.items) + 1
+    cut = {edit[0] for edit in edits}
+    while i < topics.until:
+        item = &marks.items[i]
+        other = &marks.items[i + 2]         # the id stands first
+        if item.whole_at not in cut and marks.items[i + 1].at < 0 and other.length >= 0:
+            edits.append((other.whole_at, other.whole_length, NO_NAME))
+        i = item.until
+    return 0
 
 
 cdef bint names_nothing(Opening opening, Mark* topics) noexcept:

@@ -78,8 +78,8 @@ class Hostile:
                 self.transcript.append(self.every_version(api))
         for trick in (self.no_token, self.unanswered_produces, self.another_followers_eyes,
                       self.a_foreign_fetch_session, self.names_that_look_alike, self.a_list_by_null,
-                      self.page_after_page, self.another_mechanism_and_principal, self.raw_bytes,
-                      self.an_admin_client_id, self.many_at_once):
+                      self.page_after_page, self.a_hidden_id_among_others, self.another_mechanism_and_principal,
+                      self.raw_bytes, self.an_admin_client_id, self.many_at_once):
             self.transcript.append(f"{(trick.__doc__ or '').splitlines()[0]} -> {trick()}")
         return self.transcript
 
@@ -209,6 +209,35 @@ class Hostile:
                         seen[f"{told(answer)}, {'more' if cursor else 'the end'}"] += 1
                         if not cursor:
                             break
+        return counted(seen)
+
+    def a_hidden_id_among_others(self) -> str:
+        """The hidden topic's id twice beside the open one's, under the open one's name, and in what a fetch forgets"""
+        seen: Counter[str] = Counter()
+        hidden, name = self.hidden.topic_id, self.open_topic
+        with self.session() as client:
+            [opened] = client.ask(METADATA, 12, metadata([name]))["topics"]
+        ids = (hidden, opened["topic_id"], hidden)
+        records = frames.batch([b"x"])
+        parts = [{"partition": 0, "fetch_offset": 0, "partition_max_bytes": 1 << 20}]
+        committed = [{"partition_index": 0, "committed_offset": 1, "committed_metadata": ""}]
+        asked: list[tuple[int, int, dict[str, Any]]] = [
+            (PRODUCE, 13, {"acks": -1, "timeout_ms": 5000, "topic_data": [
+                {"topic_id": one, "partition_data": [{"index": 0, "records": records}]} for one in ids[:2]]}),
+            *((FETCH, version, {"session_epoch": -1, "topics": [{"topic_id": one, "partitions": parts} for one in ids],
+                                "forgotten_topics_data": [{"topic_id": hidden, "partitions": [0]}]})
+              for version in range(13, 19)),
+            *((METADATA, version, {"topics": [{"topic_id": one, "name": label} for one in ids]})
+              for version in (10, 12, 13) for label in (name, self.hidden.topic)),
+            (8, 10, {"group_id": "g.none", "generation_id_or_member_epoch": -1, "member_id": "", "topics": [
+                {"topic_id": hidden, "partitions": committed}]}),
+            (9, 10, {"groups": [{"group_id": "g.none", "member_id": None, "topics": [
+                {"topic_id": one, "partition_indexes": [0]} for one in ids]}]}),
+            *((20, 6, {"timeout_ms": 5000, "topics": [{"topic_id": hidden, "name": label}]}) for label in (None, name)),
+        ]
+        for api, version, body in asked:
+            with self.session() as client:
+                seen[f"{NAMES[api]}: {self.outcome(client, api, version, body)}"] += 1
         return counted(seen)
 
     def another_mechanism_and_principal(self) -> str:

@@ -49,7 +49,7 @@ SHOWN = {
     r"JoinGroupResponse\.members\.metadata|SyncGroupResponse\.assignment": f"{OWN}; the leader assigns by it",
     r"OffsetFetchResponse\.(?:groups\.)?topics\.partitions\.metadata(?: \(all\))?": f"{OWN}; with an offset",
     r"(?:DescribeGroups|ConsumerGroupDescribe)Response\.groups\.members\.client_host":
-        "the address that a broker sees of a member, which is kproxy's",
+        "where a member comes from: kproxy's address, or its own where brokers are told (PROXY protocol)",
     r"(?:Metadata|DescribeCluster)Response\.brokers\.rack(?: \(all\))?|(?:Produce|Fetch)Response\.node_endpoints\.rack"
     r"|ConsumerGroupDescribeResponse\.groups\.members\.rack_id": "a zone, by which followers are chosen; no address",
     r"(?:Metadata|DescribeCluster)Response\.cluster_id(?: \(all\))?":

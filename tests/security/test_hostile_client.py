@@ -72,6 +72,8 @@ def test_a_hostile_client_obtains_nothing(stage: Stage, capsys: pytest.CaptureFi
         # ListTransactions takes a pattern, whose matches are left out of the answer.
         harmless = {PRODUCE, 66} if name == hidden.transactional_id else set()
         assert reached <= harmless, f"{name} reached the broker"
+    # What a member of a group says it owns is only looked at where it was given that.
+    assert {frame.api for frame in sent if topic_id in frame.data} <= {68}, "the hidden topic's id reached the broker"
     assert {frame.api for frame in sent} <= set(SERVED)
     assert look(stage, hidden) == before, "nothing on the broker is another than before"
     assert not any("silence" in line for line in transcript), "whoever asks is answered or closed"

@@ -221,8 +221,12 @@ def test_a_name_beside_an_id_is_not_looked_at(version: int) -> None:
     asked = {"topics": [{"topic_id": SHUT, "name": "open"}, {"topic_id": OPEN, "name": "shut"},
                         {"topic_id": bytes(16), "name": "shut"}], "allow_auto_topic_creation": True}
     treatment, sent = desk.request(3, version, asked)
-    assert treatment == "replace" and [one["topic_id"] for one in sent["topics"]] == [OPEN]
+    assert treatment == "replace" and sent["topics"] == [{"topic_id": OPEN, "name": None}], "nor does a broker get it"
     assert sent["allow_auto_topic_creation"] is False
+    both = [{"topic_id": OPEN, "name": name} for name in ("open", None, "shut")]
+    treatment, again = desk.request(3, version, {"topics": both, "allow_auto_topic_creation": False})
+    assert treatment == "replace" and again["topics"] == [{"topic_id": OPEN, "name": None}] * 3
+    assert desk.request(3, version, asked)[0] == "replace"
     _, answer = desk.response(3, version, answer_with(topic("open", topic_id=OPEN)))
     assert with_ids(answer) == [("open", OPEN, 0, 1), (None, SHUT, 29, 0), ("shut", bytes(16), 29, 0)]
 

@@ -34,7 +34,7 @@ CLASSIFIED = {
     r"DescribeQuorumResponse\.nodes\.listeners\.\w+": "the list they stand in is emptied",
     r"\w+\.(?:.*\.)?replica_directory_id": "the name of a disk, which no API of a client takes",
     r"\w+Describe\w*Response\.groups\.members\.client_host|DescribeGroupsResponse\.groups\.members\.client_host":
-        "the address a broker sees, which is kproxy's",
+        "kproxy's address, or a client's where brokers are told it (PROXY protocol)",
     r"Streams\w+\.(?:.*\.)?user_endpoint(?:\.\w+)?": "where an application listens, not a broker",
     r"(?:Join|Sync)Group\w+\.(?:.*\.)?(?:metadata|assignment)|DescribeGroupsResponse\.groups\.members\.member_\w+":
         "bytes of the members' own making, shown to who may describe the group (docs/policy.md)",
