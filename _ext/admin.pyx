@@ -34,6 +34,7 @@ from kproxy._ext.policy_table cimport OPERATION_ALTER, OPERATION_ALTER_CONFIGS, 
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TOPIC
 from kproxy._ext.request cimport build_string
 from kproxy._ext.schema cimport Mark, Marks
+from kproxy._ext.topic_limits cimport hold_to_limits
 
 from kproxy._ext import schema
 
@@ -70,7 +71,8 @@ cdef class RecordsRule(TopicRule):
     twice is answered once."""
 
     cdef int decide(self, Opening opening, int item, Mark* name) except -1:
-        return topic_code(opening, self.operation, text(opening, name), name.length)
+        cdef int code = topic_code(opening, self.operation, text(opening, name), name.length)
+        return code if code != 0 else hold_to_limits(opening, self.operation, item, text(opening, name), name.length)
 
     cdef list gather(self, list refused):
         cdef dict topics = {}

@@ -14,6 +14,7 @@ from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_CLUSTER, RESOURC
 from kproxy._ext.policy_table cimport RESOURCE_TRANSACTIONAL_ID, Cell
 from kproxy._ext.request cimport build_count, build_string
 from kproxy._ext.schema cimport ARRAY, ITEM, SCALAR, STRING, Mark, Marks, is_flexible
+from kproxy._ext.topic_limits cimport hold_to_limits
 from kproxy._ext.wire cimport load_i32, store_i32
 
 from kproxy._ext import schema
@@ -204,7 +205,7 @@ cdef class TextRule(TopicRule):
             code = topic_code(opening, operation, text(opening, name), name.length)
             if code != 0:
                 return code
-        return 0
+        return hold_to_limits(opening, self.operation, item, text(opening, name), name.length)
 
     cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
         return dict(self.values, name=span(opening, name), error_code=code, error_message=self.refusal(
@@ -216,6 +217,8 @@ cdef class TextRule(TopicRule):
         cdef int operation
         if code == INVALID_REQUEST:
             return self.repeated
+        if resource == RESOURCE_TOPIC and opening.limit_texts is not None and name[:length] in opening.limit_texts:
+            return opening.limit_texts[name[:length]]
         for operation in self.operations:
             cell = opening.table.look_up(resource, operation, name, length, opening.now)
             if cell.effect != EFFECT_ALLOW:
@@ -453,6 +456,8 @@ def _position(edit):
 
 
 cdef int apply_edits(Opening opening, list edits) except -1:
+    if opening.overrides is not None:
+        edits = edits + opening.overrides
     if not edits:
         return 0
     edits.sort(key=_position)

@@ -27,6 +27,7 @@ from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DESCRIBE
 from kproxy._ext.request cimport build_count
 from kproxy._ext.schema cimport Mark, Marks, is_flexible
 from kproxy._ext.topic_ids cimport is_zero
+from kproxy._ext.topic_limits cimport is_creation_free
 
 from kproxy._ext import schema
 
@@ -126,17 +127,17 @@ cdef int answer_invalid(Opening opening, Mark* topics) except -1:
 
 
 cdef bint may_create_all(Opening opening, Mark* topics) except -1:
-    """Whether every topic named and allowed may be created. A hidden right to create is no refusal, so nothing is
-    told."""
+    """Whether every topic named and allowed may be created, as the broker would do it. A hidden right to create is no
+    refusal, so nothing is told."""
     cdef Marks marks = opening.marks
     cdef Mark* mark
     cdef int i
-    if cluster_visible(opening, OPERATION_CREATE):
-        return True
+    cdef bint granted = cluster_visible(opening, OPERATION_CREATE)
     for i in range(<int>(topics - marks.items) + 1, topics.until):
         mark = &marks.items[i]
         if (mark.field == F_NAME and topic_visible(opening, OPERATION_DESCRIBE, text(opening, mark), mark.length)
-                and not topic_visible(opening, OPERATION_CREATE, text(opening, mark), mark.length)):
+                and not ((granted or topic_visible(opening, OPERATION_CREATE, text(opening, mark), mark.length))
+                         and is_creation_free(opening, text(opening, mark), mark.length))):
             return False
     return True
 

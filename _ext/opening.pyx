@@ -131,6 +131,8 @@ cdef class Opening:
             self.refused_records = []
         if self.guarded:
             self.guarded = []
+        self.limit_texts = None
+        self.overrides = None
         if self.condition_errors:
             self.condition_errors = []
 

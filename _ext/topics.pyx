@@ -21,6 +21,7 @@ from kproxy._ext.policy_table cimport OPERATION_DESCRIBE, OPERATION_DESCRIBE_CON
 from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_ANY_TOPIC, RESOURCE_TOPIC, Cell
 from kproxy._ext.request cimport build_string
 from kproxy._ext.schema cimport Mark, Marks, is_flexible
+from kproxy._ext.topic_limits cimport hold_to_limits
 
 from kproxy._ext import schema
 
@@ -81,6 +82,10 @@ cdef class CreateRule(TextRule):
     people."""
 
     cdef int decide(self, Opening opening, int item, Mark* name) except -1:
+        cdef int code = self.decide_access(opening, name)
+        return code if code != 0 else hold_to_limits(opening, OPERATION_CREATE, item, text(opening, name), name.length)
+
+    cdef int decide_access(self, Opening opening, Mark* name) except -1:
         if is_internal(text(opening, name), name.length):
             if span(opening, name) == b"__cluster_metadata":
                 return INVALID_REQUEST

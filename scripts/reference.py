@@ -56,6 +56,8 @@ DOCUMENTS: dict[str, dict[str, dict[str, type]]] = {
         "approvals": {"": policy.Approval},
         "safeguards": {"": policy.Safeguard},
         "safeguards.produce": {"": policy.ProduceLimits},
+        "safeguards.admin": {"": policy.AdminLimits},
+        "safeguards.admin.configs": {"": policy.ConfigLimit},
     },
 }
 

@@ -169,14 +169,19 @@ def build(int api_key, int version, bint response, dict values not None):
 def build_item(int api_key, int version, bint response, str path not None, dict values not None):
     """One element of the array at a dotted path, such as ``responses.partition_responses``. Errors as in ``build``."""
     message = message_of(api_key, version, response)
+    node = node_at(message, path)
+    out = bytearray()
+    write_fields(out, node, node.fields, version, message.is_flexible(version), values)
+    return bytes(out)
+
+
+cdef object node_at(object message, str path):
     node = message
     for step in path.split("."):
         node = next((field for field in node.fields if field.name == step), None)
         if node is None:
             raise ValueError(f"{message.name} has no {path}")
-    out = bytearray()
-    write_fields(out, node, node.fields, version, message.is_flexible(version), values)
-    return bytes(out)
+    return node
 
 
 cdef int write_fields(bytearray out, object node, list fields, int version, bint flexible, dict values) except -1:
@@ -273,6 +278,19 @@ def parse(int api_key, int version, bint response, const unsigned char[::1] body
     values = read_fields(&c, message.fields, version, message.is_flexible(version))
     if c.bad or c.at != c.end:
         raise WireError(f"{message.name} version {version}: the body is not what the schema says")
+    return values
+
+
+def parse_item(int api_key, int version, bint response, str path not None, const unsigned char[::1] item not None):
+    """One element of the array at a dotted path, as ``parse`` reads a body."""
+    message = message_of(api_key, version, response)
+    cdef Cursor c
+    c.at = &item[0] if item.shape[0] else <const unsigned char*>b""
+    c.end = c.at + item.shape[0]
+    c.bad = False
+    values = read_fields(&c, node_at(message, path).fields, version, message.is_flexible(version))
+    if c.bad or c.at != c.end:
+        raise WireError(f"{message.name} version {version}: an item is not what the schema says")
     return values
 
 

@@ -96,6 +96,8 @@ cdef class Opening:
     cdef list denials                       # [(operation, resource, name, Verdict)] for audit; observe-mode "would" ones too
     cdef list refused_records               # [(topic, partition, message, {rule: count}, offset or -1)] of refused batches
     cdef list guarded                       # [(name, SafeguardInForce, what is done, why, details)] of safeguards broken
+    cdef dict limit_texts                   # topic -> the text of a safeguard's refusal
+    cdef list overrides                     # edits of the request's body (see authorise) that a safeguard makes
     cdef readonly list condition_errors     # names of rules whose condition ended in an error while deciding
     cdef int refused_count                  # items of the request that are answered with a refusal
     # SAFETY: malloc'ed, owned, grown by ``note``; the first ``note_count`` are of the present frame.

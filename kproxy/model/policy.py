@@ -34,6 +34,9 @@ ALL = "all"
 
 #: The codecs of record batches, in the order of Kafka's numbers.
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
+#: The requests about topics that a safeguard may rule out, and the operation that each needs.
+ADMIN_REQUESTS = {"create_topics": "create", "create_partitions": "alter", "alter_configs": "alter_configs",
+                  "delete_topics": "delete", "delete_records": "delete"}
 
 #: What an allow of one operation allows besides. A forbid implies nothing.
 IMPLIED_BY: dict[str, frozenset[str]] = {
@@ -228,6 +231,47 @@ class ProduceLimits(msgspec.Struct, frozen=True, gc=False):
     """of one record with its key and headers, before compression"""
 
 
+class Bounds(msgspec.Struct, frozen=True, gc=False):
+    """Whole numbers from ``least`` to ``most``, both included; None where there is no end."""
+
+    least: int | None = None
+    most: int | None = None
+
+
+class ConfigLimit(msgspec.Struct, frozen=True, gc=False):
+    """What one config of a topic may be. Either numbers or a list of values are limited; neither: any value will do."""
+
+    name: Annotated[str, NO_KEY]
+    least: Annotated[int | float | None, Written(key="min", kind="number", default="none")] = None
+    """the least that may be set. Without a limit (`-1` of `retention.ms`) is more than any number"""
+    most: Annotated[int | float | None, Written(key="max", kind="number", default="none")] = None
+    """the most that may be set"""
+    allowed: Annotated[tuple[str, ...], Written(kind="list of texts", default="any")] = ()
+    """the values that may be set; of a list of values each"""
+    required: bool = False
+    """a topic that is created must be given it, and it may not be reset to the broker's default"""
+    forbidden: Annotated[bool, NO_KEY] = False
+
+
+class AdminLimits(msgspec.Struct, frozen=True, gc=False):
+    """What requests of administrators must be like."""
+
+    requests: Annotated[tuple[str, ...], Written(
+        kind=f"list of `{'`, `'.join(ADMIN_REQUESTS)}`", default="none")] = ()
+    """requests that are not made about these topics; `alter_configs` is both ways to alter them"""
+    names: Annotated[tuple[Pattern, ...], Written(default="any")] = ()
+    """what a topic that is created may be called"""
+    partitions: Annotated[Bounds | None, Written(kind="`{min: N, max: N}`", default="any")] = None
+    """how many partitions a topic may be created with, or get later"""
+    replication_factor: Annotated[Bounds | None, Written(kind="`{min: N, max: N}`", default="any")] = None
+    """how many replicas a topic may be created with"""
+    configs: Annotated[tuple[ConfigLimit, ...], Written(
+        kind="`{NAME: `[limits](#limits-of-a-config)`}`, or `forbidden` in their place", default="any")] = ()
+    """what configs may be set to, when a topic is created and later"""
+    other_configs: Literal["pass", "refuse"] = "pass"
+    """whether configs that `configs` does not name may be set"""
+
+
 class Safeguard(msgspec.Struct, frozen=True, gc=False):
     """What requests of everybody, or of members of ``roles``, must be like, outside ``except_roles``."""
 
@@ -237,6 +281,9 @@ class Safeguard(msgspec.Struct, frozen=True, gc=False):
     """the topics it is about"""
     produce: Annotated[ProduceLimits | None, Written(kind="[limits](#limits-of-a-produce)", default="none")] = None
     """what a produce must be like"""
+    admin: Annotated[AdminLimits | None, Written(
+        kind="[limits](#limits-of-an-administrator)", default="none")] = None
+    """what creating, altering and deleting the topics must be like"""
     action: Literal["refuse", "override", "record"] = "refuse"
     """what happens to a request that is not: it is refused, changed until it is, or let pass and told to the audit"""
     roles: Annotated[tuple[str, ...], Written(kind="list of roles", default="everybody")] = ()
@@ -251,10 +298,12 @@ class Safeguard(msgspec.Struct, frozen=True, gc=False):
 
 
 class SafeguardInForce(msgspec.Struct, frozen=True, gc=False):
-    """A safeguard that applies to an access. ``observed``: the listener only observes, so that it records."""
+    """A safeguard that applies to an access. ``observed``: the listener only observes, so that it records.
+    ``misnamed``: a topic of this name may not be created."""
 
     rule: Safeguard
     observed: bool = False
+    misnamed: bool = False
 
 
 class Policy(msgspec.Struct, frozen=True, gc=False):

@@ -106,12 +106,17 @@ def _unreachable_safeguards(policy: Policy) -> Iterator[Problem]:
     for rule in policy.safeguards:
         if rule.roles and set(rule.roles) <= set(rule.except_roles):
             yield problem(f"{rule.name!r} can never fire: every role it is for is excepted", rule.at)
-        elif not any(_may(allow, operation, pattern) for role in policy.roles
+        elif not any(_may(allow, operation, pattern) or _may_create_all(allow, operation) for role in policy.roles
                      if role.name not in rule.except_roles for allow in role.allow
                      for operation in operations_of(rule) for pattern in rule.topics):
-            doing = " or ".join(operations_of(rule))
+            doing = " or ".join(sorted(operations_of(rule)))
             yield problem(f"{rule.name!r} can never fire: nothing allows any role it is for to {doing} its topics",
                           rule.at)
+
+
+def _may_create_all(allow: Allow, operation: str) -> bool:
+    """The cluster's permission stands for one on each topic."""
+    return operation == "create" and allow.resources.cluster and not {"create", ALL}.isdisjoint(allow.operations)
 
 
 def _may(allow: Allow, operation: str, pattern: str) -> bool:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import struct
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.support import frames
 from tests.support.batches import Record as Written
 from tests.support.batches import write_batch
-from tests.support.clients import Record
+from tests.support.clients import ClientError, Record, TopicAdmin
 from tests.support.java import JavaDriver
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.ports import wait_for
@@ -20,14 +20,14 @@ from tests.support.tap import PRODUCE
 
 pytestmark = pytest.mark.integration
 
-INIT_PRODUCER_ID = 22
-OUT_OF_ORDER = 45
+METADATA, INIT_PRODUCER_ID, ALTER_CONFIGS = 3, 22, 33
+OUT_OF_ORDER, POLICY_VIOLATION = 45, 44
 POLICY = """\
 roles:
   worker:
     members: '"workers" in principal.groups'
     allow:
-      - {operations: [read, write], topics: ["*"]}
+      - {operations: [read, write, create, delete, alter, alter_configs], topics: ["*"]}
 safeguards:
   - {name: all-acks, topics: ["sure.*"], produce: {acks: all}, message: "Nothing may be lost here."}
   - {name: more-acks, topics: ["raised.*"], produce: {acks: all}, action: override}
@@ -36,6 +36,12 @@ safeguards:
   - {name: small, topics: ["small.*"], produce: {max_batch_bytes: 9000}}
   - {name: short, topics: ["short.*"], produce: {max_record_bytes: 3000}}
   - {name: watched, topics: ["watched.*"], produce: {max_batch_bytes: 100, acks: all}, action: record}
+  - {name: shape, topics: ["made.*"], admin: {partitions: {max: 4}, configs: {retention.ms: {max: 86400000}}},
+     message: "Ask the platform team."}
+  - {name: names, topics: ["made.*"], admin: {names: ["made.good.*"]}}
+  - {name: kept, topics: ["made.good.kept.*"], admin: {requests: [delete_topics, delete_records]}}
+  - {name: mended, topics: ["mended.*"], action: override, admin: {partitions: {min: 3, max: 5},
+     configs: {retention.ms: {min: 3600000, max: 86400000, required: true}}}}
 """
 
 
@@ -152,3 +158,79 @@ def test_what_is_only_recorded_goes_on(guarded: Stage) -> None:
     [event] = [one for one in guarded.node.audit() if one["kind"] == "safeguard" and one["topic"] == topic]
     assert event["principal"] == "dev:job" and event["api"] == "Produce" and event["rules"] == {"watched": 1}
     assert event["reason"] == "acks is 1, and all is required"
+
+
+def administrator(stage: Stage, client: str) -> TopicAdmin:
+    admin = stage.client(client).admin(stage.login())
+    assert isinstance(admin, TopicAdmin)
+    return admin
+
+
+def count_partitions(stage: Stage, topic: str) -> int:
+    with stage.raw() as client:
+        answer = client.ask(METADATA, 9, {"topics": [{"name": topic}], "allow_auto_topic_creation": False})
+    return len(answer["topics"][0]["partitions"])
+
+
+def refused(work: Callable[[], object]) -> str:
+    with pytest.raises(ClientError) as caught:
+        work()
+    assert caught.value.code == POLICY_VIOLATION, caught.value
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("client", ["java", "confluent"])
+def test_administrators_are_told_what_a_topic_must_be_like(guarded: Stage, client: str) -> None:
+    topic, kept = f"made.good.{uuid.uuid4().hex[:10]}", f"made.good.kept.{uuid.uuid4().hex[:10]}"
+    with administrator(guarded, client) as admin:
+        assert "Ask the platform team. (partitions: 5 is asked for, at most 4 is required; safeguard shape)" in refused(
+            lambda: admin.create_topic(topic, 5))
+        assert "the name must be like made.good.*" in refused(lambda: admin.create_topic("made.bad", 1))
+        admin.create_topic(topic, 2)
+        refused(lambda: admin.create_partitions(topic, 5))
+        admin.create_partitions(topic, 4)
+        wait_for("the partitions", lambda: count_partitions(guarded, topic) == 4)
+        assert "retention.ms is '-1', at most 86400000 is required" in refused(
+            lambda: admin.alter_config(topic, "retention.ms", "-1"))
+        admin.alter_config(topic, "retention.ms", "86400000")
+        wait_for("the config", lambda: admin.configs(topic)["retention.ms"] == "86400000")
+        admin.create_topic(kept, 1)
+        # librdkafka asks in a version whose answer has no text.
+        assert client != "java" or "delete_topics is not for this topic (safeguard kept)" in refused(
+            lambda: admin.delete_topic(kept))
+        refused(lambda: admin.delete_topic(kept))
+        guarded.write_direct(kept, [Record(b"one"), Record(b"two")])
+        refused(lambda: admin.delete_records(kept, 1))
+        admin.delete_topic(topic)
+    assert guarded.end_offset(kept) == 2
+    wait_for("the audit to tell of it", lambda: told(guarded, kept) == {("kept", "refuse")})
+    assert hits(guarded, "shape", "refuse") >= 3
+
+
+@pytest.mark.parametrize("client", ["java", "confluent"])
+def test_a_topic_is_made_as_the_safeguard_has_it(guarded: Stage, client: str) -> None:
+    topic = f"mended.{uuid.uuid4().hex[:10]}"
+    with administrator(guarded, client) as admin:
+        admin.create_topic(topic, 1)
+        wait_for("the topic", lambda: count_partitions(guarded, topic) == 3)
+        assert admin.configs(topic)["retention.ms"] == "3600000"
+        admin.alter_config(topic, "retention.ms", "999999999999")
+        wait_for("the config", lambda: admin.configs(topic)["retention.ms"] == "86400000")
+        admin.create_partitions(topic, 9)
+        wait_for("the partitions", lambda: count_partitions(guarded, topic) == 5)
+    wait_for("the audit to tell of it", lambda: told(guarded, topic) == {("mended", "override")})
+
+
+def test_the_older_way_to_alter_configs_is_held_to_the_same(guarded: Stage) -> None:
+    """It replaces all configs, so what it does not name would go back to the broker's default."""
+    topic, other = f"mended.{uuid.uuid4().hex[:10]}", f"made.good.{uuid.uuid4().hex[:10]}"
+    with administrator(guarded, "java") as admin:
+        admin.create_topic(topic, 3)
+        admin.create_topic(other, 1)
+        with guarded.raw() as client:
+            answer = client.ask(ALTER_CONFIGS, 1, {"validate_only": False, "resources": [
+                {"resource_type": 2, "resource_name": topic, "configs": [{"name": "segment.ms", "value": "70000"}]},
+                {"resource_type": 2, "resource_name": other, "configs": [{"name": "retention.ms", "value": "-1"}]}]})
+        assert [(one["resource_name"], one["error_code"]) for one in answer["responses"]] == [(topic, 0), (other, 44)]
+        wait_for("the config", lambda: admin.configs(topic)["segment.ms"] == "70000")
+        assert admin.configs(topic)["retention.ms"] == "3600000"

@@ -19,7 +19,7 @@ class Guarded(Rules):
     def __call__(self, resource: str, operation: str, name: str, now: float) -> tuple[Verdict, Any]:
         verdict, plan = super().__call__(resource, operation, name, now)
         limits = BatchLimits((
-            SafeguardInForce(Safeguard("large", ("*",), ProduceLimits(max_batch_bytes=1), "record")),
+            SafeguardInForce(Safeguard("large", ("*",), ProduceLimits(max_batch_bytes=1), action="record")),
             SafeguardInForce(Safeguard("sure", ("*",), ProduceLimits(-1)))))
         return msgspec.structs.replace(verdict, safeguards=limits), plan
 

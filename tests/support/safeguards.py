@@ -10,7 +10,7 @@ import msgspec
 from kproxy._ext.batch_limits import BatchLimits
 from kproxy.model.access import Verdict
 from kproxy.model.policy import Policy, Safeguard, SafeguardInForce
-from kproxy.policy.safeguards import operations_of
+from kproxy.policy.safeguards import is_misnamed, operations_of
 from tests.support.desk import Desk
 from tests.support.policies import loaded
 
@@ -33,7 +33,8 @@ class GuardedDesk(Desk):
 
     def decide(self, resource: str, operation: str, name: str, now: float) -> tuple[Verdict, Any]:
         verdict, plan = super().decide(resource, operation, name, now)
-        found = tuple(SafeguardInForce(one, self.observed) for one in self.safeguards
+        found = tuple(SafeguardInForce(one, self.observed, operation == "create" and is_misnamed(one, name))
+                      for one in self.safeguards
                       if resource == "topic" and operation in operations_of(one)
                       and any(fnmatchcase(name, pattern) for pattern in one.topics))
         if not found:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from kproxy import policy
 from kproxy.errors import PolicyError
 from kproxy.model.access import Access, Verdict
-from kproxy.model.policy import Place, ProduceLimits, Safeguard
+from kproxy.model.policy import (
+    LEGAL_OPERATIONS,
+    AdminLimits,
+    Bounds,
+    ConfigLimit,
+    Place,
+    ProduceLimits,
+    Safeguard,
+)
 from kproxy.model.settings import Mode
 from tests.support.policies import decider, facts, loaded
 from tests.support.safeguards import EVERYBODY, read_safeguards
@@ -24,10 +33,19 @@ def problems(line: str) -> list[str]:
 def test_all_of_it_is_read() -> None:
     [rule] = read_safeguards(
         "{name: sound, topics: ['orders.*'], action: record, roles: [all], message: Please., produce: {acks: all,"
-        " compression: [lz4, zstd], idempotence: true, max_batch_bytes: 1MiB, max_record_bytes: 64KiB}}")
+        " compression: [lz4, zstd], idempotence: true, max_batch_bytes: 1MiB, max_record_bytes: 64KiB},"
+        " admin: {requests: [delete_topics], names: ['a.*'], partitions: {min: 3}, replication_factor: {max: 4},"
+        " configs: {min.insync.replicas: {min: 2, required: true}, x.y: forbidden, min.cleanable.dirty.ratio:"
+        " {max: 0.5}, cleanup.policy: {allowed: [compact, delete]}}, other_configs: refuse}}")
     assert rule == Safeguard(
-        "sound", ("orders.*",), ProduceLimits(-1, ("lz4", "zstd"), True, 1 << 20, 1 << 16), "record", ("all",),
-        message="Please.", at=Place("0.yaml", 3, "safeguards[0]"))
+        "sound", ("orders.*",), ProduceLimits(-1, ("lz4", "zstd"), True, 1 << 20, 1 << 16),
+        AdminLimits(("delete_topics",), ("a.*",), Bounds(3, None), Bounds(None, 4), (
+            ConfigLimit("min.insync.replicas", 2, required=True), ConfigLimit("x.y", forbidden=True),
+            ConfigLimit("min.cleanable.dirty.ratio", most=0.5),
+            ConfigLimit("cleanup.policy", allowed=("compact", "delete"))), "refuse"),
+        "record", ("all",), message="Please.", at=Place("0.yaml", 3, "safeguards[0]"))
+    snapshot = msgspec.msgpack.decode(msgspec.msgpack.encode(rule), type=Safeguard)
+    assert snapshot == rule
     [other] = read_safeguards("{name: r, topics: [a], produce: {acks: 1}}")
     assert other.action == "refuse" and other.produce == ProduceLimits(1)
 
@@ -36,7 +54,7 @@ def test_all_of_it_is_read() -> None:
     ("{topics: [a], produce: {acks: all}}", "0.yaml:3: safeguards[0]: 'name' is missing"),
     ("{name: r, produce: {acks: all}}", "0.yaml:3: safeguards[0]: 'topics' is missing"),
     ("{name: r, topics: [a]}", "0.yaml:3: safeguards[0]: the safeguard says nothing of any request: write produce:"
-                               " {acks: all}, or another limit"),
+                               " {acks: all}, or another limit of produce or admin"),
     ("{name: r, topics: [a], produce: {}}", "0.yaml:3: safeguards[0].produce: produce limits nothing: write acks,"
                                             " compression, idempotence, max_batch_bytes or max_record_bytes"),
     ("{name: r, topics: [a], produce: {idempotence: false}}",
@@ -65,6 +83,35 @@ def test_all_of_it_is_read() -> None:
      "produce.max_record_bytes cannot be overridden"),
     ("{name: r, topics: [a], action: override, produce: {acks: 1}}",
      "produce.acks: 1 cannot be overridden, because who asks for fewer (acks=0) reads no answer"),
+    ("{name: r, topics: [a], admin: {}}",
+     "0.yaml:3: safeguards[0].admin: admin limits nothing: write requests, names, partitions, replication_factor,"
+     " configs or other_configs"),
+    ("{name: r, topics: [a], admin: {requests: [create_acls]}}", "'create_acls' is not one of create_topics,"),
+    ("{name: r, topics: [a], admin: {partitions: 3}}",
+     "0.yaml:3: safeguards[0].admin.partitions: expected a mapping"),
+    ("{name: r, topics: [a], admin: {partitions: {min: 0}}}", "0 is not between 1 and 2147483647"),
+    ("{name: r, topics: [a], admin: {replication_factor: {max: 40000}}}", "40000 is not between 1 and 32767"),
+    ("{name: r, topics: [a], admin: {partitions: {min: 5, max: 4}}}", "no number is at least 5 and at most 4"),
+    ("{name: r, topics: [a], admin: {partitions: {}}}", "write min, max or both"),
+    ("{name: r, topics: [a], admin: {configs: {min.insync.replica: {min: 2}}}}",
+     "0.yaml:3: safeguards[0].admin.configs.min.insync.replica: topics have no config 'min.insync.replica'; did you"
+     " mean min.insync.replicas?"),
+    ("{name: r, topics: [a], admin: {configs: {}}}", "configs names no config"),
+    ("{name: r, topics: [a], admin: {configs: {retention.ms: {}}}}", "the config is not limited: write min, max,"),
+    ("{name: r, topics: [a], admin: {configs: {retention.ms: denied}}}", "'denied' is not one of forbidden"),
+    ("{name: r, topics: [a], admin: {configs: {retention.ms: {max: 7d}}}}",
+     "expected a number such as 3 or 0.5, found text"),
+    ("{name: r, topics: [a], admin: {configs: {retention.ms: {min: 9, max: 3}}}}",
+     "no number is at least 9 and at most 3"),
+    ("{name: r, topics: [a], admin: {configs: {retention.ms: {min: 9, allowed: ['10']}}}}",
+     "either numbers are limited, by min and max, or the values are listed in allowed"),
+    ("{name: r, topics: [a], admin: {configs: {preallocate: {allowed: [true]}}}}",
+     "expected text, found a boolean; put it in quotes"),
+    *((f"{{name: r, topics: [a], action: override, admin: {{{limit}}}}}", f"admin.{key} cannot be overridden, because")
+      for key, limit in (("names", "names: ['a*']"), ("requests", "requests: [delete_topics]"),
+                         ("other_configs", "other_configs: refuse"), ("configs.x", "configs: {x: forbidden}"),
+                         ("configs.x", "configs: {x: {allowed: [a, b]}}"),
+                         ("configs.x", "configs: {x: {required: true}}"))),
     ("{name: r, topics: [a], roles: [nobody], produce: {acks: all}}", "role 'nobody' is not defined"),
     ("{name: r, topics: [a], except_roles: [nobody], produce: {acks: all}}", "role 'nobody' is not defined"),
     ("{name: 'all.allow[0]', topics: [a], produce: {acks: all}}", "rule 'all.allow[0]' is also defined at 0.yaml:1"),
@@ -92,6 +139,28 @@ def test_what_can_never_fire_is_found(line: str, words: str) -> None:
                   "  all: {members: {groups: [h]}, allow: [{operations: [write], topics: [a]}]}\n"
                   f"safeguards:\n  - {line}\n")
     assert [problem.message for problem in policy.check(made)] == [words]
+
+
+def test_a_permission_on_the_cluster_can_fire_a_limit_on_creation() -> None:
+    made = loaded("roles: {all: {members: {groups: [h]}, allow: [{operations: [create], cluster: true}]}}\n"
+                  "safeguards:\n  - {name: r, topics: [a], admin: {partitions: {min: 3}}}\n"
+                  "  - {name: s, topics: [a], admin: {requests: [delete_topics]}}\n")
+    assert [problem.message for problem in policy.check(made)] == [
+        "'s' can never fire: nothing allows any role it is for to delete its topics"]
+
+
+@pytest.mark.parametrize(("limits", "operations"), [
+    ("partitions: {min: 3}", {"create", "alter"}), ("replication_factor: {min: 3}", {"create"}),
+    ("names: ['x*']", {"create"}), ("names: ['orders.*']", set()),
+    ("configs: {a: forbidden}", {"create", "alter_configs"}), ("other_configs: refuse", {"create", "alter_configs"}),
+    ("requests: [create_partitions]", {"alter"}), ("requests: [delete_topics, delete_records]", {"delete"}),
+    ("requests: [alter_configs], names: ['orders.*']", {"alter_configs"}),
+])
+def test_limits_of_an_administrator_are_for_their_operations(limits: str, operations: set[str]) -> None:
+    line = f"{{name: r, topics: ['*'], admin: {{{limits}}}}}"
+    found = {operation for operation in sorted(LEGAL_OPERATIONS["topic"])
+             if in_force(line, access=Access(operation, "topic", "orders.eu")).safeguards}
+    assert found == operations
 
 
 def in_force(line: str, *groups: str, access: Access = WRITE, mode: Mode = "enforce") -> Verdict:
@@ -135,3 +204,12 @@ def test_explained() -> None:
     assert (view.name, view.action, view.held, view.outcome, view.at.line) == ("r", "record", True, "does not hold", 3)
     assert view.limits == ("acks all", "compression zstd or none", "records of 9 bytes at most")
     assert policy.explain(made, facts(), Access("read", "topic", "orders.eu"), now=1.0).safeguards == ()
+
+
+def test_limits_of_an_administrator_explained() -> None:
+    made = decider(EVERYBODY + "  - {name: r, topics: ['*'], admin: {requests: [delete_topics], names: ['a*', b],"
+                               " partitions: {min: 1, max: 2}, replication_factor: {min: 3}, other_configs: refuse,"
+                               " configs: {x: {max: 4, required: true}, y: {allowed: [p, q]}, z: forbidden}}}\n")
+    [view] = policy.explain(made, facts(), Access("create", "topic", "orders.eu"), now=1.0).safeguards
+    assert view.limits == ("no delete_topics", "names a* or b", "partitions 1 to 2", "replication factor 3 at least",
+                           "x 4 at most required", "y p or q", "z forbidden", "no other configs")

@@ -12,7 +12,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("wire",), ("fields", "yaml_tree"), ("schema",), ("frame", "chunk", "tls_context"), ("tls_records",), ("sockets",),
     ("half", "tls"),
     ("request",), ("compression",), ("record_batch",), ("batch_limits",),
-    ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("authorise", "mirrors"),
+    ("mask",), ("policy_table",), ("topic_ids",), ("opening",), ("topic_limits",), ("authorise", "mirrors"),
     ("lists", "broker_configs", "subscriptions"),
     ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "cluster",
      "consumer_groups", "topic_pages", "refused"),
