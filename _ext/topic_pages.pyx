@@ -8,7 +8,8 @@ topics by name, and only for those the client may describe: of "all" kproxy lear
 
 A page begins where the client's cursor says. The broker is shown the cursor only where it names a topic that is asked for
 with it; any other name, hidden or made up, is a place in the order of names and nothing else. As with a broker, a refused
-topic stands on every page until a cursor has passed its name, and a topic of "all" that is gone is left out.
+topic stands on every page until a cursor has passed its name, and a topic of "all" that is gone, or that the broker hides
+from the client's account there, is left out.
 """
 from bisect import bisect_left
 
@@ -189,7 +190,7 @@ cdef int show_topics(Opening opening, Mark* topics, bint is_all, list edits, lis
         error = <int>find(opening, F_ERROR_CODE, 1, i + 1, until).value
         opening.addresses.topic_ids.learn(text(opening, find(opening, F_TOPIC_ID, 1, i + 1, until)),
                                           text(opening, name), name.length)
-        if is_all and error == UNKNOWN_TOPIC_OR_PARTITION:
+        if is_all and error in (UNKNOWN_TOPIC_OR_PARTITION, TOPIC_AUTHORIZATION_FAILED):
             edits.append((item.whole_at, item.whole_length, b""))
         elif not topic_visible(opening, OPERATION_DESCRIBE, text(opening, name), name.length):
             edits.append((item.whole_at, item.whole_length, b""))

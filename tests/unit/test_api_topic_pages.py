@@ -124,6 +124,18 @@ def test_a_broker_that_names_what_it_was_not_asked_for_shows_nothing() -> None:
     assert answer["next_cursor"] is None
 
 
+def test_of_all_topics_those_are_left_out_that_the_broker_does_not_show() -> None:
+    """They are gone, or the account that the broker knows the client by may not see them."""
+    desk = Desk("describe topic *")
+    desk.addresses.topic_ids.teach_all(["a", "b", "c"])
+    answers = {}
+    for everything in (True, False):
+        desk.request(75, 0, asking(*([] if everything else "abc")))
+        answers[everything] = names(desk.response(75, 0, {"next_cursor": None, "topics": [
+            topic("a", error=29), topic("b", error=3), topic("c", error=-1)]})[1])
+    assert answers == {True: [("c", -1)], False: [("a", 29), ("b", 3), ("c", -1)]}
+
+
 def test_without_the_names_of_all_there_is_no_answer() -> None:
     desk = Desk("describe topic *")
     assert desk.addresses.topic_ids.everything is None
