@@ -212,10 +212,9 @@ cdef int hide_results(Opening opening, Mark* results, ResourceRule rule, list ed
     """Policy may have changed while the broker answered. Configs of topics and groups are not read, they may be many."""
     cdef Marks marks = opening.marks
     cdef Mark* name
-    cdef int i = <int>(results - marks.items) + 1, kind, code, number = -1
-    cdef list values = None
+    cdef int i = <int>(results - marks.items) + 1, kind, code
+    cdef dict values
     while i < results.until:
-        number += 1
         name = name_of(opening, i)
         kind = type_of(opening, i)
         code = CLUSTER_AUTHORIZATION_FAILED
@@ -227,14 +226,18 @@ cdef int hide_results(Opening opening, Mark* results, ResourceRule rule, list ed
                 else GROUP_AUTHORIZATION_FAILED
         elif is_of_cluster(kind) and cluster_visible(opening, rule.operation):
             code = 0
-            values = values or schema.parse(DESCRIBE_CONFIGS, opening.head.api_version, True,
-                                            opening.data[opening.body:opening.length])["results"]
-            if blank(kind, values[number]):
-                replace_result(opening, i, values[number], edits)
+            values = schema.parse_item(DESCRIBE_CONFIGS, opening.head.api_version, True, "results", item_bytes(opening, i))
+            if blank(kind, values):
+                replace_result(opening, i, values, edits)
         if code != 0:
             replace_result(opening, i, rule.answer_item(opening, i, name, code), edits)
         i = marks.items[i].until
     return 0
+
+
+cdef bytes item_bytes(Opening opening, int item):
+    cdef Mark* mark = &opening.marks.items[item]
+    return (opening.data + opening.body + mark.whole_at)[:mark.whole_length]
 
 
 cdef int replace_result(Opening opening, int item, dict result, list edits) except -1:

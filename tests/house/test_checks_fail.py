@@ -105,6 +105,8 @@ FAULTS: list[tuple[str, Plant, str]] = [
      "_ext/frame.pyx:"),
     ("kernels", append("_ext/frame.pyx", "\n\ncdef int careless(int x) nogil:\n    return x\n"),
      "nogil without noexcept"),
+    ("negative-indices", append("_ext/frame.pyx", "\n\ncdef object careless(list x):\n    return x[-1]\n"),
+     "a negative index"),
     ("environment", append("kproxy/errors.py", "\nimport os\nHOME = os.environ['HOME']\n"), "kproxy/errors.py"),
     ("prints", append("kproxy/errors.py", "\nprint('here')\n"), "kproxy/errors.py"),
     ("comments", append("kproxy/errors.py", "\n# TO" + "DO: later\n"), "kproxy/errors.py"),

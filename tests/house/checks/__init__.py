@@ -23,6 +23,7 @@ CHECKS: dict[str, Check] = {
     "names": source.check_names,
     "raw-pointers": source.check_raw_pointers,
     "kernels": source.check_kernels,
+    "negative-indices": source.check_negative_indices,
     "environment": source.check_environment,
     "prints": source.check_prints,
     "comments": source.check_comments,

@@ -80,6 +80,19 @@ def check_kernels(root: Path) -> list[str]:
     return problems
 
 
+def check_negative_indices(root: Path) -> list[str]:
+    """Native modules are compiled without counting from the end: ``list[-1]`` reads what lies before the list, unless
+    the module's first line says that it counts."""
+    problems = []
+    for path in tree.with_suffix(root, ".pyx"):
+        lines = tree.text(path).splitlines()
+        if lines and lines[0] == "# cython: wraparound=True":
+            continue
+        problems += [f"{tree.name(root, path)}:{number}: a negative index in a module that does not count from the end"
+                     for number, line in enumerate(lines, 1) if re.search(r"[\w)\]]\[-\s*\d", line.split("#")[0])]
+    return problems
+
+
 def _below_commands(root: Path) -> list[tuple[str, Path]]:
     """kproxy's own modules but those that talk with a person, by name."""
     named = [(tree.name(root, path), path) for path in tree.with_suffix(root, ".py")]
