@@ -183,3 +183,34 @@ def test_explain_as_json(app: Typer, folder: Path) -> None:
 ])
 def test_wrong_usage_is_exit_code_two(app: Typer, folder: Path, arguments: list[str]) -> None:
     assert run(app, "policy", "explain", "--config", folder / "kproxy.yaml", *arguments)[0] == 2
+
+
+SAFEGUARDS = """\
+roles: {etl: {members: {groups: [etl]}}}
+safeguards:
+  - {name: sure, topics: ["scores.*"], produce: {acks: all, max_batch_bytes: 1MiB}, except_roles: [etl],
+     when: 'listener == "l"', action: record}
+"""
+
+
+def test_safeguards_are_shown_and_explained(app: Typer, folder: Path) -> None:
+    (folder / "policy" / "safeguards.yaml").write_text(SAFEGUARDS)
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml")
+    assert code == 0 and ("safeguard sure: acks all, batches of 1048576 bytes at most on scores.*, else record, except"
+                          ' etl where listener == "l"') in output.splitlines()
+    about = ("--config", folder / "kproxy.yaml", "--operation", "write", "--topic", "scores.fraud")
+    _, output = run(app, "policy", "explain", *about)
+    line = next(line for line in output.splitlines() if line.startswith("  safeguard "))
+    assert line.startswith("  safeguard sure at ") and line.endswith(
+        'safeguards.yaml:3: acks all, batches of 1048576 bytes at most; else record; condition holds: listener == "l"')
+    assert "else record; not for these roles;" in run(app, "policy", "explain", *about, "--groups", "etl")[1]
+    (folder / "kproxy.yaml").write_text(CONFIG.replace("MODE", "observe"))
+    assert "else record (observing)" in run(app, "policy", "explain", *about)[1]
+    found = json.loads(run(app, "policy", "explain", *about, "--json")[1])["safeguards"][0]
+    assert (found["name"], found["observed"], found["limits"][0]) == ("sure", True, "acks all")
+
+
+def test_a_safeguard_that_cannot_be_kept_is_a_problem_with_its_place(app: Typer, folder: Path) -> None:
+    (folder / "policy" / "safeguards.yaml").write_text(SAFEGUARDS.replace("record", "override"))
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml")
+    assert code == 1 and "safeguards.yaml:3: safeguards[0]: produce.max_batch_bytes cannot be overridden" in output
