@@ -1395,7 +1395,7 @@ FACTS = """
   authorized_operations int32 0+ default=-2147483648 !
 78 request ShareFetchRequest 1-2 0+
  group_id string 0+ nullable=0+ default=null !
- member_id string 0+ nullable=0+
+ member_id string 0+ nullable=0+ !
  share_session_epoch int32 0+ !
  max_wait_ms int32 0+
  min_bytes int32 0+
@@ -1427,7 +1427,7 @@ FACTS = """
    partition_index int32 0+ !
    error_code int16 0+ !
    error_message string 0+ nullable=0+ default=null
-   acknowledge_error_code int16 0+
+   acknowledge_error_code int16 0+ !
    acknowledge_error_message string 0+ nullable=0+ default=null
    current_leader struct 0+
     leader_id int32 0+
@@ -1444,7 +1444,7 @@ FACTS = """
   rack string 0+ nullable=0+ default=null
 79 request ShareAcknowledgeRequest 1-2 0+
  group_id string 0+ nullable=0+ default=null !
- member_id string 0+ nullable=0+
+ member_id string 0+ nullable=0+ !
  share_session_epoch int32 0+ !
  is_renew_ack bool 2+
  topics []struct 0+ !

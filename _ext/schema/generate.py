@@ -136,13 +136,14 @@ INTEREST = {
     "ShareGroupDescribeRequest": "group_ids include_authorized_operations",
     "ShareGroupDescribeResponse": """groups.error_code groups.group_id groups.members.subscribed_topic_names
         groups.members.assignment.topic_partitions.topic_name groups.authorized_operations""",
-    "ShareFetchRequest": """group_id share_session_epoch topics.topic_id topics.partitions.partition_index
+    "ShareFetchRequest": """group_id member_id share_session_epoch topics.topic_id topics.partitions.partition_index
         topics.partitions.acknowledgement_batches forgotten_topics_data.topic_id forgotten_topics_data.partitions""",
     "ShareFetchResponse": """throttle_time_ms error_code responses.topic_id responses.partitions.partition_index
-        responses.partitions.error_code responses.partitions.records responses.partitions.acquired_records.first_offset
-        responses.partitions.acquired_records.last_offset node_endpoints.node_id node_endpoints.host
-        node_endpoints.port""",
-    "ShareAcknowledgeRequest": "group_id share_session_epoch topics.topic_id topics.partitions.partition_index",
+        responses.partitions.error_code responses.partitions.acknowledge_error_code responses.partitions.records
+        responses.partitions.acquired_records.first_offset responses.partitions.acquired_records.last_offset
+        node_endpoints.node_id node_endpoints.host node_endpoints.port""",
+    "ShareAcknowledgeRequest": """group_id member_id share_session_epoch topics.topic_id
+        topics.partitions.partition_index""",
     "ShareAcknowledgeResponse": """throttle_time_ms error_code responses.topic_id
         responses.partitions.partition_index responses.partitions.error_code node_endpoints.node_id
         node_endpoints.host node_endpoints.port""",
