@@ -3,8 +3,8 @@ raw tokens carry no framing to answer in.
 """
 from libc.stdint cimport int16_t
 
-from kproxy._ext cimport admin, cluster, consumer_groups, fetch, group_admin, groups, metadata, produce, refused, topic_pages, topics
-from kproxy._ext cimport transactions
+from kproxy._ext cimport admin, cluster, consumer_groups, fetch, group_admin, groups, metadata, produce, refused
+from kproxy._ext cimport share_fetch, topic_pages, topics, transactions
 from kproxy._ext.opening cimport WAIT
 
 from kproxy._ext import schema
@@ -89,6 +89,13 @@ serve(68, "ConsumerGroupHeartbeat", 0, 1, consumer_groups.open_request, consumer
 serve(69, "ConsumerGroupDescribe", 0, 1, consumer_groups.open_request, consumer_groups.open_response, True)
 serve(74, "ListConfigResources", 0, 1, cluster.open_request, cluster.open_response, True)
 serve(75, "DescribeTopicPartitions", 0, 0, topic_pages.open_request, topic_pages.open_response, True)
+serve(76, "ShareGroupHeartbeat", 1, 1, consumer_groups.open_request, consumer_groups.open_response)
+serve(77, "ShareGroupDescribe", 1, 1, consumer_groups.open_request, consumer_groups.open_response, True)
+serve(78, "ShareFetch", 1, 2, share_fetch.open_request, share_fetch.open_response, True)
+serve(79, "ShareAcknowledge", 1, 2, share_fetch.open_request, share_fetch.open_response, True)
+serve(90, "DescribeShareGroupOffsets", 0, 1, groups.open_request, groups.open_response, True)
+serve(91, "AlterShareGroupOffsets", 0, 0, group_admin.open_request, group_admin.open_response)
+serve(92, "DeleteShareGroupOffsets", 0, 0, group_admin.open_request, group_admin.open_response)
 
 
 for _key in range(APIS):

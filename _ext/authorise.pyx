@@ -4,7 +4,7 @@ from libc.limits cimport INT_MIN
 from libc.stdint cimport int32_t
 
 from kproxy._ext.fields cimport F_CLUSTER_AUTHORIZED_OPERATIONS, F_ERROR_CODE, F_GROUP_ID, F_HOST, F_NAME, F_PARTITION
-from kproxy._ext.fields cimport F_PARTITION_INDEX, F_PORT, F_RESOURCE_NAME, F_TOPIC, F_TRANSACTIONAL_ID
+from kproxy._ext.fields cimport F_PARTITION_INDEX, F_PORT, F_RESOURCE_NAME, F_TOPIC, F_TOPIC_NAME, F_TRANSACTIONAL_ID
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, EFFECT_DENY, OPERATION_ALTER, OPERATION_ALTER_CONFIGS
 from kproxy._ext.policy_table cimport OPERATION_CLUSTER_ACTION
@@ -155,6 +155,8 @@ cdef Mark* name_of(Opening opening, int item) except NULL:
         name = find(opening, F_TOPIC, mark.depth + 1, item + 1, mark.until)     # as Fetch calls it
     if name == NULL:
         name = find(opening, F_RESOURCE_NAME, mark.depth + 1, item + 1, mark.until)
+    if name == NULL:
+        name = find(opening, F_TOPIC_NAME, mark.depth + 1, item + 1, mark.until)    # where share groups have offsets
     if name == NULL or (name.length < 0 and not is_unknown(name)):
         raise WireError(f"api {opening.head.api_key} version {opening.head.api_version}: a topic without a name")
     return name
@@ -178,7 +180,9 @@ cdef class TopicRule:
     cdef dict answer_item(self, Opening opening, int item, Mark* name, int code):
         cdef bytes topic_id = id_of(opening, name)
         cdef dict answered = {self.name_field: span(opening, name)} if topic_id is None else {"topic_id": topic_id}
-        if self.list_name is not None:
+        if self.list_name is None:
+            answered[self.code_field] = code
+        else:
             answered[self.list_name] = [{**self.partition, self.index_field: index, self.code_field: code}
                                         for index in partition_indexes(opening, item)]
         return answered

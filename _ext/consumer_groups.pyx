@@ -1,11 +1,13 @@
 # cython: wraparound=True
-"""Groups whose members a broker assigns (KIP-848).
+"""Groups whose members a broker assigns: those of consumers (KIP-848), and share groups (KIP-932).
 
     68 ConsumerGroupHeartbeat 0-1   READ on the group, else 30; then DESCRIBE on every topic it subscribes to by name, else
                                     29, for the whole heartbeat. A pattern would be matched by the broker, which knows
                                     kproxy's account only: it is refused (128) unless it is empty
     69 ConsumerGroupDescribe 0-1    DESCRIBE on each group, else 30. A group with a topic that may not be described is
                                     shown as 29 and nothing more; a pattern of its members is not shown
+    76 ShareGroupHeartbeat 1        as 68, without a pattern
+    77 ShareGroupDescribe 1         as 69
 
 An assignment names topics by id, which is no secret: what may be read of them is decided when it is fetched.
 """
@@ -24,8 +26,8 @@ from kproxy._ext.schema cimport STRING, Mark, Marks
 from kproxy._ext import schema
 
 cdef enum:
-    HEARTBEAT = 68
     DESCRIBE = 69
+    SHARE_DESCRIBE = 77
     INVALID_REGULAR_EXPRESSION = 128
 
 cdef str NO_PATTERN = "kproxy: a subscription by pattern is not served; name the topics"
@@ -37,7 +39,7 @@ cdef Gated DESCRIBED = Gated((), topics=F_GROUP_IDS, answered="groups", rule=Nam
 
 
 cdef int open_request(Opening opening) except -1:
-    if opening.head.api_key == DESCRIBE:
+    if opening.head.api_key in (DESCRIBE, SHARE_DESCRIBE):
         return open_gated(opening, DESCRIBED)
     return open_heartbeat(opening)
 
@@ -64,7 +66,7 @@ cdef int open_heartbeat(Opening opening) except -1:
 
 cdef int open_response(Opening opening, object memo) except -1:
     cdef list edits = []
-    if opening.head.api_key == DESCRIBE:
+    if opening.head.api_key in (DESCRIBE, SHARE_DESCRIBE):
         show_groups(opening, edits)
         add_refused(opening, F_GROUPS, "groups", memo, edits)
     return apply_edits(opening, edits)

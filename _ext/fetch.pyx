@@ -15,7 +15,7 @@ from kproxy._ext.authorise cimport apply_edits, id_of, is_unknown, name_of, repl
 from kproxy._ext.authorise cimport topic_visible
 from kproxy._ext.fields cimport F_ERROR_CODE, F_FORGOTTEN_TOPICS_DATA, F_PARTITION, F_PARTITION_INDEX, F_PARTITIONS, F_RECORDS
 from kproxy._ext.fields cimport F_REPLICA_ID, F_RESPONSES, F_SESSION_EPOCH, F_SESSION_ID, F_TOPICS
-from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
+from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, PLAN_SAME, Plan
 from kproxy._ext.opening cimport READ, WAIT, Opening
 from kproxy._ext.policy_table cimport OPERATION_READ, RESOURCE_TOPIC, Cell
 from kproxy._ext.record_batch cimport BatchSummary, walk_batch_headers
@@ -198,29 +198,37 @@ cdef int replace_topic(Opening opening, int item, int code, list edits) except -
 
 cdef int open_records(Opening opening, Cell* cell, Mark* name, Mark* partition, Mark* records, int index,
                       list edits) except -1:
+    cdef BatchSummary given
+    if give_records(opening, cell, name, records, index, opening.head.api_version >= FIRST_WITH_ZSTD, &given,
+                    edits) == PLAN_REFUSED:
+        edits.append((partition.whole_at, partition.whole_length,
+                      schema.build_item(API, opening.head.api_version, True, "responses.partitions",
+                                        empty_partition(index, (<Plan>cell.plan).error_code))))
+    return 0
+
+
+cdef int give_records(Opening opening, Cell* cell, Mark* name, Mark* records, int index, bint zstd,
+                      BatchSummary* given, list edits) except -1:
     cdef const unsigned char* data = text(opening, records)
     cdef Py_ssize_t length = records.length
-    cdef BatchSummary summary
     cdef Plan plan
-    cdef int outcome
+    cdef int outcome = PLAN_SAME
     if cell.plan != NULL:
         plan = <Plan>cell.plan
-        outcome = plan.transform_span(data, records.length, opening.head.api_version >= FIRST_WITH_ZSTD)
+        outcome = plan.transform_span(data, records.length, zstd)
         if outcome == PLAN_REFUSED:
             # What is refused begins with its batch, whose base offset comes first.
             opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules),
                                             int.from_bytes(data[:8], "big", signed=True) if records.length >= 8 else -1))
-            edits.append((partition.whole_at, partition.whole_length,
-                          schema.build_item(API, opening.head.api_version, True, "responses.partitions",
-                                            empty_partition(index, plan.error_code))))
-            return 0
+            return outcome
         if outcome == PLAN_REPLACED:
             edits.append((records.whole_at, records.whole_length,
-                          build_records_prefix(len(plan.out), is_flexible(API, opening.head.api_version)) + plan.out))
+                          build_records_prefix(len(plan.out), is_flexible(
+                              opening.head.api_key, opening.head.api_version)) + plan.out))
             # Noted is what is given out, which may end before a batch that is refused. The plan keeps its bytes.
             data = <const unsigned char*>PyBytes_AS_STRING(plan.out)
             length = len(plan.out)
-    if walk_batch_headers(data, length, &summary) == 0 and summary.batches:
-        opening.note(READ, text(opening, name), name.length, index, summary.first_offset, summary.last_offset,
-                     summary.records, length, 0)
-    return 0
+    if walk_batch_headers(data, length, given) == 0 and given.batches:
+        opening.note(READ, text(opening, name), name.length, index, given.first_offset, given.last_offset,
+                     given.records, length, 0)
+    return outcome

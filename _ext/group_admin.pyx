@@ -5,6 +5,8 @@
     16 ListGroups 0-5          DESCRIBE on the cluster or on each group; the rest is left out of the answer
     42 DeleteGroups 0-3        DELETE on each group, else 30
     47 OffsetDelete 0          DELETE on the group, else 30; then READ on each topic, else 29
+    91 AlterShareGroupOffsets 0     READ on the group, else 30; then READ on each topic, else 29
+    92 DeleteShareGroupOffsets 0    DELETE on the group, else 30; then READ on each topic, else 29
 
 A described member's subscription and assignment are bytes of the clients' own making. A broker shows them as they are; here
 the topics of a consumer group that may not be described are left out. A member's host is the one Kafka sees:
@@ -12,11 +14,11 @@ kproxy's, or the client's where brokers are told it (PROXY protocol).
 """
 from libc.limits cimport INT_MIN
 
-from kproxy._ext.authorise cimport GROUP_AUTHORIZATION_FAILED, POLICY_VIOLATION, Gate, Gated, NameRule, TopicRule
-from kproxy._ext.authorise cimport add_refused, apply_edits, find, find_top
+from kproxy._ext.authorise cimport GROUP_AUTHORIZATION_FAILED, POLICY_VIOLATION, READ_GROUP, Gate
+from kproxy._ext.authorise cimport Gated, NameRule, TopicRule, add_refused, apply_edits, find, find_top
 from kproxy._ext.authorise cimport group_operations, open_gated, replace_number, span, text
 from kproxy._ext.fields cimport F_AUTHORIZED_OPERATIONS, F_GROUP_ID, F_GROUPS, F_GROUPS_NAMES, F_MEMBER_ASSIGNMENT
-from kproxy._ext.fields cimport F_MEMBER_METADATA, F_PROTOCOL_TYPE, F_RESULTS, F_TOPICS
+from kproxy._ext.fields cimport F_MEMBER_METADATA, F_PROTOCOL_TYPE, F_RESPONSES, F_RESULTS, F_TOPICS
 from kproxy._ext.lists cimport hide_names
 from kproxy._ext.opening cimport Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, OPERATION_DELETE, OPERATION_DESCRIBE, OPERATION_READ
@@ -31,21 +33,31 @@ cdef enum:
     DESCRIBE_GROUPS = 15
     LIST_GROUPS = 16
     DELETE_GROUPS = 42
+    OFFSET_DELETE = 47
+    ALTER_SHARE_OFFSETS = 91
+    DELETE_SHARE_OFFSETS = 92
 
 cdef Gated DESCRIBE = Gated((), topics=F_GROUPS, answered="groups", rule=GroupRule(
     RESOURCE_GROUP, OPERATION_DESCRIBE, GROUP_AUTHORIZATION_FAILED, 6))
 cdef Gated DELETE = Gated((), topics=F_GROUPS_NAMES, answered="results", rule=GroupRule(
     RESOURCE_GROUP, OPERATION_DELETE, GROUP_AUTHORIZATION_FAILED, 3))
-cdef Gated OFFSET_DELETE = Gated(
-    (Gate(RESOURCE_GROUP, OPERATION_DELETE, F_GROUP_ID, GROUP_AUTHORIZATION_FAILED),), refusal={}, topics=F_TOPICS,
-    rule=TopicRule(OPERATION_READ, "partitions", {}))
+cdef Gate DELETE_GROUP = Gate(RESOURCE_GROUP, OPERATION_DELETE, F_GROUP_ID, GROUP_AUTHORIZATION_FAILED)
+cdef dict WAYS = {
+    DESCRIBE_GROUPS: DESCRIBE,
+    DELETE_GROUPS: DELETE,
+    OFFSET_DELETE: Gated((DELETE_GROUP,), refusal={}, topics=F_TOPICS, rule=TopicRule(OPERATION_READ, "partitions", {})),
+    ALTER_SHARE_OFFSETS: Gated((READ_GROUP,), refusal={}, topics=F_TOPICS, answered="responses", rule=TopicRule(
+        OPERATION_READ, "partitions", {}, "topic_name")),
+    DELETE_SHARE_OFFSETS: Gated((DELETE_GROUP,), refusal={}, topics=F_TOPICS, answered="responses", rule=TopicRule(
+        OPERATION_READ, None, {}, "topic_name")),
+}
 
 
 cdef int open_request(Opening opening) except -1:
     cdef int api = opening.head.api_key
     if api == LIST_GROUPS:
         return 0
-    return open_gated(opening, DESCRIBE if api == DESCRIBE_GROUPS else DELETE if api == DELETE_GROUPS else OFFSET_DELETE)
+    return open_gated(opening, WAYS[api])
 
 
 cdef int open_response(Opening opening, object memo) except -1:
@@ -58,8 +70,10 @@ cdef int open_response(Opening opening, object memo) except -1:
         add_refused(opening, F_GROUPS, "groups", memo, edits)
     elif api == DELETE_GROUPS:
         add_refused(opening, F_RESULTS, "results", memo, edits)
-    else:
+    elif api == OFFSET_DELETE:
         add_refused(opening, F_TOPICS, "topics", memo, edits)
+    else:
+        add_refused(opening, F_RESPONSES, "responses", memo, edits)
     return apply_edits(opening, edits)
 
 

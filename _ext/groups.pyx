@@ -1,5 +1,5 @@
 # cython: wraparound=True
-"""Consumer groups (keys 8 to 14).
+"""Consumer groups (keys 8 to 14), and the offsets of share groups.
 
     8  OffsetCommit 2-10       READ on the group, else 30 on every partition; then READ on each topic, else 29
     9  OffsetFetch 1-10        DESCRIBE on each group, else 30 (per partition in v1); then DESCRIBE on each topic,
@@ -8,10 +8,11 @@
     10 FindCoordinator 0-6     DESCRIBE on the group (30) or the transactional id (53); share groups need CLUSTER_ACTION
                                (31). Addresses become this listener's
     11-14 Join, Heartbeat, Leave, Sync    READ on the group, else 30
+    90 DescribeShareGroupOffsets 0-1      as OffsetFetch asks for several groups
 """
 from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, COORDINATOR_NOT_AVAILABLE, GROUP_AUTHORIZATION_FAILED
 from kproxy._ext.authorise cimport INVALID_REQUEST, READ_GROUP, TRANSACTIONAL_ID_AUTHORIZATION_FAILED, Gated, NameRule
-from kproxy._ext.authorise cimport TopicRule, add_refused, append_items, apply_edits, cluster_allowed, find, find_top
+from kproxy._ext.authorise cimport TopicRule, add_refused, answer_values, append_items, apply_edits, cluster_allowed, find, find_top
 from kproxy._ext.authorise cimport name_of, open_gated, refuse_every_topic, refuse_topics, replace_count, rewrite_address
 from kproxy._ext.authorise cimport span, text, topic_visible
 from kproxy._ext.fields cimport F_COORDINATOR_KEYS, F_COORDINATORS, F_ERROR_CODE, F_GROUP_ID, F_GROUPS, F_HOST, F_KEY
@@ -28,6 +29,7 @@ cdef enum:
     OFFSET_FETCH = 9
     FIND_COORDINATOR = 10
     JOIN_GROUP = 11
+    SHARE_OFFSETS = 90
     KEY_GROUP = 0               # FindCoordinator's key types
     KEY_TRANSACTION = 1
     KEY_SHARE = 2
@@ -41,6 +43,7 @@ cdef Gated MEMBERSHIP = Gated((READ_GROUP,), refusal={})
 cdef Gated JOIN = Gated((READ_GROUP,), refusal={"protocol_name": None})
 cdef TopicRule FETCH_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {
     "committed_offset": -1, "committed_leader_epoch": -1, "metadata": ""})
+cdef TopicRule SHARE_OFFSETS_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {}, "topic_name")
 
 #: Kafka's own words, which name nobody.
 cdef dict COORDINATOR_TEXT = {
@@ -58,6 +61,8 @@ cdef int open_request(Opening opening) except -1:
         return open_gated(opening, COMMIT)
     if api == OFFSET_FETCH:
         return open_offset_fetch(opening)
+    if api == SHARE_OFFSETS:
+        return open_groups(opening, SHARE_OFFSETS_RULE)
     if api == FIND_COORDINATOR:
         return open_find_coordinator(opening)
     if api == JOIN_GROUP and opening.head.api_version >= FIRST_NULL_PROTOCOL:
@@ -72,7 +77,7 @@ cdef int open_response(Opening opening, object memo) except -1:
         answer_find_coordinator(opening, memo, edits)
     elif memo is None:
         return 0
-    elif api == OFFSET_FETCH and opening.head.api_version >= FIRST_WITH_GROUPS:
+    elif api == SHARE_OFFSETS or (api == OFFSET_FETCH and opening.head.api_version >= FIRST_WITH_GROUPS):
         answer_groups(opening, memo, edits)
     elif api == OFFSET_FETCH and memo == ALL_TOPICS:
         answer_all_topics(opening, find_top(opening, F_TOPICS), edits)
@@ -92,7 +97,7 @@ cdef str ALL_TOPICS = "all topics"
 
 cdef int open_offset_fetch(Opening opening) except -1:
     if opening.head.api_version >= FIRST_WITH_GROUPS:
-        return open_groups(opening)
+        return open_groups(opening, FETCH_RULE)
     cdef Mark* topics = find_top(opening, F_TOPICS)
     cdef int array = <int>(topics - opening.marks.items)
     cdef list edits = []
@@ -101,9 +106,9 @@ cdef int open_offset_fetch(Opening opening) except -1:
         if opening.treatment == WAIT:
             return 0
         if opening.head.api_version >= FIRST_TOP_LEVEL_ERROR:
-            return answer_offsets(opening, {"error_code": GROUP_AUTHORIZATION_FAILED})
+            return answer_values(opening, {"error_code": GROUP_AUTHORIZATION_FAILED})
         refused = refuse_every_topic(opening, array, FETCH_RULE, GROUP_AUTHORIZATION_FAILED)
-        return answer_offsets(opening, {"topics": refused})
+        return answer_values(opening, {"topics": refused})
     if topics.value < 0:
         opening.memo = ALL_TOPICS
         return 0
@@ -111,16 +116,12 @@ cdef int open_offset_fetch(Opening opening) except -1:
     if opening.treatment == WAIT or not refused:
         return 0
     if kept == 0:
-        return answer_offsets(opening, {"topics": refused})
+        return answer_values(opening, {"topics": refused})
     opening.memo = refused
     return apply_edits(opening, edits)
 
 
-cdef int answer_offsets(Opening opening, dict values) except -1:
-    return opening.answer_body(schema.build(OFFSET_FETCH, opening.head.api_version, True, values))
-
-
-cdef int open_groups(Opening opening) except -1:
+cdef int open_groups(Opening opening, TopicRule rule) except -1:
     """The memo: (refused groups' items, {group: [what its answers need, in the order asked]})."""
     cdef Marks marks = opening.marks
     cdef Mark* groups = find_top(opening, F_GROUPS)
@@ -131,21 +132,21 @@ cdef int open_groups(Opening opening) except -1:
     cdef dict wanted = {}
     while i < until:
         item = &marks.items[i]
-        open_group(opening, i, edits, denied, wanted)
+        open_group(opening, i, rule, edits, denied, wanted)
         if opening.treatment == WAIT:
             return 0
         i = item.until
     if not denied and not any([treatment is not None for asked in wanted.values() for treatment in asked]):
         return 0
     if not wanted:
-        return answer_offsets(opening, {"groups": denied})
+        return answer_values(opening, {"groups": denied})
     if denied:
         replace_count(opening, groups, groups.value - len(denied), edits)
     opening.memo = (denied, wanted)
     return apply_edits(opening, edits)
 
 
-cdef int open_group(Opening opening, int at, list edits, list denied, dict wanted) except -1:
+cdef int open_group(Opening opening, int at, TopicRule rule, list edits, list denied, dict wanted) except -1:
     cdef Mark* item = &opening.marks.items[at]
     cdef Mark* group = find(opening, F_GROUP_ID, 1, at + 1, item.until)
     cdef Mark* topics = find(opening, F_TOPICS, 1, at + 1, item.until)
@@ -157,7 +158,7 @@ cdef int open_group(Opening opening, int at, list edits, list denied, dict wante
     if topics.value < 0:
         treatment = ALL_TOPICS
     else:
-        refuse_topics(opening, <int>(topics - opening.marks.items), FETCH_RULE, edits, refused)
+        refuse_topics(opening, <int>(topics - opening.marks.items), rule, edits, refused)
         treatment = refused or None
     wanted.setdefault(span(opening, group), []).append(treatment)
     return 0

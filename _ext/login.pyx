@@ -1,15 +1,20 @@
 """What kproxy answers of itself before a client is known.
 
 The advertised range of an API is what broker, proxy and caps have in common; an API without one is left out. Versions that
-name topics by id are left out too where the broker cannot be asked for the name of an id. A feature of the cluster
-(KIP-584) is told at the highest of its levels of which every version that its clients would use is advertised, so that
-no client relies on what it cannot have.
+name topics by id are left out too where the broker cannot be asked for the name of an id; families of APIs are offered
+whole or not at all. A feature of the cluster (KIP-584) is told at the highest of its levels of which every version that
+its clients would use is advertised, so that no client relies on what it cannot have.
 """
 from collections import namedtuple
 
 from kproxy._ext import schema
 from kproxy._ext.apis import LOCAL, SERVED
 from kproxy._ext.topic_ids import HIGHEST_BY_NAME
+
+#: APIs that a client uses together or not at all, and those that are nothing without them.
+FAMILIES = (
+    (frozenset((76, 77, 78, 79)), frozenset((90, 91, 92))),     # share groups
+)
 
 cdef enum:
     PRODUCE = 0
@@ -52,6 +57,10 @@ def advertised(broker):
                 highest = min(highest, HIGHEST_BY_NAME.get(key, highest))
         if lowest <= highest:
             ranges[key] = (lowest, highest)
+    for family, dependents in FAMILIES:
+        if not ranges.keys() >= family:
+            for key in family | dependents:
+                ranges.pop(key, None)
     return ranges
 
 

@@ -5,7 +5,7 @@ from libc.string cimport memcmp
 
 #: Key -> the highest version that names all topics by name, -1 if there is none. What lies above is served only where
 #: the broker can be asked for the name of an id.
-HIGHEST_BY_NAME = {0: 12, 1: 12, 3: 11, 8: 9, 9: 9, 20: 5, 28: 5}
+HIGHEST_BY_NAME = {0: 12, 1: 12, 3: 11, 8: 9, 9: 9, 20: 5, 28: 5, 78: -1, 79: -1}
 
 cdef enum:
     MOST_NAMES = 1 << 16        # of one cluster; beyond, the oldest are looked up again when a client needs them

@@ -35,7 +35,7 @@ cdef enum Repeats:
 # or a bare string.
 cdef class TopicRule:
     cdef int operation
-    cdef str list_name          # "partitions" of the answer's item, or None where the item has no such list
+    cdef str list_name          # "partitions" of the answer's item; None: the item itself has the error code
     cdef dict partition         # what an answered partition holds besides its index and error code
     cdef str name_field         # what an answer calls the topic's name, a partition's index and its error code
     cdef str index_field

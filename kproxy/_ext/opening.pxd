@@ -81,6 +81,7 @@ cdef class Opening:
     cdef Marks marks
     cdef Splice splice
     cdef Addresses addresses
+    cdef dict share_sessions                # what share_fetch remembers of the connection; None: it has none
     cdef dict asked                         # ApprovalWanted -> (request id, state), answers already had in this epoch
     # Requests that name topics by id: what ``name_topics`` found out, for the request and its answer.
     cdef dict named                         # id -> name of the request's topics; None: it names them by name

@@ -49,7 +49,6 @@ CLASSIFIED = {
 #: Neither served nor refused by name: what they wait for. A client that is told of none of a family uses none.
 HIDDEN = {
     71: "telemetry, hidden with 72", 72: "telemetry, hidden with 71",
-    **dict.fromkeys((76, 77, 78, 79, 90, 91, 92), "share groups, hidden as a family"),
     **dict.fromkeys((88, 89, 93), "streams groups, hidden as a family"),
 }
 #: Served below the newest version: why.

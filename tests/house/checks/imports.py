@@ -16,6 +16,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("lists", "broker_configs", "subscriptions"),
     ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "cluster",
      "consumer_groups", "topic_pages", "refused"),
+    ("share_fetch",),
     ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
 )
 #: They drive the others by hand, for tests.

@@ -1,0 +1,1 @@
+"""ShareFetch and ShareAcknowledge (KIP-932); see the .pxd."""
