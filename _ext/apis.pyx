@@ -93,7 +93,7 @@ serve(76, "ShareGroupHeartbeat", 1, 1, consumer_groups.open_request, consumer_gr
 serve(77, "ShareGroupDescribe", 1, 1, consumer_groups.open_request, consumer_groups.open_response, True)
 serve(78, "ShareFetch", 1, 2, share_fetch.open_request, share_fetch.open_response, True)
 serve(79, "ShareAcknowledge", 1, 2, share_fetch.open_request, share_fetch.open_response, True)
-serve(90, "DescribeShareGroupOffsets", 0, 1, groups.open_request, groups.open_response, True)
+serve(90, "DescribeShareGroupOffsets", 0, 1, groups.open_request, groups.open_response)
 serve(91, "AlterShareGroupOffsets", 0, 0, group_admin.open_request, group_admin.open_response)
 serve(92, "DeleteShareGroupOffsets", 0, 0, group_admin.open_request, group_admin.open_response)
 

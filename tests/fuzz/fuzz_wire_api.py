@@ -28,9 +28,10 @@ APIS = tuple(sorted(set(apis.SERVED) - set(apis.LOCAL) - {0, 1}))
 NAMES = ("open-a", "open-b", "shut-a", "shut-b", "__consumer_offsets", "")
 #: What kproxy has learned; the zero id and that of the empty name are no topic's.
 IDS = {id_of(name): name for name in NAMES if name}
-NAME_FIELDS = ("name", "topic", "group_id", "key", "transactional_id", "v3_and_below_transactional_id",
+NAME_FIELDS = ("name", "topic", "topic_name", "group_id", "key", "transactional_id", "v3_and_below_transactional_id",
                "resource_name", "topic_name")
-NAME_LISTS = ("coordinator_keys", "groups", "groups_names", "topic_names", "transactional_ids")
+NAME_LISTS = ("coordinator_keys", "groups", "group_ids", "groups_names", "topic_names", "subscribed_topic_names",
+              "transactional_ids")
 POLICY = ("describe topic open*", "read topic open*", "write topic open*", "create topic open*", "read group open*",
           "describe group open*", "delete group open*", "write transactional_id open*",
           "describe transactional_id open*",
@@ -49,7 +50,7 @@ def rename(value: Any, chance: random.Random) -> Any:
     for name, one in value.items():
         if name in NAME_FIELDS and isinstance(one, str):
             changed[name] = chance.choice(NAMES)
-        elif name in NAME_LISTS and all(isinstance(each, str) for each in one):
+        elif name in NAME_LISTS and one is not None and all(isinstance(each, str) for each in one):
             changed[name] = [chance.choice(NAMES) for _ in one]
         elif name == "host":
             changed[name] = chance.choice(("real-host", ""))
@@ -81,14 +82,15 @@ def named(values: Any, wanted: str) -> Iterator[dict[str, Any]]:
 def check_request(api: int, values: dict[str, Any]) -> None:
     """What the broker is sent: nothing about names that the policy refuses."""
     for topic in [*named(values, "topics"), *named(values, "v3_and_below_topics")]:
-        name = IDS[topic["topic_id"]] if any(topic.get("topic_id", b"")) else topic["topic" if api == 23 else "name"]
+        name = IDS[topic["topic_id"]] if any(topic.get("topic_id", b"")) else next(
+            topic[field] for field in ("name", "topic", "topic_name") if field in topic)
         assert name.startswith("open"), topic
     for resource in named(values, "resources"):
         assert resource["resource_type"] in TYPES_WITH_NAMES and resource["resource_name"].startswith("open")
     for group in [values, *named(values, "groups")]:
         assert group.get("group_id", "open").startswith("open")
     for name in NAME_LISTS:
-        assert all(key.startswith("open") for key in values.get(name, ()) if isinstance(key, str))
+        assert all(key.startswith("open") for key in values.get(name) or () if isinstance(key, str))
     assert values.get("key", "open").startswith("open")
     for name in ("transactional_id", "v3_and_below_transactional_id"):
         assert (values[name] if values.get(name) is not None else "open").startswith("open")
@@ -113,6 +115,16 @@ def check_answer(api: int, values: dict[str, Any]) -> None:
         for result in values["results"]:
             shown = result["resource_type"] in TYPES_WITH_NAMES and result["resource_name"].startswith("open")
             assert shown or (result["error_code"] in (29, 30, 31, 42) and result["configs"] == [])
+    for group in values.get("groups", ()) if api in (69, 77) else ():
+        shown = group["group_id"].startswith("open")
+        assert shown or (group["error_code"] == 30 and not group["members"])
+        named_by = [topic["topic_name"] for topic in named(group, "topic_partitions")]
+        subscribed = [name for member in named(group, "members") for name in member["subscribed_topic_names"]]
+        assert all(name.startswith("open") for name in named_by + subscribed)
+    for topic in values.get("responses", ()) if api == 78 else ():
+        hidden = all(one["error_code"] in (29, 100) and not one["records"] and not one["acquired_records"]
+                     for one in topic["partitions"])
+        assert IDS.get(topic["topic_id"], "").startswith("open") or hidden, topic
     if api == 16:
         assert all(group["group_id"].startswith("open") for group in values["groups"])
     for transaction in values.get("transaction_states", ()):
@@ -166,7 +178,7 @@ def frame_has_host_elsewhere(api: int, version: int, frame: bytes) -> bool:
         values = schema.parse(api, version, True, frame[at:])
     except WireError:
         return True
-    hosts = [item.get("host") for name in ("brokers", "coordinators") for item in named(values, name)]
+    hosts = [item.get("host") for name in ("brokers", "coordinators", "node_endpoints") for item in named(values, name)]
     return at > 5 or ("real-host" in repr(values) and "real-host" not in [*hosts, values.get("host")])
 
 

@@ -51,6 +51,7 @@ public final class Driver {
     private final Map<String, KafkaProducer<byte[], byte[]>> producers = new HashMap<>();
     private final Map<String, KafkaConsumer<byte[], byte[]>> consumers = new HashMap<>();
     private final Map<String, Admin> admins = new HashMap<>();
+    private final ShareGroups shareGroups = new ShareGroups();
 
     public static void main(String[] arguments) throws Exception {
         PrintStream answers = System.out;
@@ -136,11 +137,11 @@ public final class Driver {
             case "close":
                 return close(handle);
             default:
-                throw new IllegalArgumentException("no such command: " + command.path("do").asText());
+                return shareGroups.run(handle, command, admins.get(handle));
         }
     }
 
-    private static Properties settings(JsonNode command) {
+    static Properties settings(JsonNode command) {
         Properties settings = new Properties();
         command.path("settings").fields().forEachRemaining(entry -> settings.put(entry.getKey(), entry.getValue().asText()));
         return settings;
@@ -242,7 +243,7 @@ public final class Driver {
         return Map.of("records", found);
     }
 
-    private static Map<String, Object> view(ConsumerRecord<byte[], byte[]> record) {
+    static Map<String, Object> view(ConsumerRecord<byte[], byte[]> record) {
         List<List<String>> headers = new ArrayList<>();
         for (Header header : record.headers()) {
             List<String> pair = new ArrayList<>();
@@ -325,7 +326,7 @@ public final class Driver {
     }
 
     /** Futures wrap what went wrong; the innermost of Kafka's own exceptions is the one with a code. */
-    private static Map<String, Object> describe(Throwable problem) {
+    static Map<String, Object> describe(Throwable problem) {
         Throwable found = problem;
         while (found instanceof ExecutionException && found.getCause() != null) {
             found = found.getCause();
