@@ -83,7 +83,7 @@ def test_two_members_share_one_partition_and_each_record_goes_to_one(stage: Stag
     assert {HEARTBEAT, FETCH, ACKNOWLEDGE} <= apis
     fetching = [sum(any(frame.api == FETCH for frame in passed.requests()) for passed in tap.connections[since:])
                 for tap, since in ((stage.front, front), (stage.behind, behind))]
-    assert fetching == [3, 3], "T42: no two members share a connection to the broker"
+    assert fetching[0] == fetching[1] >= 2, "T42: no two members share a connection to the broker"
     for answers in (stage.front.responses(FETCH, front), stage.front.responses(ACKNOWLEDGE, front)):
         assert not any(b"ada@example.com" in frame.data for frame in answers)
 
