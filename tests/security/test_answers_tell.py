@@ -26,11 +26,12 @@ FACT = "one of Kafka's own words: a state, a type, a strategy"
 SHOWN = {
     r"(?:Produce|ListOffsets|OffsetCommit|CreateTopics|DeleteTopics|DeleteRecords|OffsetForLeaderEpoch|CreatePartitions"
     r"|AddPartitionsToTxn|TxnOffsetCommit|OffsetDelete|AlterPartitionReassignments|ElectLeaders|DescribeQuorum"
-    r"|DescribeProducers|DescribeLogDirs|ListPartitionReassignments)Response\.(?:topics|responses|results"
+    r"|DescribeProducers|DescribeLogDirs|ListPartitionReassignments|AlterShareGroupOffsets|DeleteShareGroupOffsets)Response\.(?:topics|responses|results"
     r"|results\.topics|results_by_topic_v3_and_below|replica_election_results)\.(?:name|topic|topic_name)": ASKED,
     r"(?:Fetch|Metadata|OffsetFetch|DescribeTopicPartitions)Response\.(?:responses|topics|groups\.topics)\.(?:name|topic)":
         f"{ASKED}; one that may not be seen by now stands there with an error and nothing else",
-    r"(?:DescribeGroups|ConsumerGroupDescribe|OffsetFetch|DeleteGroups)Response\.(?:groups|results)\.group_id"
+    r"DescribeShareGroupOffsetsResponse\.groups\.topics\.topic_name": ASKED,
+    r"(?:DescribeGroups|ConsumerGroupDescribe|OffsetFetch|DeleteGroups|ShareGroupDescribe|DescribeShareGroupOffsets)Response\.(?:groups|results)\.group_id"
     r"(?: \(all\))?": ASKED,
     r"DescribeTransactionsResponse\.transaction_states\.transactional_id": ASKED,
     r"FindCoordinatorResponse\.coordinators\.key": ASKED,
@@ -41,20 +42,26 @@ SHOWN = {
     r"(?:AlterClientQuotas|AlterConfigs|AlterPartitionReassignments|ConsumerGroupDescribe|ConsumerGroupHeartbeat"
     r"|CreatePartitions|CreateTopics|DeleteGroups|DeleteTopics|DescribeClientQuotas|DescribeCluster|DescribeConfigs"
     r"|DescribeGroups|DescribeProducers|DescribeQuorum|ElectLeaders|FindCoordinator|IncrementalAlterConfigs"
-    r"|ListPartitionReassignments|Produce)Response\.(?:[\w.]+\.)?error_message(?: \(all\))?": WORDS,
+    r"|ListPartitionReassignments|Produce|ShareGroupHeartbeat|ShareGroupDescribe|ShareFetch|ShareAcknowledge"
+    r"|DescribeShareGroupOffsets|AlterShareGroupOffsets|DeleteShareGroupOffsets)Response\.(?:[\w.]+\.)?error_message"
+    r"(?: \(all\))?": WORDS,
     r"ProduceResponse\.[\w.]+\.batch_index_error_message": WORDS,
+    r"ShareFetchResponse\.[\w.]+\.acknowledge_error_message": WORDS,
     r"(?:Join|Sync|Leave|Describe)Group(?:s)?Response\.(?:groups\.)?(?:members\.)?(?:member_id|group_instance_id|leader"
     r"|client_id)": OWN,
-    r"ConsumerGroup(?:Describe|Heartbeat)Response\.(?:groups\.members\.)?(?:member_id|instance_id|client_id)": OWN,
+    r"(?:Consumer|Share)Group(?:Describe|Heartbeat)Response\.(?:groups\.members\.)?(?:member_id|instance_id"
+    r"|client_id)": OWN,
     r"JoinGroupResponse\.members\.metadata|SyncGroupResponse\.assignment": f"{OWN}; the leader assigns by it",
     r"OffsetFetchResponse\.(?:groups\.)?topics\.partitions\.metadata(?: \(all\))?": f"{OWN}; with an offset",
-    r"(?:DescribeGroups|ConsumerGroupDescribe)Response\.groups\.members\.client_host":
+    r"(?:DescribeGroups|ConsumerGroupDescribe|ShareGroupDescribe)Response\.groups\.members\.client_host":
         "where a member comes from: kproxy's address, or its own where brokers are told (PROXY protocol)",
-    r"(?:Metadata|DescribeCluster)Response\.brokers\.rack(?: \(all\))?|(?:Produce|Fetch)Response\.node_endpoints\.rack"
-    r"|ConsumerGroupDescribeResponse\.groups\.members\.rack_id": "a zone, by which followers are chosen; no address",
+    r"(?:Metadata|DescribeCluster)Response\.brokers\.rack(?: \(all\))?"
+    r"|(?:Produce|Fetch|ShareFetch|ShareAcknowledge)Response\.node_endpoints\.rack"
+    r"|(?:Consumer|Share)GroupDescribeResponse\.groups\.members\.rack_id":
+        "a zone, by which followers are chosen; no address",
     r"(?:Metadata|DescribeCluster)Response\.cluster_id(?: \(all\))?":
         "an id by which clients know a cluster again; no address",
-    r"(?:JoinGroup|SyncGroup|DescribeGroups|ListGroups|ConsumerGroupDescribe)Response\.(?:groups\.)?(?:protocol_type"
+    r"(?:JoinGroup|SyncGroup|DescribeGroups|ListGroups|ConsumerGroupDescribe|ShareGroupDescribe)Response\.(?:groups\.)?(?:protocol_type"
     r"|protocol_name|protocol_data|group_state|group_type|assignor_name)": FACT,
     r"(?:List|Describe)TransactionsResponse\.transaction_states\.transaction_state": FACT,
     r"DescribeConfigsResponse\.results\.configs\.(?:synonyms\.)?name(?: \(broker\))?": "settings of Kafka, by name",
@@ -65,7 +72,8 @@ SHOWN = {
         "users and client ids of the cluster, for who may describe its configs",
     r"ListConfigResourcesResponse\.config_resources\.resource_name":
         "version 0 lists subscriptions to clients' measurements and nothing else",
-    r"FetchResponse\.responses\.partitions\.records": "records of a topic that may be read, by the masks' leave",
+    r"(?:Share)?FetchResponse\.responses\.partitions\.records":
+        "records of a topic that may be read, by the masks' leave",
 }
 
 
@@ -110,7 +118,10 @@ def test_no_reason_is_given_for_what_does_not_pass(outcomes: dict[str, list[bool
     "DescribeConfigsResponse.results.configs.synonyms.value (broker)", "DescribeLogDirsResponse.results.log_dir",
     "ElectLeadersResponse.replica_election_results.topic (all)", "ListPartitionReassignmentsResponse.topics.name (all)",
     "ConsumerGroupDescribeResponse.groups.members.subscribed_topic_regex", "MetadataResponse.brokers.host",
-    "FindCoordinatorResponse.coordinators.host", "DescribeClusterResponse.brokers.host"])
+    "FindCoordinatorResponse.coordinators.host", "DescribeClusterResponse.brokers.host",
+    "ShareGroupDescribeResponse.groups.members.subscribed_topic_names", "ShareFetchResponse.node_endpoints.host",
+    "ShareGroupDescribeResponse.groups.members.assignment.topic_partitions.topic_name",
+    "ShareAcknowledgeResponse.node_endpoints.host", "DescribeShareGroupOffsetsResponse.groups.topics.topic_name (all)"])
 def test_what_an_answer_says_of_its_own_accord_is_never_shown(outcomes: dict[str, list[bool]], field: str) -> None:
     """Whatever the table above excuses."""
     assert outcomes[field] and not any(outcomes[field])

@@ -23,7 +23,7 @@ NAMES_ALWAYS = (9, 1)
 #: What asks for all there is.
 ALL: dict[int, dict[str, Any]] = {
     3: {"topics": None}, 9: {"topics": None}, 35: {"topics": None}, 43: {"topic_partitions": None},
-    46: {"topics": None}, 75: {"topics": [], "cursor": None}}
+    46: {"topics": None}, 75: {"topics": [], "cursor": None}, 90: {"topics": None}}
 #: Words that decide how an answer is read.
 KINDS = {"protocol_type": "consumer"}
 #: Numbers that decide how an answer is read; all others are 0.
@@ -99,7 +99,9 @@ def values_of(fields: Sequence[schema.Field], version: int, put: dict[str, Any],
         if here in put:
             return put[here]
         if kind in TEXTS:
-            return b"" if kind == "bytes" else None if kind == "records" else KINDS.get(field.name, OPEN)
+            if kind == "records":
+                return None if field.is_nullable(version) else b""
+            return b"" if kind == "bytes" else KINDS.get(field.name, OPEN)
         return id_of(OPEN) if kind == "uuid" else 0.0 if kind == "float64" else NUMBERS.get(field.name, 0)
 
     return {field.name: one(field, field.type, path + field.name) for field in fields if field.at(version)}
