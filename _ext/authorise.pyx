@@ -7,8 +7,7 @@ from kproxy._ext.fields cimport F_CLUSTER_AUTHORIZED_OPERATIONS, F_ERROR_CODE, F
 from kproxy._ext.fields cimport F_PARTITION_INDEX, F_PORT, F_RESOURCE_NAME, F_TOPIC, F_TOPIC_NAME, F_TRANSACTIONAL_ID
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, EFFECT_DENY, OPERATION_ALTER, OPERATION_ALTER_CONFIGS
-from kproxy._ext.policy_table cimport OPERATION_CLUSTER_ACTION
-from kproxy._ext.policy_table cimport OPERATION_CREATE, OPERATION_DELETE, OPERATION_DESCRIBE
+from kproxy._ext.policy_table cimport OPERATION_CLUSTER_ACTION, OPERATION_CREATE, OPERATION_DELETE, OPERATION_DESCRIBE
 from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, OPERATION_IDEMPOTENT_WRITE, OPERATION_READ
 from kproxy._ext.policy_table cimport OPERATION_WRITE, RESOURCE_CLUSTER, RESOURCE_GROUP, RESOURCE_TOPIC
 from kproxy._ext.policy_table cimport RESOURCE_TRANSACTIONAL_ID, Cell
@@ -181,10 +180,9 @@ cdef class TopicRule:
         cdef bytes topic_id = id_of(opening, name)
         cdef dict answered = {self.name_field: span(opening, name)} if topic_id is None else {"topic_id": topic_id}
         if self.list_name is None:
-            answered[self.code_field] = code
-        else:
-            answered[self.list_name] = [{**self.partition, self.index_field: index, self.code_field: code}
-                                        for index in partition_indexes(opening, item)]
+            return {**answered, self.code_field: code}
+        answered[self.list_name] = [{**self.partition, self.index_field: index, self.code_field: code}
+                                    for index in partition_indexes(opening, item)]
         return answered
 
     cdef list gather(self, list refused):
