@@ -43,7 +43,7 @@ cdef Gated MEMBERSHIP = Gated((READ_GROUP,), refusal={})
 cdef Gated JOIN = Gated((READ_GROUP,), refusal={"protocol_name": None})
 cdef TopicRule FETCH_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {
     "committed_offset": -1, "committed_leader_epoch": -1, "metadata": ""})
-cdef TopicRule SHARE_OFFSETS_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {}, "topic_name")
+cdef TopicRule SHARE_OFFSETS_RULE = TopicRule(OPERATION_DESCRIBE, "partitions", {"start_offset": -1}, "topic_name")
 
 #: Kafka's own words, which name nobody.
 cdef dict COORDINATOR_TEXT = {

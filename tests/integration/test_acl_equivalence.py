@@ -18,12 +18,14 @@ from kproxy._ext.apis import LOCAL, NAMES, SERVED
 from kproxy.cli import policy
 from kproxy.demo.issuer import DevelopmentIssuer, IssuerServer, SigningKey
 from kproxy.policy.acls import import_acls, read_listing
-from tests.support.acl_requests import GROUPS, IDS, REQUESTS, TOPICS, Request
+from tests.support.acl_requests import GROUPS, IDS, REQUESTS, SHARE_GROUPS, TOPICS, Request
 from tests.support.guarded_kafka import ACLS, USERS, guarded_settings, log_in, put_acls
 from tests.support.kafka_broker import KafkaBroker
 from tests.support.kproxy_node import Cluster, KproxyNode, Listener
 from tests.support.ports import wait_for
-from tests.support.raw_client import RawClient
+from tests.support.raw_client import METADATA, RawClient
+from tests.support.share_groups import ALTER_OFFSETS, RawMember
+from tests.support.share_groups import FETCH as SHARE_FETCH
 
 pytestmark = pytest.mark.integration
 
@@ -39,8 +41,9 @@ LEFT_OUT = {
 }
 #: Who sees the topics Kafka keeps its own state in, where they may be described.
 ALTER_THE_CLUSTER = ("admin", "halves")
-#: From this key on the table has only some: members of the newer groups live by heartbeats.
-NEW_GROUPS = 68
+TOPIC_DENIED = 29
+#: Members of the newer consumer groups live by heartbeats.
+NEW_GROUPS = (68,)
 
 
 def comparable(value: Any) -> Any:
@@ -80,6 +83,29 @@ def fill(broker: KafkaBroker) -> None:
                 "group_id": group, "generation_id_or_member_epoch": -1, "topics": [
                     {"name": name, "partitions": [commit]} for name in TOPICS]})["topics"][0]["partitions"][0][
                         "error_code"] == 0, 30)
+        for group in SHARE_GROUPS:
+            member = RawMember(raw, group)
+            member.join(*TOPICS)
+            member.leave()
+            wait_for("the share group's offsets", lambda group=group: raw.ask(ALTER_OFFSETS, 0, {
+                "group_id": group, "topics": [{"topic_name": name, "partitions": [
+                    {"partition_index": 0, "start_offset": 0}]} for name in TOPICS]})["error_code"] == 0, 30)
+
+
+def ids_in(broker: KafkaBroker) -> dict[str, bytes]:
+    """Name → id."""
+    with RawClient(broker.bootstrap()) as raw:
+        found = raw.ask(METADATA, 12, {"topics": [{"topic_id": bytes(16), "name": name} for name in TOPICS]})["topics"]
+    return {topic["name"]: topic["topic_id"] for topic in found}
+
+
+def with_ids(value: Any, ids: dict[str, bytes]) -> Any:
+    if isinstance(value, list):
+        return [with_ids(one, ids) for one in value]
+    if isinstance(value, dict):
+        return {name: ids[one] if name == "topic_id" and isinstance(one, str) else with_ids(one, ids)
+                for name, one in value.items()}
+    return value
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +132,8 @@ def sides(imported: tuple[KafkaBroker, Path]) -> Iterator[SimpleNamespace]:
         issuers.issuer = DevelopmentIssuer(issuers.url, [SigningKey.create("ES256")])
         with KproxyNode(clusters={"plain": Cluster(free.address())}, listeners={"public": Listener("plain")},
                         issuer=issuers.url, policy=out.read_text()) as node:
-            yield SimpleNamespace(guarded=guarded, node=node, issuer=issuers.issuer)
+            yield SimpleNamespace(guarded=guarded, node=node, issuer=issuers.issuer, ids=ids_in(guarded),
+                                  free_ids=ids_in(free))
 
 
 def test_a_listing_of_kafkas_own_tool_makes_the_same_policy(imported: tuple[KafkaBroker, Path]) -> None:
@@ -123,7 +150,7 @@ def test_every_answer_is_that_of_kafkas_authoriser(sides: SimpleNamespace, user:
     with log_in(sides.guarded, user) as kafka, RawClient(sides.node.bootstrap("public")) as kproxy:
         assert kproxy.log_in(sides.issuer.issue(user, "kproxy", {}, lifetime=600))["error_code"] == 0
         for request in REQUESTS:
-            wanted, found = ask(kafka, request), ask(kproxy, request)
+            wanted, found = ask(kafka, request, sides.ids), ask(kproxy, request, sides.free_ids)
             as_documented(request, user, wanted)
             wanted, found = comparable(wanted), comparable(found)
             if wanted != found:
@@ -131,13 +158,17 @@ def test_every_answer_is_that_of_kafkas_authoriser(sides: SimpleNamespace, user:
     assert not differences, "\n".join(differences)
 
 
-def ask(client: RawClient, request: Request) -> dict[str, Any]:
+def ask(client: RawClient, request: Request, ids: dict[str, bytes]) -> dict[str, Any]:
     _, api, version, body = request
-    return client.ask(api, version, body)
+    answer = client.ask(api, version, with_ids(body, ids))
+    if api == SHARE_FETCH:
+        # A broker may have read the group's state by now, or not yet; what is refused is refused either way.
+        answer["responses"] = [one for one in answer["responses"] if one["partitions"][0]["error_code"] == TOPIC_DENIED]
+    return answer
 
 
 def test_every_served_api_is_compared_or_left_out_for_a_reason() -> None:
     compared = {NAMES[api] for _, api, _, _ in REQUESTS}
-    served = {NAMES[api] for api in SERVED if api not in LOCAL and api < NEW_GROUPS}
+    served = {NAMES[api] for api in SERVED if api not in LOCAL and api not in NEW_GROUPS}
     assert not served - compared - set(LEFT_OUT)
     assert not compared & set(LEFT_OUT)

@@ -1,5 +1,6 @@
 """The table of requests whose answers are compared between Kafka's authoriser and kproxy. One line per request:
-(name, API, version, body). A new API needs a line here and nothing else."""
+(name, API, version, body). A new API needs a line here and nothing else. A ``topic_id`` that is text is a topic's name:
+each cluster has ids of its own."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ from tests.support import frames
 
 TOPICS = ("t.a", "t.b", "t.c")
 GROUPS = ("g.a", "g.b")
+#: With offsets of all topics and without members.
+SHARE_GROUPS = ("g.a.share", "g.b.share")
 IDS = ("x.a", "x.b")
 MISSING = "t.missing"
 
@@ -65,6 +68,12 @@ READS: tuple[Request, ...] = (
     ("DescribeGroups", 15, 5, {"groups": list(GROUPS), "include_authorized_operations": True}),
     ("ListGroups", 16, 4, {}),
     ("ConsumerGroupDescribe", 69, 1, {"group_ids": list(GROUPS), "include_authorized_operations": True}),
+    ("ShareGroupDescribe", 77, 1, {"group_ids": [*GROUPS, *SHARE_GROUPS], "include_authorized_operations": True}),
+    ("DescribeShareGroupOffsets", 90, 1, {"groups": [
+        {"group_id": group, "topics": [{"topic_name": name, "partitions": [0]} for name in TOPICS]}
+        for group in SHARE_GROUPS]}),
+    ("DescribeShareGroupOffsets of all", 90, 0, {"groups": [
+        {"group_id": group, "topics": None} for group in (*SHARE_GROUPS, "g.none")]}),
     ("OffsetForLeaderEpoch", 23, 4, {"replica_id": -1, "topics": _each(
         {"partition": 0, "current_leader_epoch": -1, "leader_epoch": 0}, key="topic")}),
     ("DescribeConfigs", 32, 4, {"resources": _resources({"configuration_keys": ["retention.ms"]})}),
@@ -90,6 +99,21 @@ WRITES: tuple[Request, ...] = (
         ("LeaveGroup", 13, 5, {"group_id": group, "members": [{"member_id": "stranger"}]}),
         ("JoinGroup", 11, 7, {**_member(group), "session_timeout_ms": 10000, "rebalance_timeout_ms": 10000,
                               **_PROTOCOL}))),
+    *((f"ShareGroupHeartbeat {group} {topic}", 76, 1, {
+        "group_id": group, "member_id": "stranger", "member_epoch": 7, "subscribed_topic_names": [topic]})
+      for group in SHARE_GROUPS for topic in TOPICS),
+    *((f"ShareFetch {group}", 78, 1, {
+        "group_id": group, "member_id": "stranger", "share_session_epoch": 0, "max_wait_ms": 10, "min_bytes": 0,
+        "max_bytes": 1 << 20, "max_records": 10, "batch_size": 10, "topics": _each(
+            {"partition_index": 0, "acknowledgement_batches": []}, key="topic_id"),
+        "forgotten_topics_data": []}) for group in SHARE_GROUPS),
+    *((f"ShareAcknowledge {group}", 79, 1, {
+        "group_id": group, "member_id": "nobody", "share_session_epoch": 7, "topics": []}) for group in SHARE_GROUPS),
+    *((f"AlterShareGroupOffsets {group}", 91, 0, {
+        "group_id": group, "topics": [{"topic_name": name, "partitions": [{"partition_index": 0, "start_offset": 0}]}
+                                      for name in (*TOPICS, MISSING)]}) for group in SHARE_GROUPS),
+    *((f"DeleteShareGroupOffsets {group}", 92, 0, {
+        "group_id": group, "topics": [{"topic_name": name} for name in ("t.a", MISSING)]}) for group in SHARE_GROUPS),
     ("InitProducerId", 22, 4, {"transactional_id": None, "transaction_timeout_ms": 1000, "producer_id": -1,
                                "producer_epoch": -1}),
     *((f"AddPartitionsToTxn {one}", 24, 3, {

@@ -25,6 +25,8 @@ ACLS = (
     *(acl(user, "ALL", kind, "*") for user in ("admin", "denied") for kind in KINDS),
     acl("admin", "ALL", "CLUSTER", "kafka-cluster"),
     acl("reader", "READ", "TOPIC", "t.a"), acl("reader", "READ", "GROUP", "g.a"),
+    acl("reader", "READ", "GROUP", "g.a.share"), acl("denied", "DESCRIBE", "GROUP", "g.a.share", deny=True),
+    acl("halves", "DELETE", "GROUP", "g.a.share"), acl("halves", "READ", "GROUP", "g.b.share"),
     acl("prefix", "READ", "TOPIC", "t.", prefix=True), acl("prefix", "WRITE", "TOPIC", "t.", prefix=True),
     acl("prefix", "CREATE", "TOPIC", "t.", prefix=True), acl("prefix", "READ", "GROUP", "g.", prefix=True),
     acl("prefix", "DELETE", "GROUP", "g.b", prefix=True), acl("prefix", "WRITE", "TRANSACTIONAL_ID", "x.", prefix=True),

@@ -118,6 +118,11 @@ class RawMember:
 
         return wait_for("partitions of the share group", assigned, 60)  # type: ignore[no-any-return]
 
+    def leave(self) -> None:
+        answer = self.client.ask(HEARTBEAT, 1, {"group_id": self.group, "member_id": self.member, "member_epoch": -1,
+                                                "subscribed_topic_names": None})
+        assert answer["error_code"] == 0, answer
+
     def fetch(self, *topics: dict[str, Any], version: int = 1) -> dict[str, Any]:
         """``topics``: what is added to the session, or acknowledged."""
         answer: dict[str, Any] = self.client.ask(FETCH, version, {

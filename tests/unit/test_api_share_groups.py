@@ -89,6 +89,7 @@ def test_offsets_of_groups_and_topics_that_may_be_described(version: int) -> Non
          "error_message": None}]})
     first, second, third = answer["groups"]
     assert shown(first) == [("open1", id_of("open1"), [0]), ("shut", b"", [29, 29])]
+    assert {one["start_offset"] for one in first["topics"][1]["partitions"]} == {-1}, "as Kafka has it"
     assert shown(second) == [("open1", id_of("open1"), [0])], "what nobody named is left out without a word"
     assert (third["group_id"], third["error_code"], third["topics"]) == ("other", 30, [])
     treatment, answer = desk.request(OFFSETS, version, {"groups": [{"group_id": "other", "topics": None}]})
