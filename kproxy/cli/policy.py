@@ -109,6 +109,7 @@ def _lines(found: policies.Explanation) -> list[str]:
         lines.append(f"  {rule.kind} {rule.name}{whose} at {rule.at.file}:{rule.at.line}{condition}")
     for one in found.safeguards:
         condition = f"; condition {one.outcome}: {one.condition}" if one.condition else ""
+        condition += f" ({', '.join(one.missing)} missing: see --attested, --declared)" if one.missing else ""
         lines.append(f"  safeguard {one.name} at {one.at.file}:{one.at.line}: {', '.join(one.limits)}; else"
                      f" {'record (observing)' if one.observed else one.action}"
                      f"{'' if one.held else '; not for these roles'}{condition}")

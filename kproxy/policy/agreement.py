@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from kproxy.errors import Problem
 from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Place, Policy, Safeguard
 from kproxy.policy import globs
 from kproxy.policy.expressions import GRANT_NAMES, compile_text
+from kproxy.policy.safeguards import numbers_of
 
 
 def problem(message: str, at: Place) -> Problem:
@@ -45,6 +47,7 @@ def check_agreement(policy: Policy) -> list[Problem]:
         *_labels(policy),
         *_label_names(policy),
         *_actions(policy),
+        *_safeguards(policy),
     ]
 
 
@@ -128,3 +131,27 @@ def _clashes(one: Mask | Guard, other: Mask | Guard) -> Iterator[Problem]:
                 yield problem(f"{names} do two things to the field {'.'.join(inner)}", at)
     for entity in sorted(set(one.detect) & set(other.detect)):
         yield problem(f"{names} do two things to {entity}", at)
+
+
+def _safeguards(policy: Policy) -> Iterator[Problem]:
+    """Two that are for everybody, always, and that no request about some topic can keep both."""
+    rules: dict[str, list[Safeguard]] = {}
+    for rule in policy.safeguards:
+        is_strict = rule.action != "record" and rule.when is None and not rule.roles and not rule.except_roles
+        for pattern in rule.topics if is_strict and numbers_of(rule) else ():
+            rules.setdefault(pattern, []).append(rule)
+    pairs = [(pattern, pattern) for pattern in rules]
+    for first, second in (*pairs, *globs.overlapping_pairs(rules)):
+        for one in rules[first]:
+            for other in rules[second]:
+                if one is not other:
+                    yield from _contradictions(*sorted((one, other), key=lambda rule: (rule.at.file, rule.at.line)))
+
+
+def _contradictions(one: Safeguard, other: Safeguard) -> Iterator[Problem]:
+    bounds = numbers_of(one)
+    for what, (least, most) in numbers_of(other).items():
+        other_least, other_most = bounds.get(what, (-math.inf, math.inf))
+        if max(least, other_least) > min(most, other_most):
+            yield problem(f"no {what} of a topic that {one.name!r} and {other.name!r} are about is within the bounds of"
+                          " both", other.at)

@@ -14,7 +14,7 @@ from kproxy.model.record_plan import Direction, RecordPlan
 from kproxy.model.settings import Mode
 from kproxy.policy.decide import Decider, Rule
 from kproxy.policy.expressions import missing_names, session_names
-from kproxy.policy.safeguards import say_limits
+from kproxy.policy.safeguards import Ready, say_limits
 
 Outcome = Literal["holds", "does not hold", "error"]
 _OUTCOMES: dict[bool | None, Outcome] = {True: "holds", False: "does not hold", None: "error"}
@@ -48,6 +48,8 @@ class SafeguardView(msgspec.Struct, frozen=True):
     observed: bool
     condition: str = ""
     outcome: Outcome = "holds"
+    missing: tuple[str, ...] = ()
+    """What a condition in error names and these facts do not have."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
@@ -78,10 +80,8 @@ def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[
                                     count_fields=False)
         plans += [plan] if plan is not None else []
     labels = decider.labels_of(access.name) if access.resource == "topic" else {}
-    safeguards = tuple(
-        SafeguardView(ready.rule.name, ready.rule.at, ready.rule.action, tuple(say_limits(ready.rule)), held,
-                      mode == "observe", ready.when.text if ready.when is not None else "", _OUTCOMES[answer])
-        for ready, held, answer in decider.safeguards_for(facts, access, now))
+    safeguards = tuple(_view_safeguard(ready, held, answer, mode, facts, now)
+                       for ready, held, answer in decider.safeguards_for(facts, access, now))
     return Explanation(access, decider.version, roles, labels, rules, verdict, tuple(plans), safeguards)
 
 
@@ -102,3 +102,12 @@ def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...], facts: Facts,
     missing = () if failed is None else tuple(sorted(missing_names(failed, session_names(facts, now))))
     return RuleView(kind, rule.name, rule.rule.at, rule.role, not rule.role or rule.role in roles, condition,
                     _OUTCOMES[answer], missing, approvers)
+
+
+def _view_safeguard(ready: Ready, held: bool, answer: bool | None, mode: Mode, facts: Facts,
+                    now: float) -> SafeguardView:
+    rule, failed = ready.rule, ready.when if answer is None else None
+    return SafeguardView(
+        rule.name, rule.at, rule.action, tuple(say_limits(rule)), held, mode == "observe",
+        ready.when.text if ready.when is not None else "", _OUTCOMES[answer],
+        () if failed is None else tuple(sorted(missing_names(failed, session_names(facts, now)))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from kproxy.model.policy import (
@@ -107,6 +108,18 @@ def _say_bounds(bounds: Bounds | ConfigLimit) -> str:
     if bounds.least is not None and bounds.most is not None:
         return f"{bounds.least} to {bounds.most}"
     return f"{bounds.least} at least" if bounds.least is not None else f"{bounds.most} at most"
+
+
+def numbers_of(rule: Safeguard) -> dict[str, tuple[float, float]]:
+    """What it bounds by numbers, with the least and the most."""
+    limits = rule.admin
+    if limits is None:
+        return {}
+    bounded: dict[str, Bounds | ConfigLimit | None] = {
+        "number of partitions": limits.partitions, "replication factor": limits.replication_factor,
+        **{limit.name: limit for limit in limits.configs}}
+    return {what: (-math.inf if found.least is None else found.least, math.inf if found.most is None else found.most)
+            for what, found in bounded.items() if found is not None and (found.least, found.most) != (None, None)}
 
 
 def operations_of(rule: Safeguard) -> frozenset[str]:

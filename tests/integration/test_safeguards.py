@@ -11,6 +11,7 @@ import pytest
 from tests.support import frames
 from tests.support.batches import Record as Written
 from tests.support.batches import write_batch
+from tests.support.client_confluent import ConfluentClient
 from tests.support.clients import ClientError, Record, TopicAdmin
 from tests.support.java import JavaDriver
 from tests.support.kafka_broker import KafkaBroker
@@ -205,6 +206,20 @@ def test_administrators_are_told_what_a_topic_must_be_like(guarded: Stage, clien
     assert guarded.end_offset(kept) == 2
     wait_for("the audit to tell of it", lambda: told(guarded, kept) == {("kept", "refuse")})
     assert hits(guarded, "shape", "refuse") >= 3
+
+
+def test_a_broker_that_creates_topics_by_itself_does_not_create_those_that_have_limits(java: JavaDriver) -> None:
+    limited, free = f"made.good.{uuid.uuid4().hex[:10]}", f"free.{uuid.uuid4().hex[:10]}"
+    with KafkaBroker(auto_create=True, taps=["tapped"]) as kafka, Stage(kafka, java, policy=POLICY) as stage, \
+            stage.raw() as client, ConfluentClient().admin(stage.direct()) as admin:
+        for topic in (limited, free):
+            client.ask(METADATA, 9, {"topics": [{"name": topic}], "allow_auto_topic_creation": True})
+        wait_for("the topic that may be created", lambda: free in admin.list_topics())
+        assert limited not in admin.list_topics()
+        # Said outright, it is made.
+        with administrator(stage, "java") as creator:
+            creator.create_topic(limited, 2)
+        wait_for("the topic that is asked for", lambda: limited in admin.list_topics())
 
 
 @pytest.mark.parametrize("client", ["java", "confluent"])

@@ -204,6 +204,8 @@ def test_safeguards_are_shown_and_explained(app: Typer, folder: Path) -> None:
     assert line.startswith("  safeguard sure at ") and line.endswith(
         'safeguards.yaml:3: acks all, batches of 1048576 bytes at most; else record; condition holds: listener == "l"')
     assert "else record; not for these roles;" in run(app, "policy", "explain", *about, "--groups", "etl")[1]
+    (folder / "policy" / "safeguards.yaml").write_text(SAFEGUARDS.replace('listener == "l"', 'attested.run == "r"'))
+    assert 'condition error: attested.run == "r" (attested.run missing: see' in run(app, "policy", "explain", *about)[1]
     (folder / "kproxy.yaml").write_text(CONFIG.replace("MODE", "observe"))
     assert "else record (observing)" in run(app, "policy", "explain", *about)[1]
     found = json.loads(run(app, "policy", "explain", *about, "--json")[1])["safeguards"][0]

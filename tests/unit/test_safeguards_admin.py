@@ -193,7 +193,7 @@ def test_what_is_overridden_is_refused_by_what_came_of_it_and_recorded_by_what_w
     assert [(one.rule.name, did) for one, did, _ in told] == [("b", "record"), ("c", "override")]
     assert texts == [] and changed and values["num_partitions"] == 3
     # Two that cannot both be kept refuse, instead of one winning.
-    rules = read_safeguards("{name: a, topics: ['*'], admin: {partitions: {min: 5}}, action: override}",
+    rules = read_safeguards("{name: a, topics: ['*'], roles: [all], admin: {partitions: {min: 5}}, action: override}",
                             "{name: b, topics: ['*'], admin: {partitions: {max: 4}}, action: override}")
     told, texts, _ = judge(tuple(SafeguardInForce(rule) for rule in rules), CREATE, topic(4))
     assert [(one.rule.name, did) for one, did, _ in told] == [("a", "override"), ("b", "override"), ("a", "refuse")]

@@ -126,6 +126,29 @@ def test_nothing_else_is_said_of_one_fault() -> None:
     assert len(problems("{name: r, topics: [a], action: override, produce: {acks: 1}}")) == 1
 
 
+def test_two_that_no_request_can_keep_are_a_contradiction() -> None:
+    low, high = "partitions: {max: 4}", "partitions: {min: 5}, configs: {segment.ms: {min: 9}}"
+
+    def both(*more: str) -> list[str]:
+        lines = [f"{{name: {name}, topics: ['{topic}'], admin: {{{limits}}}{extra}}}"
+                 for name, topic, limits, extra in zip("ab", ("a.*", "*.b"), (low, high), more, strict=True)]
+        try:
+            read_safeguards(*lines)
+        except PolicyError as error:
+            return [str(problem) for problem in error.problems]
+        return []
+
+    assert both("", "") == both(", action: override", "") == [
+        "0.yaml:4: safeguards[1]: no number of partitions of a topic that 'a' and 'b' are about is within the bounds of"
+        " both"]
+    for extra in (", action: record", ", roles: [all]", ", except_roles: [all]", ", when: 'listener == \"l\"'"):
+        assert both("", extra) == both(extra, "") == []
+    low = "configs: {segment.ms: {max: 8}}"
+    assert "no segment.ms of a topic that" in both("", "")[0]
+    low = "configs: {segment.ms: {max: 9}}"
+    assert both("", "") == []
+
+
 @pytest.mark.parametrize(("line", "words"), [
     ("{name: r, topics: [a], when: '1 > 2', produce: {acks: all}}",
      "'r' can never fire: its condition is always false"),

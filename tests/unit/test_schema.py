@@ -141,6 +141,22 @@ def test_build_item_is_one_element() -> None:
         schema.build_item(0, 9, True, "responses.partitions", {})
 
 
+def test_parse_item_reads_what_build_item_built_and_nothing_else() -> None:
+    topic = {"name": "t", "num_partitions": 3, "replication_factor": -1, "configs": [{"name": "a.b", "value": None}],
+             "assignments": [{"partition_index": 0, "broker_ids": [1, 2]}]}
+    for version in range(2, 8):
+        item = schema.build_item(19, version, False, "topics", topic)
+        assert schema.parse_item(19, version, False, "topics", item) == topic
+        for broken in (item[:-1], item + b"\0", b""):
+            with pytest.raises(WireError, match="an item is not what the schema says"):
+                schema.parse_item(19, version, False, "topics", broken)
+    # Bytes that are no text, and tags that nobody knows, come back as they were.
+    strange = schema.build_item(19, 7, False, "topics", {**topic, "name": b"\xff", "_tags": [(9, b"new")]})
+    assert schema.build_item(19, 7, False, "topics", schema.parse_item(19, 7, False, "topics", strange)) == strange
+    with pytest.raises(ValueError, match="no topic"):
+        schema.parse_item(19, 7, False, "topic", b"")
+
+
 def test_unknown_tags_and_error_codes_survive() -> None:
     values = {"error_code": 31000, "throttle_time_ms": 0, "_tags": [(9, b"new"), (1 << 20, b"")]}
     body = schema.build(12, 4, True, values)
