@@ -36,8 +36,16 @@ POLICY = ("describe topic open*", "read topic open*", "write topic open*", "crea
           "describe group open*", "delete group open*", "write transactional_id open*",
           "describe transactional_id open*",
           *(f"{operation} {kind} open*" for operation in ("describe_configs", "alter_configs")
-            for kind in ("topic", "group")), "delete topic open*", "alter topic open*")
+            for kind in ("topic", "group")), "delete topic open*", "alter topic open*",
+          "describe_configs cluster kafka-cluster", "alter_configs cluster kafka-cluster")
 TYPES_WITH_NAMES = (2, 32)          # Kafka's types of resources whose configs are a topic's or a group's
+TYPES_OF_CLUSTER = (BROKER := 4, 8, 16)     # those of brokers, their loggers and clients' metrics
+#: Other fields that decide what is made of a message.
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "host": ("real-host", ""), "resource_type": (*TYPES_WITH_NAMES, *TYPES_OF_CLUSTER, 1),
+    "node_id": (-1, 1, 2, 9), "broker_id": (-1, 1, 2, 9), "topic_id": (bytes(16), bytes(16), id_of(""), *IDS),
+    "value": ("place:1", "5", "INFO")}
+SETTINGS = ("listeners", "num.io.threads", "root", "")
 
 
 def rename(value: Any, chance: random.Random) -> Any:
@@ -52,16 +60,12 @@ def rename(value: Any, chance: random.Random) -> Any:
             changed[name] = chance.choice(NAMES)
         elif name in NAME_LISTS and one is not None and all(isinstance(each, str) for each in one):
             changed[name] = [chance.choice(NAMES) for _ in one]
-        elif name == "host":
-            changed[name] = chance.choice(("real-host", ""))
-        elif name == "resource_type":
-            changed[name] = chance.choice((*TYPES_WITH_NAMES, 4, 8, 16, 1))
-        elif name in ("node_id", "broker_id"):
-            changed[name] = chance.choice((-1, 1, 2, 9))
-        elif name == "topic_id":
-            changed[name] = chance.choice((bytes(16), bytes(16), id_of(""), *IDS))
+        elif name in CHOICES and (name != "value" or isinstance(one, str)):
+            changed[name] = chance.choice(CHOICES[name])
         elif name == "error_message":
             changed[name] = None
+        elif name == "configs" and one:
+            changed[name] = [{**rename(each, chance), "name": chance.choice(SETTINGS)} for each in one]
         elif name != "_tags":
             changed[name] = rename(one, chance)
     return changed
@@ -86,7 +90,12 @@ def check_request(api: int, values: dict[str, Any]) -> None:
             topic[field] for field in ("name", "topic", "topic_name") if field in topic)
         assert name.startswith("open"), topic
     for resource in named(values, "resources"):
-        assert resource["resource_type"] in TYPES_WITH_NAMES and resource["resource_name"].startswith("open")
+        assert resource["resource_type"] in TYPES_OF_CLUSTER or (
+            resource["resource_type"] in TYPES_WITH_NAMES and resource["resource_name"].startswith("open"))
+        if resource["resource_type"] in TYPES_OF_CLUSTER and "configuration_keys" not in resource:
+            assert api == 44 and not any(
+                one["value"] == "place:1" or (one["name"] == "listeners" and resource["resource_type"] == BROKER)
+                for one in resource["configs"])
     for group in [values, *named(values, "groups")]:
         assert group.get("group_id", "open").startswith("open")
     for name in NAME_LISTS:
@@ -114,7 +123,8 @@ def check_answer(api: int, values: dict[str, Any]) -> None:
     if api == 32:
         for result in values["results"]:
             shown = result["resource_type"] in TYPES_WITH_NAMES and result["resource_name"].startswith("open")
-            assert shown or (result["error_code"] in (29, 30, 31, 42) and result["configs"] == [])
+            blanked = result["resource_type"] in TYPES_OF_CLUSTER and "place:1" not in repr(result["configs"])
+            assert shown or blanked or (result["error_code"] in (29, 30, 31, 42) and result["configs"] == [])
     for group in values.get("groups", ()) if api in (69, 77) else ():
         shown = group["group_id"].startswith("open")
         assert shown or (group["error_code"] == 30 and not group["members"])
