@@ -49,14 +49,16 @@ class Rules:
 
 
 class Stage:
-    def __init__(self, rules: Rules, facts: Facts | None = FACTS) -> None:
+    """``beside``: another, whose worker this one shares."""
+
+    def __init__(self, rules: Any, facts: Facts | None = FACTS, beside: Stage | None = None) -> None:
         self.rules = rules
-        self.spool = Spool()
         self.told: list[tuple[str, dict[str, Any]]] = []
-        self.epoch = Epoch(1)
-        self.ledger = Ledger(self.spool)
-        self.counters = Counters("public")
-        self.addresses = Addresses("kproxy.test", 0, 9, 9100)
+        self.spool = beside.spool if beside else Spool()
+        self.epoch = beside.epoch if beside else Epoch(1)
+        self.ledger = beside.ledger if beside else Ledger(self.spool)
+        self.counters = beside.counters if beside else Counters("public")
+        self.addresses = beside.addresses if beside else Addresses("kproxy.test", 0, 9, 9100)
         self.session = Session(
             7,
             ("OAUTHBEARER", "PLAIN"),
@@ -80,9 +82,9 @@ class Stage:
         self.spool.entries.clear()
         return found
 
-    def log_in(self, facts: Facts = FACTS) -> int:
-        """The lifetime that the client is told, in milliseconds."""
-        self.session.resume_versions(BROKER)
+    def log_in(self, facts: Facts = FACTS, promise: Promise = BROKER) -> int:
+        """The lifetime that the client is told, in milliseconds. ``promise``: what the broker serves."""
+        self.session.resume_versions(promise)
         mechanism = facts.mechanism
         [answer] = self.client(request(17, 1, 1, {"mechanism": mechanism}))
         assert read_response(17, 1, answer[1])[1]["error_code"] == 0
@@ -90,7 +92,7 @@ class Stage:
         assert wait == ("wait", ("token", mechanism, b"token"))
         self.session.resume_login(facts, NOW)
         assert playbook.take_actions(self.session) == [("wait", ("broker",))]
-        self.session.resume_broker(BROKER, NOW)
+        self.session.resume_broker(promise, NOW)
         [answer] = playbook.take_actions(self.session)
         correlation, body = read_response(36, 1, answer[1])
         lifetime = body.pop("session_lifetime_ms")
