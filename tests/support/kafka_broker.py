@@ -54,11 +54,11 @@ class KafkaBroker(children.Served):
 
     def __init__(self, *, auto_create: bool = False, taps: Sequence[str] = (), jvm: Sequence[str] = QUICK,
                  settings: dict[str, str] | None = None, secure: Secure | None = None, port: int = 0,
-                 release: str = "") -> None:
+                 release: str = "", classes: Path | None = None) -> None:
         """``port`` is that of the ``direct`` way; 0: a free one, as all others are. ``release``: another than the rig's
-        own, one that knows KRaft."""
+        own, one that knows KRaft. ``classes``: a folder of the broker's plug-ins."""
         self._release = release
-        self._class_path = f"{release_libs(release)}/*" if release else class_path()
+        self._class_path = f"{release_libs(release)}/*" if release else class_path(*[classes] if classes else [])
         self._secure = secure
         self.folder = Path(tempfile.mkdtemp(prefix="kproxy-kafka-"))
         self.log = self.folder / "kafka.log"
