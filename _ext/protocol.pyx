@@ -16,6 +16,7 @@ cdef enum:
     BEFORE_LOGIN = 524288       # Kafka's own limit for frames of the SASL phase
     TLS_HANDSHAKE = 0x16        # the first byte of a TLS client; as a size it is above every limit before login
 
+cdef double LEAST_PAUSE = 0.0005        # seconds; a clock that is read twice may differ by as much
 cdef double LONGEST_LOOK = 0.001        # seconds until the loop's other work is let in between
 
 
@@ -271,7 +272,7 @@ cdef class ClientHalf(Half):
     cdef bint stalled(self) noexcept:
         """True while either end has as much queued as it may: nothing more is taken from the client."""
         cdef Session session = self.session
-        return (self.full or (self.broker is not None and (self.broker.full or self.broker.renewing))
+        return (self.full or session.muted or (self.broker is not None and (self.broker.full or self.broker.renewing))
                 or session.state >= ENDING
                 or session.to_broker.queued + session.to_client.queued + session.slots.waiting > self.most_queued)
 
@@ -282,6 +283,8 @@ cdef class ClientHalf(Half):
     cdef int after_events(self) except -1:
         """Whatever just happened: tickets go to the shell, lanes and closing to the turn, reading follows."""
         cdef Session session = self.session
+        if session.mute_for > 0:
+            self.mute()
         if session.waiting is not None and not self.asked:
             self.asked = True
             self.shell.ask(self, session.waiting)
@@ -290,6 +293,25 @@ cdef class ClientHalf(Half):
             self.touched = True
             self.turn.add(self)
         return self.balance()
+
+    cdef int mute(self) except -1:
+        """A quota is used up. What is under way is answered, and nothing more is taken for a while (KIP-219)."""
+        cdef double until = self.turn.loop.time() + self.session.mute_for
+        self.session.mute_for = 0
+        if self.muted_until == 0:
+            self.turn.loop.call_at(until, self.unmute)
+        self.muted_until = max(self.muted_until, until)
+        return 0
+
+    def unmute(self):
+        if self.transport is None:
+            return
+        if self.turn.loop.time() + LEAST_PAUSE < self.muted_until:
+            self.turn.loop.call_at(self.muted_until, self.unmute)
+            return
+        self.muted_until = 0
+        self.session.muted = False
+        self.go_on(read_clock())
 
     cdef int balance(self) except -1:
         """Reads from an end only while what it sends can be passed on."""

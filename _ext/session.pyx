@@ -4,6 +4,7 @@ from kproxy._ext.apis cimport APIS
 from kproxy._ext.authentication cimport GREETING, SETTLED, VERIFYING, PROVEN
 from kproxy._ext.ledger cimport ALLOWED, ASKED, DENIED, LOCAL, WOULD_DENY
 from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, OUTCOME, REPLACE, WAIT, NoteRow
+from kproxy._ext.quota cimport tell_throttle
 from kproxy._ext.request cimport HEAD_BAD, UNKNOWN_API, walk_request_head, walk_response_head
 from kproxy._ext.slots cimport OWN, Intent, Slot, Slots, find_intent
 
@@ -100,7 +101,21 @@ cdef class Session:
                 self.answered_at = now
             elif not 0 <= now - self.answered_at <= ASK_AGAIN:
                 opening.asked.clear()
-        return self.serve(chunk, at, size, now)
+        status = self.serve(chunk, at, size, now)
+        if self.budgets is not None and status == TAKEN:
+            self.throttle(self.budgets.on_request(opening.head.api_key, size),
+                          self.slots.tail() if self.slots.count and opening.treatment != ANSWER and opening.acks != 0
+                          else NULL)
+        return status
+
+    cdef void throttle(self, double delay, Slot* slot) noexcept:
+        """The connection waits; the answer in ``slot``, if there is one to come, says for how long."""
+        if delay <= 0:
+            return
+        self.muted = True
+        self.mute_for = max(self.mute_for, delay)
+        if slot != NULL:
+            slot.throttle_ms = max(slot.throttle_ms, <int32_t>(delay * 1000 + 1))
 
     cdef int take_epoch(self) except -1:
         self.seen_epoch = self.epoch.value
@@ -340,7 +355,7 @@ cdef class Session:
         cdef Opening opening = self.opening
         cdef Slot* slot
         cdef int32_t correlation = 0
-        cdef bint expired
+        cdef bint expired, opens
         if self.state == CLOSED:
             return STOP
         expired = now >= self.authentication.expires_at
@@ -360,10 +375,15 @@ cdef class Session:
             return STOP
         if self.seen_epoch != self.epoch.value:
             self.take_epoch()
-        if slot.memo != NULL or apis.opens_answers(slot.api_key):
-            if not opening.walk(True):
-                self.close(CloseCause.MALFORMED_RESPONSE)
-                return STOP
+        opens = slot.memo != NULL or apis.opens_answers(slot.api_key)
+        if opens and not opening.walk(True):
+            self.close(CloseCause.MALFORMED_RESPONSE)
+            return STOP
+        if self.budgets is not None:
+            self.throttle(self.budgets.on_answer(slot.api_key, size), slot)
+            if slot.throttle_ms:
+                tell_throttle(opening, slot.throttle_ms, opens)
+        if opens:
             self.open_response(slot)
             if opening.treatment == CLOSE:
                 self.close(CloseCause.MALFORMED_RESPONSE)
@@ -371,6 +391,10 @@ cdef class Session:
             if opening.denials or opening.refused_records or opening.guarded or opening.condition_errors:
                 self.tell()
             self.settle(slot, now)
+        return self.pass_on(chunk, at, size, slot, now)
+
+    cdef int pass_on(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, Slot* slot, double now) except -1:
+        cdef Opening opening = self.opening
         if opening.treatment == FORWARD:
             self.to_client.forward(chunk, at, size)
         elif opening.treatment == ANSWER:

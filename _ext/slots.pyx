@@ -38,6 +38,9 @@ cdef class Slots:
     cdef Slot* head(self) noexcept:
         return &self.ring[self.first]
 
+    cdef Slot* tail(self) noexcept:
+        return &self.ring[(self.first + self.count - 1) & (self.room - 1)]
+
     cdef void keep(self, Slot* slot, Py_ssize_t size) noexcept:
         slot.kept += size
         self.waiting += size

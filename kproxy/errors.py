@@ -141,5 +141,6 @@ class CloseCause(StrEnum):
     IDLE = "idle"
     DRAINED = "drained"
     TOO_MANY_CONNECTIONS = "too_many_connections"
+    CONNECTION_QUOTA = "connection_quota"
     AUDIT_UNAVAILABLE = "audit_unavailable"
     INTERNAL = "internal"

@@ -278,7 +278,7 @@ def dict_of(converter: Converter[T]) -> Converter[dict[str, T]]:
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(?:[0-9]+(?:ms|s|m|h|d))+")
 _DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")
-_SIZES = {"": 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
+SIZES = {"": 1, "B": 1, "kB": 1000, "KB": 1000, "MB": 1000**2, "GB": 1000**3,
           "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _SIZE = re.compile(r"([0-9]+)([A-Za-z]*)")
 
@@ -295,9 +295,9 @@ def size(value: Value) -> int:
     """Bytes, from ``64KiB``, ``10MB`` or a bare number."""
     written = value.node.value if value.node.kind == SCALAR else ""
     match = _SIZE.fullmatch(written)
-    if match is None or match[2] not in _SIZES:
+    if match is None or match[2] not in SIZES:
         raise Wrong(value, f"expected a size such as 64KiB or 10MB, found {value.kind()}{_shown(value)}")
-    return int(match[1]) * _SIZES[match[2]]
+    return int(match[1]) * SIZES[match[2]]
 
 
 def _refuse_tag(value: Value) -> None:

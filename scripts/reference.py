@@ -58,6 +58,7 @@ DOCUMENTS: dict[str, dict[str, dict[str, type]]] = {
         "safeguards.produce": {"": policy.ProduceLimits},
         "safeguards.admin": {"": policy.AdminLimits},
         "safeguards.admin.configs": {"": policy.ConfigLimit},
+        "quotas": {"": policy.Quota},
     },
 }
 

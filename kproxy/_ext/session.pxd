@@ -23,6 +23,7 @@ from kproxy._ext.chunk cimport Chunk, Lane
 from kproxy._ext.ledger cimport Counters, Flow, Ledger
 from kproxy._ext.opening cimport Addresses, Opening
 from kproxy._ext.policy_table cimport PolicyTable
+from kproxy._ext.quota cimport Budgets
 from kproxy._ext.slots cimport Slot, Slots
 
 
@@ -75,6 +76,9 @@ cdef class Session:
     cdef dict told                          # of the last second: what was told -> Told
     cdef long untold                        # refusals of the last second that were too many to be told one by one
     cdef double answered_at                 # when approvals were last answered; -1: the next frame will say
+    cdef public Budgets budgets             # what the session may use; None: as much as it likes
+    cdef public bint muted                  # a quota is used up: no frame is taken until the half lets it
+    cdef double mute_for                    # seconds, for the half to take up
     cdef readonly Lane to_client
     cdef readonly Lane to_broker
     cdef readonly Slots slots
@@ -82,6 +86,7 @@ cdef class Session:
     # client's side
     cdef int client_frame(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
     cdef int take_epoch(self) except -1
+    cdef void throttle(self, double delay, Slot* slot) noexcept
     cdef int take_promise(self, object promise) except -1
     cdef bint serves(self, int api, int version) noexcept
     cdef int authenticate(self, double now) except -1
@@ -91,6 +96,7 @@ cdef class Session:
     cdef int forward_opened(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
     # broker's side
     cdef int broker_frame(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
+    cdef int pass_on(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, Slot* slot, double now) except -1
     cdef int ask_broker(self, bytes frame, double now) except -1
     cdef int open_response(self, Slot* slot) except -1
     cdef int settle(self, Slot* slot, double now) except -1

@@ -7,6 +7,7 @@ from kproxy._ext.chunk import Lane
 from kproxy._ext.ledger import Counters, Flow, Ledger
 from kproxy._ext.login import Promise
 from kproxy._ext.opening import Addresses
+from kproxy._ext.quota import Budgets
 from kproxy._ext.slots import Slots
 
 class Epoch:
@@ -26,6 +27,8 @@ class Session:
     requests: int
     flow: Flow
     slots: Slots
+    budgets: Budgets | None
+    muted: bool
     to_client: Lane
     to_broker: Lane
     def __init__(

@@ -29,6 +29,7 @@ cdef struct Slot:
     Intent* more                # malloc'ed: the others than ``intent``
     Intent intent               # the first partition of a produce
     int intents
+    int32_t throttle_ms         # what a quota made of the request; its answer tells it
     Py_ssize_t kept             # bytes all this takes until the answer, as far as a client decides on them
 
 
@@ -41,6 +42,7 @@ cdef class Slots:
     cdef readonly int count
     cdef readonly Py_ssize_t waiting        # bytes kept for answers that are still to come, local ones included
     cdef Slot* head(self) noexcept
+    cdef Slot* tail(self) noexcept
     cdef void keep(self, Slot* slot, Py_ssize_t size) noexcept
     cdef Slot* add(self, double now) except NULL
     cdef Slot* push(self, Opening opening, double now) except NULL

@@ -23,6 +23,7 @@ from kproxy.errors import BrokerUnreachable, CloseCause, KproxyError, TokenRefus
 from kproxy.identity.sasl import client_message, oauthbearer_error_json
 from kproxy.model.access import Client, Facts
 from kproxy.model.messages import SessionView
+from kproxy.model.policy import QuotaInForce
 from kproxy.model.settings import Listener
 
 log = structlog.get_logger("kproxy.connection")
@@ -55,6 +56,7 @@ class Connection:
         self._connections = connections
         self._runtime = runtime
         self._decide: Any = None
+        self._quotas: tuple[QuotaInForce, ...] = ()
         self._closed_at: float | None = None
         self._renew_broker_at = math.inf
         self._flows = FlowBook(runtime.journal, runtime.count_masked)
@@ -146,6 +148,8 @@ class Connection:
     def closed(self, half: ClientHalf) -> None:
         session = half.session
         self._connections.forget(session.number)
+        self._runtime.quotas.leave(self._quotas)
+        self._quotas = ()
         cause = session.cause or str(CloseCause.CLIENT_CLOSED)
         self._connections.note_close(cause, **self._who(), address=self.address)
         if cause == CloseCause.BROKER_CLOSED:
@@ -208,6 +212,7 @@ class Connection:
             self._runtime.journal.tell("login_failed", session, {"reason": refused, "name": facts.principal.name})
             return
         self._decide = None
+        self.renew_quotas(self._now())
         self._connections.expires(session.number, facts.expires_at)
         self._runtime.journal.tell("reauthenticated", session, {"details": {"expires_at": facts.expires_at}})
         self.review(self._now())
@@ -218,6 +223,8 @@ class Connection:
         cluster = self.listener.cluster
         if session.facts.mechanism == "none":
             self._runtime.journal.tell("connect", session, {})
+        if not self._enter():
+            return
         try:
             login = await self._runtime.broker_login(cluster, self.node, session.facts)
             transport = await self._runtime.connect_broker(lambda: self.half.attach_broker(login), cluster, self.node,
@@ -230,6 +237,29 @@ class Connection:
             transport.abort()
         elif login is None:
             await self._open_session()
+
+    def _enter(self) -> bool:
+        """Takes up the session's quotas; ends it where one has no room for another connection."""
+        quotas = self._runtime.quotas_of(self.half.session.facts)
+        full = self._runtime.quotas.enter(quotas)
+        if full is not None:
+            log.warning("connection_quota", **self._who(), rule=full.rule.name, limit=full.rule.connections)
+            self.half.session.close(str(CloseCause.CONNECTION_QUOTA))
+            return False
+        self._quotas = quotas
+        self.half.session.budgets = self._runtime.quotas.budgets(quotas)
+        return True
+
+    def renew_quotas(self, _now: float) -> None:
+        """Another policy is in force, or the session has other roles."""
+        session = self.half.session
+        if session.facts is None or session.cause is not None:
+            return
+        quotas = self._runtime.quotas_of(session.facts)
+        if quotas != self._quotas:
+            self._runtime.quotas.move(self._quotas, quotas)
+            self._quotas = quotas
+            session.budgets = self._runtime.quotas.budgets(quotas)
 
     async def _open_session(self) -> None:
         promise = await self._promise()

@@ -137,6 +137,8 @@ class Connections:
         """Other rules, grants or keys are in force: sessions decide anew by themselves, what is queued is looked at
         here. ``grant_ends``: when each of the grants ends (Unix seconds)."""
         self._grant_ends = sorted(grant_ends)
+        for connection in list(self.open.values()):
+            _guard(connection, connection.renew_quotas, self._runtime.now())
         self._review()
 
     def _on_due(self, key: object) -> None:

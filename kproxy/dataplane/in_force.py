@@ -19,6 +19,7 @@ from kproxy.dataplane.snapshot_reading import SnapshotReader, free_in_pieces, li
 from kproxy.errors import KproxyError
 from kproxy.model.access import Access, Facts, Resource, Verdict
 from kproxy.model.approval import Grant
+from kproxy.model.policy import QuotaInForce
 from kproxy.model.record_plan import RecordPlan
 from kproxy.model.settings import Limits, Mode
 from kproxy.model.snapshot import IssuerKeys, Snapshot
@@ -37,6 +38,8 @@ class Decider(Protocol):
                          count_fields: bool) -> tuple[Verdict, RecordPlan | None]: ...
 
     def roles_of(self, facts: Facts, now: float) -> tuple[str, ...]: ...
+
+    def quotas_of(self, facts: Facts, now: float) -> tuple[QuotaInForce, ...]: ...
 
 
 class Records(Protocol):

@@ -16,11 +16,13 @@ from kproxy.dataplane.in_force import Decide, SnapshotFile, decider_for
 from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.logins import Logins
 from kproxy.dataplane.proxy_header import Ends
+from kproxy.dataplane.quotas import Quotas
 from kproxy.dataplane.stats import Stats
 from kproxy.dataplane.suspend import ApprovalQuestions
 from kproxy.dataplane.upstream import BrokerLogin, Spoken, choose_credential
 from kproxy.errors import BrokerUnreachable
 from kproxy.model.access import ApprovalWanted, Client, Facts
+from kproxy.model.policy import QuotaInForce
 from kproxy.model.settings import Config, Limits, Listener
 
 
@@ -28,13 +30,14 @@ class Runtime:
     """One per worker. Times are Unix seconds."""
 
     def __init__(self, config: Config, worker: int, *, file: SnapshotFile, journal: Journal, logins: Logins,
-                 approvals: ApprovalQuestions, clusters: dict[str, ClusterView], stats: Stats,
+                 approvals: ApprovalQuestions, clusters: dict[str, ClusterView], stats: Stats, quotas: Quotas,
                  now: Callable[[], float]) -> None:
         self.config = config
         self.worker = worker
         self.journal = journal
         self.now = now
         self.stats = stats
+        self.quotas = quotas
         self._file = file
         self._logins = logins
         self._approvals = approvals
@@ -56,6 +59,10 @@ class Runtime:
     async def validate(self, mechanism: str, payload: bytes, listener: Listener, client: Client) -> Facts:
         """Raises TokenRefused; its ``error_id`` is what the client may be told."""
         return await self._logins.check(mechanism, payload, listener, client)
+
+    def quotas_of(self, facts: Facts) -> tuple[QuotaInForce, ...]:
+        """What a session may use, by the policy in force."""
+        return self._file.in_force.decider.quotas_of(facts, self.now()) if self._file.in_force else ()
 
     def decider_for(self, facts: Facts) -> Decide:
         """``decide(resource, operation, name, now) -> (Verdict, native plan or None)`` for one session. It decides by

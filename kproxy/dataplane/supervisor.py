@@ -235,8 +235,9 @@ def prepare_directories(config: Config) -> None:
 
 
 def claim_node(config: Config) -> int:
-    """Locks and writes ``supervisor.pid``, and removes the snapshot of an earlier run: grants in it may have been
-    revoked since. The lock lasts as long as the returned descriptor. Raises AlreadyRunning."""
+    """Locks and writes ``supervisor.pid``, and removes what an earlier run left: its snapshot, whose grants may have
+    been revoked since, and its count of quotas. The lock lasts as long as the returned descriptor. Raises
+    AlreadyRunning."""
     runtime = Path(config.node.runtime_dir)
     fd = os.open(runtime / "supervisor.pid", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -248,6 +249,7 @@ def claim_node(config: Config) -> int:
     os.ftruncate(fd, 0)
     os.write(fd, f"{os.getpid()}\n".encode())
     (runtime / "snapshot.msgpack").unlink(missing_ok=True)
+    (runtime / "quotas").unlink(missing_ok=True)
     return fd
 
 

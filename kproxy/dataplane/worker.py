@@ -35,6 +35,7 @@ from kproxy.dataplane.in_force import SnapshotFile, SnapshotInForce
 from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.listener import Listeners
 from kproxy.dataplane.logins import Logins
+from kproxy.dataplane.quotas import Quotas
 from kproxy.dataplane.runtime import Runtime
 from kproxy.dataplane.spool import Spool
 from kproxy.dataplane.stats import Stats
@@ -88,6 +89,8 @@ class Worker:
                                  self._on_connected)
         self._certificates = Certificates(config, now=time.time)
         self._stats.gauges += [self._certificates.read_gauges, self._read_gauges]
+        self._quotas = Quotas(runtime_dir / "quotas")
+        self._stats.gauges.append(self._quotas.read_gauges)
         self._clusters = {
             name: ClusterView(cluster, timeout=BROKER_SECONDS, max_bytes=config.limits.socket_request_max_bytes,
                               clock=time.monotonic, random=random.random, on_error=self._count_broker_error,
@@ -279,7 +282,7 @@ class Worker:
                         on_checked=lambda *labels: self._stats.add("kproxy_token_checks_total", labels))
         return Runtime(config, self._number, file=self._file, journal=self._journal, logins=logins,
                        approvals=ApprovalQuestions(self._link), clusters=self._clusters, stats=self._stats,
-                       now=time.time)
+                       quotas=self._quotas, now=time.time)
 
     def _learn_addresses(self) -> None:
         for listener in self._config.listeners.values():

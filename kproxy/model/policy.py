@@ -9,7 +9,7 @@ would otherwise stop a worker for a tenth of a second, again and again.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
@@ -297,6 +297,38 @@ class Safeguard(msgspec.Struct, frozen=True, gc=False):
     at: Annotated[Place, NO_KEY] = Place()
 
 
+class Quota(msgspec.Struct, frozen=True, gc=False):
+    """What a principal, or the members of a role, may use on this node. Rates are bytes and requests a second."""
+
+    role: Annotated[str, Written(
+        key="for", kind="`{role: NAME}`, `{role: NAME, each: true}` or `{principal: NAME}`", default="–")] = ""
+    """whose quota it is: the members of a role share one, or have one each; or one principal's, written
+    `ISSUER:SUBJECT`"""
+    principal: Annotated[str, NO_KEY] = ""
+    each: Annotated[bool, NO_KEY] = False
+    produce: Annotated[float, Written(kind="size a second, as `10MB/s`", default="none")] = 0.0
+    """what may be written"""
+    consume: Annotated[float, Written(kind="size a second, as `50MB/s`", default="none")] = 0.0
+    """what may be read"""
+    requests: Annotated[float, Written(kind="number a second, as `1000/s`", default="none")] = 0.0
+    """requests of every kind"""
+    connections: Annotated[int, Written(kind="whole number", default="none")] = 0
+    """how many connections may be open at once"""
+    at: Annotated[Place, NO_KEY] = Place()
+
+    @property
+    def name(self) -> str:
+        """What metrics and the log call it."""
+        return f"principal {self.principal}" if self.principal else f"role {self.role}"
+
+
+class QuotaInForce(NamedTuple):
+    """A quota that applies to a session. Sessions with the same ``key`` share it, whichever worker they are on."""
+
+    key: str
+    rule: Quota
+
+
 class SafeguardInForce(msgspec.Struct, frozen=True, gc=False):
     """A safeguard that applies to an access. ``observed``: the listener only observes, so that it records.
     ``misnamed``: a topic of this name may not be created."""
@@ -318,6 +350,7 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
     guards: tuple[Guard, ...] = ()
     approvals: tuple[Approval, ...] = ()
     safeguards: tuple[Safeguard, ...] = ()
+    quotas: tuple[Quota, ...] = ()
     declared: tuple[str, ...] = ()
 
     def allows(self) -> list[Allow]:

@@ -9,6 +9,7 @@ from kproxy.errors import Problem
 from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Place, Policy, Safeguard
 from kproxy.policy import globs
 from kproxy.policy.expressions import GRANT_NAMES, compile_text
+from kproxy.policy.quotas import check_quotas
 from kproxy.policy.safeguards import numbers_of
 
 
@@ -48,6 +49,7 @@ def check_agreement(policy: Policy) -> list[Problem]:
         *_label_names(policy),
         *_actions(policy),
         *_safeguards(policy),
+        *check_quotas(policy),
     ]
 
 
@@ -68,6 +70,7 @@ def _roles(policy: Policy) -> Iterator[Problem]:
     wanted = [(role, mask.at) for mask in policy.masks for role in mask.except_roles]
     wanted += [(rule.approver_role, rule.at) for rule in policy.approvals if rule.approver_role]
     wanted += [(role, rule.at) for rule in policy.safeguards for role in (*rule.roles, *rule.except_roles)]
+    wanted += [(rule.role, rule.at) for rule in policy.quotas if rule.role]
     for role, at in wanted:
         if role not in known:
             yield problem(f"role {role!r} is not defined", at)

@@ -13,7 +13,7 @@ import msgspec
 
 from kproxy.model.access import FOREVER, Access, ApprovalWanted, Facts, Verdict
 from kproxy.model.approval import Grant
-from kproxy.model.policy import ALL, IMPLIED_BY, Allow, Approval, Forbid, Policy, Role
+from kproxy.model.policy import ALL, IMPLIED_BY, Allow, Approval, Forbid, Policy, QuotaInForce, Role
 from kproxy.model.record_plan import Direction, RecordPlan
 from kproxy.model.settings import Mode
 from kproxy.policy import globs
@@ -28,6 +28,7 @@ from kproxy.policy.expressions import (
 )
 from kproxy.policy.inquiry import NOW_HOLDS, Inquiry, Seat
 from kproxy.policy.plan import Planned, Planner
+from kproxy.policy.quotas import Quotas
 from kproxy.policy.safeguards import Ready, Safeguards
 
 #: Sessions whose roles are remembered; a worker asks for the same few again and again while it fills its tables.
@@ -81,6 +82,7 @@ class Decider:
             entries.sort(key=lambda entry: (entry[1].name, entry[0]))
         self._planner = Planner(policy)
         self._safeguards = Safeguards(policy)
+        self._quotas = Quotas(policy)
         self._seats: OrderedDict[int, Seat] = OrderedDict()
 
     def decide(self, facts: Facts, access: Access, *, grants: Sequence[Grant], mode: Mode, now: float) -> Verdict:
@@ -139,6 +141,10 @@ class Decider:
     def roles_of(self, facts: Facts, now: float) -> tuple[str, ...]:
         """Names of the policy's roles that these facts make a member of, sorted."""
         return self._seat(facts, now).roles
+
+    def quotas_of(self, facts: Facts, now: float) -> tuple[QuotaInForce, ...]:
+        """What these facts may use."""
+        return self._quotas.applying(facts.principal.name, self.roles_of(facts, now)) if self._quotas else ()
 
     def labels_of(self, topic: str) -> dict[str, str]:
         """The labels of all entries that match, merged; loading refuses entries that contradict each other."""

@@ -11,6 +11,7 @@ from kproxy.errors import PolicyError, Problem
 from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Policy, Role, TopicEntry
 from kproxy.policy import agreement
 from kproxy.policy.expressions import ACCESS_NAMES, GRANT_NAMES, SESSION_NAMES, compile_text
+from kproxy.policy.quota_values import quota
 from kproxy.policy.rule_values import (
     action,
     condition,
@@ -68,7 +69,7 @@ class _Reader:
         self.declared_lost = False
         self.parts: dict[str, list[Any]] = {
             "topics": [], "roles": [], "forbid": [], "masks": [], "guards": [], "approvals": [],
-            "safeguards": [], "declared": []
+            "safeguards": [], "quotas": [], "declared": []
         }
 
     def read(self, source: bytes, file: str) -> None:
@@ -81,7 +82,7 @@ class _Reader:
 
     def _read_root(self, section: Section) -> None:
         for key, convert in (("topics", _topic), ("forbid", _forbid), ("masks", _mask), ("guards", _guard),
-                             ("approvals", _approval), ("safeguards", safeguard)):
+                             ("approvals", _approval), ("safeguards", safeguard), ("quotas", quota)):
             for value in section.values(key):
                 self._add(key, value.convert(convert, None))
         for name, value, _ in section.named("roles"):
@@ -90,7 +91,6 @@ class _Reader:
         declared: tuple[str, ...] | None = section.take("declared", tuple_of(some_text), None)
         self.parts["declared"] += declared or ()
         self.declared_lost |= is_declaring and declared is None
-        section.not_yet("quotas", "quotas")
         section.close()
 
     def _add(self, key: str, part: Any) -> None:

@@ -304,12 +304,14 @@ public final class Driver {
         return Map.of("nodes", nodes);
     }
 
-    /** How many connections this producer has opened in its life, and its re-authentications. */
+    private static final Set<String> TOLD = Set.of(
+        "connection-creation-total", "successful-reauthentication-total", "produce-throttle-time-max");
+
+    /** How many connections this producer has opened in its life, its re-authentications, and how long it was throttled. */
     private static Map<String, Object> metrics(KafkaProducer<byte[], byte[]> producer) {
         Map<String, Object> found = new HashMap<>();
         producer.metrics().forEach((name, metric) -> {
-            if (name.group().equals("producer-metrics")
-                && (name.name().equals("connection-creation-total") || name.name().equals("successful-reauthentication-total"))) {
+            if (name.group().equals("producer-metrics") && TOLD.contains(name.name())) {
                 found.put(name.name(), metric.metricValue());
             }
         });

@@ -14,9 +14,11 @@ from kproxy._ext.session import Epoch
 from kproxy._ext.topic_ids import TopicIds
 from kproxy.dataplane.connections import Connections
 from kproxy.dataplane.gate import Gates
+from kproxy.dataplane.quotas import Quotas
 from kproxy.dataplane.upstream import BrokerLogin, Spoken
 from kproxy.errors import CloseCause, SpoolFull
 from kproxy.model.access import Facts, Principal, Verdict
+from kproxy.model.policy import QuotaInForce
 from kproxy.model.settings import Advertise, Audit, Limits, Listener
 from tests.support.async_client import RawClient
 from tests.support.scripted_broker import RANGES, ScriptedBroker
@@ -66,6 +68,8 @@ class World:
         self.facts = FACTS
         self.gates = {name: asyncio.Event() for name in ("token", "broker", "versions", "topic_ids")}
         self.ids = TopicIds()
+        self.quotas = Quotas(None)
+        self.quotas_in_force: tuple[QuotaInForce, ...] = ()
         self.asked: list[str] = []
         self.ends: list = []
         self.refuse: Exception | None = None
@@ -96,6 +100,9 @@ class World:
         self.asked.append("versions")
         await self.gates["versions"].wait()
         return Spoken(RANGES)
+
+    def quotas_of(self, facts):
+        return self.quotas_in_force
 
     def topic_ids(self, cluster):
         return self.ids

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from kproxy.dataplane.tls import Certificates
 from kproxy.dataplane.upstream import BrokerLogin
 from kproxy.errors import BrokerUnreachable, CloseCause, TokenRefused
 from kproxy.model.access import Principal, Verdict
+from kproxy.model.policy import Quota, QuotaInForce
 from kproxy.model.settings import Credential, Limits, ListenerTls
 from tests.support import frames
 from tests.support.async_client import METADATA, SASL_AUTHENTICATE, SASL_HANDSHAKE, RawClient
@@ -288,6 +290,15 @@ async def come_too_late(world: World, connections: Connections) -> None:
     await until(lambda: len(connections.open) == 1)
     assert await (await connected(world)).closed()
     assert not first._writer.is_closing()
+
+
+@by(CloseCause.CONNECTION_QUOTA)
+async def be_one_more_than_the_quota(world: World, connections: Connections) -> None:
+    world.quotas_in_force = (QuotaInForce("role r", Quota(role="r", connections=1)),)
+    assert world.quotas.enter(world.quotas_in_force) is None, "somebody else's place"
+    with pytest.raises(asyncio.IncompleteReadError):
+        await logged_in(world)
+    assert world.asked == ["versions", "token"], "no broker is called"
 
 
 @by(CloseCause.AUDIT_UNAVAILABLE)

@@ -25,6 +25,8 @@ CONTRACT = {
     "kproxy_fields_masked_total": ("counter", ("rule", "entity")),
     "kproxy_guard_hits_total": ("counter", ("rule",)),
     "kproxy_safeguard_hits_total": ("counter", ("rule", "action")),
+    "kproxy_throttled_requests_total": ("counter", ("quota",)),
+    "kproxy_throttled_seconds_total": ("counter", ("quota",)),
     "kproxy_policy_errors_total": ("counter", ("rule",)),
     "kproxy_approvals": ("gauge", ("state",)),
     "kproxy_token_checks_total": ("counter", ("issuer", "result")),

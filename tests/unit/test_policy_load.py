@@ -73,12 +73,24 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
         "1.yaml:2: forbid[0].topic: unknown key 'topic'; known here: operations, topics, groups, transactional_ids,"
         " cluster, name, when, message",
         "1.yaml:3: forbidden: unknown key 'forbidden'; known here: topics, forbid, masks, guards, approvals,"
-        " safeguards, roles, declared, quotas",
+        " safeguards, quotas, roles, declared",
     ]
 
 
 @pytest.mark.parametrize(("source", "words"), [
-    ("quotas: [{for: {role: r}}]", "quotas is not supported yet"),
+    ("quotas: [{for: {role: r}}]", "the quota limits nothing: write produce, consume, requests or connections"),
+    ("quotas: [{connections: 1}]", "'for' is missing: write for: {role: NAME} or for: {principal: ISSUER:SUBJECT}"),
+    ("quotas: [{for: {}, connections: 1}]", "a quota is for one role or for one principal"),
+    ("quotas: [{for: {role: r, principal: 'a:b'}, connections: 1}]", "a quota is for one role or for one principal"),
+    ("quotas: [{for: {principal: ada}, connections: 1}]", "a principal is ISSUER:SUBJECT"),
+    ("quotas: [{for: {principal: 'a:b', each: true}, connections: 1}]", "each is about the members of a role"),
+    ("quotas: [{for: {role: r}, produce: 10MB}]", "expected so much a second, as 10MB/s, found '10MB'"),
+    ("quotas: [{for: {role: r}, produce: 10XB/s}]", "expected so much a second, as 10MB/s, found '10XB/s'"),
+    ("quotas: [{for: {role: r}, requests: 1kB/s}]", "expected so much a second, as 1000/s, found '1kB/s'"),
+    ("quotas: [{for: {role: r}, consume: 0/s}]", "a quota of nothing would hold everything up for ever"),
+    ("quotas: [{for: {role: zz}, requests: 5/s}]", "role 'zz' is not defined"),
+    ("quotas: [{for: {principal: 'a:b'}, requests: 5/s}, {for: {principal: 'a:b'}, consume: 1B/s}]",
+     "principal a:b has a quota already, at "),
     ("approvals: [{name: a, operations: [read], topics: [t], approvers: {role: r}, while_pending: hold}]",
      "while_pending: hold is not supported yet"),
     ("approvals: [{name: a, operations: [read], topics: [t], approvers: {role: nobody}}]", "role 'nobody' is not"),

@@ -18,6 +18,7 @@ from kproxy import policy
 from kproxy.dataplane.in_force import SnapshotFile, SnapshotInForce
 from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.logins import MOST_REFUSALS, Logins
+from kproxy.dataplane.quotas import Quotas
 from kproxy.dataplane.runtime import Runtime
 from kproxy.dataplane.spool import Spool
 from kproxy.dataplane.stats import Stats
@@ -100,6 +101,7 @@ class World:
         view = SimpleNamespace(versions=AsyncMock(side_effect=lambda node: Spoken({36: (0, 2 if node == 1 else 0)})))
         self.runtime = Runtime(self.config, 2, file=self.file, journal=self.journal, logins=logins,
                                approvals=ApprovalQuestions(link), clusters={"prod": view}, stats=self.stats,
+                               quotas=Quotas(None),
                                now=lambda: self.now)
 
     def build(self, snapshot: Snapshot) -> SnapshotInForce:

@@ -17,7 +17,8 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("produce", "fetch", "metadata", "groups", "group_admin", "topics", "transactions", "admin", "cluster",
      "consumer_groups", "topic_pages", "refused"),
     ("share_fetch",),
-    ("apis",), ("slots", "login"), ("authentication",), ("ledger",), ("session",), ("protocol", "playbook", "opened"),
+    ("apis",), ("slots", "login", "quota"), ("authentication",), ("ledger",), ("session",),
+    ("protocol", "playbook", "opened"),
 )
 #: They drive the others by hand, for tests.
 DRIVERS = ("playbook", "opened")
