@@ -30,7 +30,8 @@ def taking_ids() -> list[tuple[int, int]]:
 def asking(api: int, version: int, topic_id: bytes) -> bytes:
     put: dict[str, Any] = {"topic_id": topic_id, "subscribed_topic_regex": None, **(
         {"name": None} if api in EITHER else {}), **(
-        {"forgotten_topics_data": []} if api in FORGOTTEN else {}), **({"records": frames.batch([b"v"])} if api == 0 else {})}
+        {"forgotten_topics_data": []} if api in FORGOTTEN else {}), **(
+        {"records": frames.batch([b"v"])} if api == 0 else {})}
     values = values_of(schema.fields_of(api, False), version, put)
     return frames.request(api, version, CORRELATION, values)[4:]
 
