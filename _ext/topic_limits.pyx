@@ -31,6 +31,7 @@ cdef enum:
     RESET = 1
     APPEND = 2
     SUBTRACT = 3
+    MOST_FAULTS = 32        # of one item; what has more is not mended, and so refused
     MOST_SAID = 500         # characters of one fault: values are a client's, and are told to it and the audit
 
 cdef dict REQUESTS = {
@@ -199,20 +200,22 @@ cdef str say_range(object bounds):
 # ---- configs
 
 cdef int find_configs(object limits, int api, list configs, list faults) except -1:
-    known = set()
-    for limit in limits.configs:
-        known.add(limit.name)
-        entries = [entry for entry in configs if entry["name"] == limit.name]
-        for entry in entries:
+    by_name = {limit.name: limit for limit in limits.configs}
+    given = set()
+    for entry in configs:
+        if len(faults) >= MOST_FAULTS:
+            return 0
+        limit = by_name.get(entry["name"])
+        if limit is not None:
+            given.add(limit.name)
             find_config(limit, entry, faults)
-        if not entries and limit.required and api != INCREMENTAL_ALTER_CONFIGS:
-            given = nearest(limit, None)
+        elif limits.other_configs == "refuse":
+            faults.append((f"{shorten(entry['name'])} is not among the configs that may be set", None))
+    for limit in limits.configs if api != INCREMENTAL_ALTER_CONFIGS else ():
+        if limit.required and limit.name not in given:
+            value = nearest(limit, None)
             faults.append((f"{limit.name} is not given, {say_limit(limit)} is required",
-                           None if given is None else (None, limit.name, given)))
-    if limits.other_configs == "refuse":
-        for entry in configs:
-            if entry["name"] not in known:
-                faults.append((f"{shorten(entry['name'])} is not among the configs that may be set", None))
+                           None if value is None else (None, limit.name, value)))
     return 0
 
 

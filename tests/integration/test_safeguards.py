@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import uuid
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from tests.support.kafka_broker import KafkaBroker
 from tests.support.ports import wait_for
 from tests.support.stage import Stage
 from tests.support.tap import PRODUCE
+from tests.support.transactions import open_transactions
 
 pytestmark = pytest.mark.integration
 
@@ -29,6 +31,7 @@ roles:
     members: '"workers" in principal.groups'
     allow:
       - {operations: [read, write, create, delete, alter, alter_configs], topics: ["*"]}
+      - {operations: [write], transactional_ids: ["*"]}
 safeguards:
   - {name: all-acks, topics: ["sure.*"], produce: {acks: all}, message: "Nothing may be lost here."}
   - {name: more-acks, topics: ["raised.*"], produce: {acks: all}, action: override}
@@ -104,6 +107,28 @@ def test_an_idempotent_producer_goes_on_after_a_record_that_is_too_large(guarded
         assert refused.code == 10, refused
         assert [one.offset for one in producer.send(topic, [Record(b"second"), Record(b"third")])] == [1, 2]
     assert [one.value for one in guarded.read_direct(topic, 3)] == [b"first", b"second", b"third"]
+
+
+@pytest.mark.parametrize("client", ["java", "confluent"])
+def test_a_transaction_with_a_refused_batch_is_aborted_and_the_next_one_counts(guarded: Stage, client: str) -> None:
+    topic = guarded.make_topic("short.")
+    with open_transactions(client, guarded.java, guarded.login(), f"tx.{uuid.uuid4().hex}") as writer:
+        writer.begin()
+        writer.send(topic, [b"fine"])
+        with contextlib.suppress(ClientError):
+            writer.send(topic, [b"v" * 5000])
+        with pytest.raises(ClientError):
+            writer.commit()
+        writer.abort()
+        if client == "java":
+            writer.begin()
+            writer.send(topic, [b"again"])
+            writer.commit()
+    guarded.write_direct(topic, [Record(b"end")])
+    with guarded.client(client).consumer(guarded.direct(), isolation="read_committed") as consumer:
+        consumer.assign(topic, 0, 0)
+        wanted = [b"again", b"end"] if client == "java" else [b"end"]
+        assert [one.value for one in consumer.poll(len(wanted))] == wanted
 
 
 @pytest.mark.parametrize("way", ["kproxy", "kafka"])

@@ -184,6 +184,14 @@ def test_all_faults_are_told_at_once_and_long_ones_shortly() -> None:
     assert len(why) <= 501
 
 
+def test_faults_without_end_are_not_gathered_and_not_mended() -> None:
+    """A client may name one config as often as its frame has room for."""
+    values = {**topic(), "configs": [{"name": "retention.ms", "value": "91"} for _ in range(50_000)]}
+    [(did, why), (again, _)] = judged("configs: {retention.ms: {max: 90}}", CREATE, values, "override")
+    assert (did, again) == ("override", "refuse") and len(why) <= 501
+    assert sum(one["value"] == "90" for one in values["configs"]) == 32
+
+
 def test_what_is_overridden_is_refused_by_what_came_of_it_and_recorded_by_what_was_asked() -> None:
     rules = read_safeguards("{name: c, topics: ['*'], admin: {partitions: {min: 3}}, action: override}",
                             "{name: a, topics: ['*'], admin: {partitions: {min: 3}}}",
