@@ -160,6 +160,7 @@ def test_every_decision_is_taken_anew():
 ], ids=["name", "issuer", "subject"])
 @pytest.mark.parametrize("in_flight", [False, True])
 def test_another_principal_is_refused_58(other: Principal, in_flight: bool):
+    """T18."""
     stage = opened(FIRST, t="allow")
     if in_flight:
         stage.client(fetch(20, ["t"]), NOW + 1)
@@ -181,6 +182,7 @@ def test_another_principal_is_refused_58(other: Principal, in_flight: bool):
 
 
 def test_another_mechanism_is_refused_with_the_token():
+    """T18."""
     stage = opened(FIRST, t="allow")
     [(_, answer)] = stage.client(handshake(10, "PLAIN"), NOW + 1)
     assert read_response(17, 1, answer)[1]["error_code"] == 0
@@ -225,6 +227,7 @@ def test_a_refused_plain_token_is_58_behind_what_is_in_flight():
 
 
 def test_twice_within_a_second_is_answered_34_and_the_connection_stays():
+    """T18."""
     stage = begun(t="allow", now=NOW + 1)
     stage.client(token(11), NOW + 1)
     stage.session.resume_login(NEXT, NOW + 1)

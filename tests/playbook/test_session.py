@@ -17,11 +17,13 @@ from tests.support.record_plans import REDACT, build_plan
 
 
 def test_versions_are_the_intersection_of_broker_proxy_and_caps():
+    """T4: a client never hears of a version above ours. T7: keys of another maker are not passed on. T8: Produce is
+    shown from 0, without which old versions of librdkafka do not compress."""
     stage = Stage(Rules())
     frame = request(18, 3, 1, {"client_software_name": "librdkafka", "client_software_version": "2.6.0"})
     assert stage.client(frame) == [("wait", ("versions",)), ("held", frame)]
     stage.session.resume_versions(
-        Promise(advertised({0: (3, 13), 1: (4, 18), 3: (0, 13), 18: (0, 5), 10000: (0, 1), 32767: (0, 0)}))
+        Promise(advertised({0: (3, 13), 1: (4, 30), 3: (0, 99), 18: (0, 5), 10000: (0, 1), 32767: (0, 0)}))
     )
     [(side, answer)] = stage.client(frame)
     body = read_response(18, 3, answer)[1]
@@ -279,6 +281,7 @@ def test_a_read_is_noted_as_far_as_it_was_given_out():
 
 
 def test_a_foreign_fetch_session_is_answered_70():
+    """T28."""
     stage = opened(t="allow")
     [(side, answer)] = stage.client(fetch(5, ["t"], session_id=77, session_epoch=3))
     assert side == "client" and read_response(1, 12, answer)[1]["error_code"] == 70

@@ -68,7 +68,8 @@ UNSERVED += [(api, 0) for api in range(4, 8)]
 
 @pytest.mark.parametrize(("api", "version"), UNSERVED)
 def test_a_good_request_of_what_is_not_served_closes_and_reaches_nobody(api: int, version: int):
-    """T31, T39: what cannot be authorised is never passed on."""
+    """T31, T39: what cannot be authorised is never passed on. T44, T47: as long as groups of Streams are not served,
+    they create nothing and show nothing."""
     if api < 4 or api > 7:
         frame = request(api, version, 9, random_values(random.Random(f"{api} {version}"), api, version, False))
     else:

@@ -117,6 +117,7 @@ def interleave(examples: int, steps: int, planted: tuple[str, int] | None = None
 
 
 def test_any_order() -> None:
+    """T29, T48 among it: what is revoked meanwhile is in no answer."""
     assert interleave(150, 30) > 1000
 
 

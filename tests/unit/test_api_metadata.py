@@ -84,7 +84,7 @@ def test_addresses_are_this_listeners_and_unknown_brokers_are_not_shown(version:
 
 @pytest.mark.parametrize("version", range(4, 12))
 def test_nothing_is_created_without_the_right(version: int) -> None:
-    """From v4 the flag says it, and it is taken back unless every topic named may be created."""
+    """T26. From v4 the flag says it, and it is taken back unless every topic named may be created."""
     for policy, kept in ((("create topic a",), False), (("create topic *",), True), ((f"create {CLUSTER}",), True),
                          ((), False)):
         desk = Desk("describe topic *", *policy)
@@ -98,6 +98,7 @@ def test_nothing_is_created_without_the_right(version: int) -> None:
 
 @pytest.mark.parametrize("version", range(4))
 def test_nothing_is_created_without_the_right_where_no_flag_says_so(version: int) -> None:
+    """T26."""
     desk = Desk("describe topic open*", "create topic open1")
     treatment, sent = desk.request(3, version, ask_for("open1", "shut", "open2", "open3"))
     assert treatment == "replace" and sent["topics"] == ([] if version == 0 else None), "all topics: creates nothing"

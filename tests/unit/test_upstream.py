@@ -107,6 +107,7 @@ def service(broker: ScriptedBroker, timeout: float = 5.0, max_bytes: int = 1 << 
     (4, "35", [3], 1), (2, "35", [3, 2], 1), (0, "35", [3, 2, 1, 0], 1), (2, "garbage", [3, 2], 1),
     (1, "close", [3, 2, 1], 3)])
 async def test_versions_are_learned_from_brokers_of_any_age(newest, above, tried, connections):
+    """T6: who knows no such version answers in version 0."""
     async with ScriptedBroker(newest_api_versions=newest, above=above) as broker:
         one = service(broker)
         await one.open()
