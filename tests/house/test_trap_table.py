@@ -11,8 +11,8 @@ from tests.trap_table import ROOT, TRAPS, rows
 
 
 def test_every_trap_has_a_test() -> None:
-    done = subprocess.run([sys.executable, "-m", "tests.trap_table", "--json"], cwd=ROOT, capture_output=True, text=True,
-                          timeout=60)
+    done = subprocess.run([sys.executable, "-m", "tests.trap_table", "--json"], cwd=ROOT, capture_output=True,
+                          text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [row["trap"] for row in found] == list(range(1, 49)) and all(row["tests"] for row in found)
