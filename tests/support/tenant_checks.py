@@ -124,3 +124,20 @@ def check_listed(one: Request, rights: dict[str, int], found: dict[Path, set[int
     listed = {path[-1][1] for path in found if path and path[-1][0] == kind}
     assert listed == visible, f"{sorted(listed)}, not {sorted(visible)}: {one}"
     assert set().union(*found.values()) <= {0}, f"{found}: {one}"
+
+
+def check_refused(tenants: Tenants, one: Request, frame: bytes) -> None:
+    """As ``check_answer``, of what is refused only: what a real broker says of the rest is its own."""
+    _, values = frames.read_response(one.api, one.version, frame)
+    found: dict[Path, set[int]] = {}
+    for path, code in walk(values, tenants, one.values.get("key_type", 0)):
+        found.setdefault(path, set()).update(() if code is None else (code,))
+    refused = whole_code(one.api, one.rights, one.values)
+    if refused:
+        told = set().union(*found.values())
+        assert told == {refused} or not (told or has_codes(one)), f"{told}, not {refused}: {one}"
+    elif one.api not in LISTED and not lists_all(one) and one.api not in FREE:
+        asked = {path for path, _ in walk(one.values, tenants, one.values.get("key_type", 0)) if path}
+        for path, code in item_codes(one.api, one.rights, one.values, asked).items():
+            if code in (29, 30, 31, 53) and path in found and one.api not in DESCRIBED_WITH_TOPICS:
+                assert found[path] == {code}, f"{path} has {found[path]}, not {code}: {one}"
