@@ -168,6 +168,17 @@ def test_the_refusal_of_records_is_told_for_their_partition_alone(stage: Stage, 
     code, records, acquired = seen[good]
     assert (code, acquired) == (0, 1) and b"for all" in records
 
+    def told() -> dict[str, list[dict[str, Any]]] | None:
+        """What the audit tells of either topic."""
+        lines = stage.node.audit()
+        found = {topic: [one for one in lines if topic in (one.get("topic"), one.get("name"))] for topic in (bad, good)}
+        return found if all(found.values()) else None
+
+    found = wait_for("the audit", told, 30)
+    assert {one["kind"] for one in found[bad]} == {"guard_hit"}
+    assert {(one["kind"], one["direction"]) for one in found[good]} == {("flow", "consume")}
+    assert all(part[1:] == [0, 0] for one in found[good] for part in one["partitions"])
+
 
 def test_a_lost_connection_gives_its_records_back(stage: Stage, broker: RawClient) -> None:
     """T42: the broker's session is that of the client's own connection, so what it had locked is free at once."""

@@ -44,6 +44,7 @@ DESCRIBE_TOPIC_PARTITIONS = 75
 WAITS = {"max_wait_ms": 10, "timeout_ms": 500, "rebalance_timeout_ms": 500, "session_timeout_ms": 6000,
          "max_bytes": 1 << 20, "min_bytes": 0, "acks": -1}
 SEEDS = 2
+SHARE_FETCH, SHARE_ACKNOWLEDGE = 78, 79
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,8 @@ class Hostile:
                 self.transcript.append(self.every_version(api))
         for trick in (self.no_token, self.unanswered_produces, self.another_followers_eyes,
                       self.a_foreign_fetch_session, self.names_that_look_alike, self.a_list_by_null,
-                      self.page_after_page, self.a_hidden_id_among_others, self.another_mechanism_and_principal,
+                      self.page_after_page, self.a_hidden_id_among_others, self.a_share_session,
+                      self.another_mechanism_and_principal,
                       self.raw_bytes, self.an_admin_client_id, self.many_at_once):
             self.transcript.append(f"{(trick.__doc__ or '').splitlines()[0]} -> {trick()}")
         return self.transcript
@@ -164,6 +166,25 @@ class Hostile:
             with self.session() as client:
                 body = {**fetch(self.open_topic), "session_id": number, "session_epoch": 1, "topics": []}
                 seen[told(client.ask(FETCH, 12, body))] += 1
+        return counted(seen)
+
+    def a_share_session(self) -> str:
+        """The hidden id in a share group of one's own: fetched, acknowledged, named twice, forgotten"""
+        seen: Counter[str] = Counter()
+        hidden = [{"topic_id": self.hidden.topic_id, "partitions": [{"partition_index": 0, "acknowledgement_batches": [
+            {"first_offset": 0, "last_offset": 0, "acknowledge_types": [2]}][:given]}]} for given in (0, 1)]
+        for version in (1, 2):
+            for topics in (hidden[:1], hidden[1:], hidden[:1] * 2, []):
+                with self.session() as client:
+                    for epoch in (0, 1, 2, 77, -1):
+                        body = {"group_id": "g.mine.shared", "member_id": "m", "share_session_epoch": epoch,
+                                "max_wait_ms": 10, "max_bytes": 1 << 20, "max_records": 10, "batch_size": 10,
+                                "topics": topics, "forgotten_topics_data": [
+                                    {"topic_id": self.hidden.topic_id, "partitions": [0]}] if epoch == 2 else []}
+                        seen[told(client.ask(SHARE_FETCH, version, body))] += 1
+                        fewer = {name: body[name] for name in (
+                            "group_id", "member_id", "share_session_epoch", "topics")}
+                        seen[told(client.ask(SHARE_ACKNOWLEDGE, version, fewer))] += 1
         return counted(seen)
 
     def names_that_look_alike(self) -> str:

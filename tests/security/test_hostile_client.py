@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kproxy._ext import request, schema
 from kproxy._ext.apis import SERVED
 from tests.security.hostile_client import Hidden, Hostile
 from tests.support.clients import Record
@@ -72,8 +73,13 @@ def test_a_hostile_client_obtains_nothing(stage: Stage, capsys: pytest.CaptureFi
         # ListTransactions takes a pattern, whose matches are left out of the answer.
         harmless = {PRODUCE, 66} if name == hidden.transactional_id else set()
         assert reached <= harmless, f"{name} reached the broker"
-    # What a member of a group says it owns is only looked at where it was given that.
-    assert {frame.api for frame in sent if topic_id in frame.data} <= {68}, "the hidden topic's id reached the broker"
+    # What a member of a group says it owns is only looked at where it was given that, and a share session forgets only
+    # what it has.
+    reached = {frame.api for frame in sent if topic_id in frame.data}
+    assert reached <= {68, 78}, "the hidden topic's id reached the broker"
+    forgetful = [frame for frame in sent if frame.api == 78 and topic_id in frame.data]
+    assert all(schema.parse(78, frame.version, False, frame.data[request.request_head(frame.data)[4]:])["topics"] == []
+               for frame in forgetful), "but never to be fetched"
     assert {frame.api for frame in sent} <= set(SERVED)
     assert look(stage, hidden) == before, "nothing on the broker is another than before"
     assert not any("silence" in line for line in transcript), "whoever asks is answered or closed"
