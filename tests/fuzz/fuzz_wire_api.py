@@ -4,7 +4,8 @@
 
 Requests and answers of the rows in APIS with random names, some allowed; a part of them harmed. A module forwards,
 replaces, answers or raises WireError; what it makes is well formed, and only the names the policy allows are in the
-frame for the broker, and in the topics of the answer that do not carry an error. A file given is one input: api key
+frame for the broker, and in the topics of the answer that do not carry an error; every second input meets safeguards,
+and no topic goes on that breaks one. A file given is one input: api key
 (i16), version (i16), the request's length (u32), the request's frame and the broker's answer without their sizes.
 """
 
@@ -22,6 +23,7 @@ from tests.fuzz.harness import Harness, mutate
 from tests.support import frames
 from tests.support.desk import Desk, id_of, spanning
 from tests.support.messages import random_values
+from tests.support.safeguards import GuardedDesk, read_safeguards
 
 #: All that are served but what kproxy answers itself, and Produce and Fetch: fuzz_records has their records.
 APIS = tuple(sorted(set(apis.SERVED) - set(apis.LOCAL) - {0, 1}))
@@ -45,6 +47,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "host": ("real-host", ""), "resource_type": (*TYPES_WITH_NAMES, *TYPES_OF_CLUSTER, 1),
     "node_id": (-1, 1, 2, 9), "broker_id": (-1, 1, 2, 9), "topic_id": (bytes(16), bytes(16), id_of(""), *IDS),
     "value": ("place:1", "5", "INFO")}
+#: Of the values that CHOICES has none is within these.
+SAFEGUARDS = read_safeguards(
+    "{name: few, topics: [open-a], admin: {partitions: {max: 5}, configs: {num.io.threads: {max: 4}}}}",
+    "{name: four, topics: [open-b], action: override, admin: {configs: {num.io.threads: {max: 4, required: true}}}}")
 SETTINGS = ("listeners", "num.io.threads", "root", "")
 
 
@@ -108,6 +114,19 @@ def check_request(api: int, values: dict[str, Any]) -> None:
         assert values["topics"] and (values["cursor"] or {}).get("topic_name", "open").startswith("open")
 
 
+def check_kept(api: int, values: dict[str, Any]) -> None:
+    """What the broker is sent of topics that have safeguards."""
+    for topic in values["topics"] if api == 19 else values["resources"] if api in (33, 44) else ():
+        if api != 19 and topic["resource_type"] != 2:
+            continue
+        threads = [one["value"] for one in topic["configs"]
+                   if one["name"] == "num.io.threads" and one.get("config_operation") != 1]
+        if (topic["name"] if api == 19 else topic["resource_name"]) == "open-b":
+            assert set(threads) == {"4"} or (api == 44 and not threads), topic
+        else:
+            assert threads == [] and (api != 19 or -1 != topic["num_partitions"] <= 5 or topic["assignments"]), topic
+
+
 def check_answer(api: int, values: dict[str, Any]) -> None:
     """What the client is told: no address of a broker; on topics it may not know nothing but a refusal."""
     assert "real-host" not in repr(values)
@@ -146,7 +165,8 @@ def check_answer(api: int, values: dict[str, Any]) -> None:
 def check_input(data: bytes) -> str:
     """What became of it, in the end; ``refused`` is WireError."""
     api, version, size = struct.unpack_from(">hhI", data)
-    desk = Desk(*POLICY)
+    guarded = len(data) % 2 == 1
+    desk = GuardedDesk(SAFEGUARDS, *POLICY) if guarded else Desk(*POLICY)
     desk.teach(**{name: topic_id for topic_id, name in IDS.items()})
     desk.addresses.topic_ids.teach_all(NAMES)
     try:
@@ -164,6 +184,8 @@ def check_input(data: bytes) -> str:
         check_answer(api, frames.read_response(api, version, struct.pack(">i", len(out)) + out)[1])
         return treatment
     check_request(api, body_of(api, version, out))
+    if guarded:
+        check_kept(api, body_of(api, version, out))
     try:
         treatment, out = desk.opened.response(data[8 + size :])
     except WireError:
