@@ -80,6 +80,7 @@ def test_the_group_must_be_readable(version: int) -> None:
 
 @pytest.mark.parametrize("version", spanning(ACKNOWLEDGE))
 def test_only_what_may_be_read_is_acknowledged(version: int) -> None:
+    """T30 for share groups: known, denied and unknown ids in one request."""
     desk = desk_of()
     assert desk.request(ACKNOWLEDGE, version, acknowledged((OPEN, [0, 3])))[0] == "forward"
     treatment, sent = desk.request(ACKNOWLEDGE, version, acknowledged((SHUT, [0, 3]), (OPEN, [1]), (GONE, [7])))
@@ -235,6 +236,7 @@ def test_members_have_sessions_of_their_own() -> None:
 
 
 def test_a_topic_made_later_comes_into_the_session_once_its_name_is_known() -> None:
+    """T30."""
     desk = desk_of()
     treatment, _ = desk.request(FETCH, 1, asked((GONE, [0])))
     assert treatment == "wait" and desk.opened.unknown == [id_of(GONE)]
