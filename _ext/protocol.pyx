@@ -298,20 +298,33 @@ cdef class ClientHalf(Half):
         """A quota is used up. What is under way is answered, and nothing more is taken for a while (KIP-219)."""
         cdef double until = self.turn.loop.time() + self.session.mute_for
         self.session.mute_for = 0
-        if self.muted_until == 0:
-            self.turn.loop.call_at(until, self.unmute)
+        if self.transport is None:
+            return 0
+        if self.mute_timer is None:
+            self.mute_timer = self.turn.loop.call_at(until, self.on_mute_over)
+            self.muted_until = until
         self.muted_until = max(self.muted_until, until)
         return 0
 
-    def unmute(self):
-        if self.transport is None:
-            return
+    def on_mute_over(self):
         if self.turn.loop.time() + LEAST_PAUSE < self.muted_until:
-            self.turn.loop.call_at(self.muted_until, self.unmute)
+            self.mute_timer = self.turn.loop.call_at(self.muted_until, self.on_mute_over)
             return
-        self.muted_until = 0
-        self.session.muted = False
-        self.go_on(read_clock())
+        self.unmute()
+
+    cdef int forget_mute(self) except -1:
+        if self.mute_timer is not None:
+            self.mute_timer.cancel()
+            self.mute_timer = None
+        return 0
+
+    def unmute(self):
+        """The time is over, or other quotas are in force: what waits is taken."""
+        self.forget_mute()
+        self.session.mute_for = 0
+        if self.session.muted:
+            self.session.muted = False
+            self.go_on(read_clock())
 
     cdef int balance(self) except -1:
         """Reads from an end only while what it sends can be passed on."""
@@ -437,6 +450,7 @@ cdef class ClientHalf(Half):
     def connection_lost(self, error):
         self.transport = None
         self.wire.lost()
+        self.forget_mute()
         self.session.close(CloseCause.CLIENT_CLOSED)
         self.end()
         self.shell.closed(self)

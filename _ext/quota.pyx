@@ -16,6 +16,7 @@ from kproxy._ext import schema
 
 cdef extern from "shared_budgets.hpp" namespace "kproxy" nogil:
     CBudget* find_budget(Table* shared, uint64_t key)
+    void set_rate(CBudget* row, int kind, double rate)
     int64_t use_budget(CBudget* row, int kind, double amount, double rate, int64_t now)
     Holder* next_holder(Table* shared, uint64_t key, size_t* step)
     Holder* add_holder(Table* shared, uint64_t key)
@@ -106,7 +107,7 @@ cdef class SharedQuotas:
         cdef uint64_t state, total = 0
         cdef size_t step = 0
         if own == NULL:
-            return True     # The table is full: unlimited rather than unreachable, and the metric says so.
+            return True     # The table is full: unlimited rather than unreachable.
         while True:
             state = read_state(own)
             if change_state(own, state, state + 1):
@@ -136,14 +137,14 @@ cdef class SharedQuotas:
     cdef Holder* own_row(self, uint64_t key, object alive) except? NULL:
         """This process's row of ``key``: its own, one whose process has ended, or a new one."""
         cdef Holder* row
-        cdef Holder* ended = NULL
         cdef uint64_t state, mine = <uint64_t>os.getpid()
         cdef size_t step = 0
         while (row := next_holder(self.table, key, &step)) != NULL:
             state = read_state(row)
             if state >> 32 == mine:
                 return row
-            if ended == NULL and not (state >> 32 and alive(state >> 32)) and change_state(row, state, mine << 32):
+            # One without a number is another worker's, between the two steps in which it takes a row.
+            if state >> 32 and not alive(state >> 32) and change_state(row, state, mine << 32):
                 return row
         row = add_holder(self.table, key)
         if row != NULL:
@@ -160,6 +161,7 @@ cdef class Budgets:
     def __init__(self, SharedQuotas shared, lines):
         """``lines``: (key, tally, bytes produced, bytes consumed, requests a second), 0 for as much as there is."""
         cdef Line* line
+        cdef int kind
         self.shared = shared
         self.lines = <Line*>calloc(max(len(lines), 1), sizeof(Line))
         if self.lines == NULL:
@@ -171,6 +173,8 @@ cdef class Budgets:
             line.rates[<int>PRODUCED] = produced
             line.rates[<int>CONSUMED] = consumed
             line.rates[<int>REQUESTS] = requests
+            for kind in range(REQUESTS + 1):
+                set_rate(line.row, kind, line.rates[kind])
             self.count += 1
 
     def __dealloc__(self):

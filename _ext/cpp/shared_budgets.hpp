@@ -15,7 +15,8 @@ constexpr int64_t MOST = 60 * SECOND;       // the longest a connection waits
 struct Budget {
     uint64_t key;           // 0: free
     int64_t due[KINDS];     // nanoseconds of CLOCK_MONOTONIC at which all that was used is paid for
-    uint64_t unused[4];     // a cache line of its own
+    uint64_t rates[KINDS];  // what `due` was reckoned by: the bits of a double; 0: nothing yet
+    uint64_t unused;        // a cache line of its own
 };
 
 struct Holder {
@@ -57,6 +58,15 @@ inline int64_t use_budget(Budget* row, int kind, double amount, double rate, int
         if (after - now > BURST + MOST) after = now + BURST + MOST;
     } while (!__atomic_compare_exchange_n(&row->due[kind], &before, after, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     return after - now > BURST ? after - now - BURST : 0;
+}
+
+// Says by what rate a budget is used from now on. What is owed at another rate is time that was reckoned by it, and is
+// forgotten: a quota that is raised may not hold anybody up for what the former one asked.
+inline void set_rate(Budget* row, int kind, double rate) {
+    uint64_t bits;
+    __builtin_memcpy(&bits, &rate, sizeof bits);
+    uint64_t before = __atomic_exchange_n(&row->rates[kind], bits, __ATOMIC_ACQ_REL);
+    if (before != 0 && before != bits) __atomic_store_n(&row->due[kind], 0, __ATOMIC_RELEASE);
 }
 
 // The rows of a key, one after the other from `step` on; nullptr after the last.

@@ -49,10 +49,12 @@ cdef class ClientHalf(Half):
     cdef Py_ssize_t most_queued
     cdef readonly double connected_at
     cdef readonly double heard_at
-    cdef double muted_until     # of the loop's clock; 0: not muted
+    cdef double muted_until     # of the loop's clock
+    cdef readonly object mute_timer     # None: not muted
     cdef readonly long long sent    # bytes handed to the client's wire so far
     cdef int after_events(self) except -1
     cdef int mute(self) except -1
+    cdef int forget_mute(self) except -1
     cdef int balance(self) except -1
     cdef int take_frames(self, double now) except -1
     cdef int go_on(self, double now) except -1

@@ -223,7 +223,8 @@ class Connection:
         cluster = self.listener.cluster
         if session.facts.mechanism == "none":
             self._runtime.journal.tell("connect", session, {})
-        if not self._enter():
+        # A place that is taken for a session that has ended would never be given back.
+        if self._is_gone() or not self._enter():
             return
         try:
             login = await self._runtime.broker_login(cluster, self.node, session.facts)
@@ -260,6 +261,7 @@ class Connection:
             self._runtime.quotas.move(self._quotas, quotas)
             self._quotas = quotas
             session.budgets = self._runtime.quotas.budgets(quotas)
+            self.half.unmute()
 
     async def _open_session(self) -> None:
         promise = await self._promise()

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from kproxy.errors import BrokerUnreachable, TokenRefused
+from kproxy.model.policy import Quota, QuotaInForce
 from kproxy.model.settings import Limits
 from tests.support import frames
 from tests.support.async_client import RawClient
@@ -46,6 +47,60 @@ async def test_a_session_killed_while_its_broker_is_called():
         await until(lambda: not connections._tasks)
         await until(lambda: world.transports[0].is_closing())
         assert [kind for kind, _ in world.told] == ["connect", "disconnect"]
+
+
+ONE_PLACE = QuotaInForce("role r", Quota(role="r", connections=1))
+
+
+@on_uvloop
+async def test_a_session_that_ends_before_its_broker_is_called_takes_no_place():
+    async with serving() as (world, connections):
+        world.quotas_in_force = (ONE_PLACE,)
+        client = await client_with_token_sent(world)
+        (connection,) = connections.open.values()
+        session = connection.half.session
+        session.resume_login(world.facts, world.now())
+        connections.kill(1)
+        assert await client.closed()
+        await until(lambda: not connections.open)
+        world.open("broker")
+        await connection._ask_broker()
+        assert "broker" not in world.asked
+        assert world.quotas.enter([ONE_PLACE]) is None, "nobody would ever have given it back"
+
+
+@on_uvloop
+async def test_a_quota_that_is_lifted_lets_a_waiting_session_go_on():
+    async with serving(OPEN_TO_ALL) as (world, connections):
+        world.open("broker", "versions")
+        world.quotas_in_force = (QuotaInForce("role r", Quota(role="r", requests=0.02)),)
+        client = await RawClient.connect(world.port)
+        await client.ask(3, 8, {"topics": [], "allow_auto_topic_creation": False})
+        (connection,) = connections.open.values()
+        assert connection.half.session.muted
+        client.send(3, 8, {"topics": [], "allow_auto_topic_creation": False})
+        before = len(world.broker.asked)
+        world.quotas_in_force = ()
+        connections.on_snapshot([])
+        assert not connection.half.session.muted
+        await until(lambda: len(world.broker.asked) > before)
+        client.close()
+
+
+@on_uvloop
+async def test_a_client_that_leaves_while_it_waits_is_not_kept_until_then():
+    async with serving(OPEN_TO_ALL) as (world, connections):
+        world.open("broker", "versions")
+        world.quotas_in_force = (QuotaInForce("role r", Quota(role="r", requests=0.02)),)
+        client = await RawClient.connect(world.port)
+        await client.ask(3, 8, {"topics": [], "allow_auto_topic_creation": False})
+        (connection,) = connections.open.values()
+        half = connection.half
+        assert half.session.muted and half.mute_timer is not None
+        connections.kill(1)
+        assert await client.closed()
+        await until(lambda: not connections.open)
+        assert half.mute_timer is None
 
 
 @on_uvloop

@@ -120,6 +120,31 @@ def test_places_of_other_live_processes_count(tmp_path: Path) -> None:
     assert not is_alive(child.pid) and shared.enter(5, 3)
 
 
+def test_a_row_that_another_worker_is_about_to_take_is_left_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "quotas"
+    first = SharedQuotas(path)
+    assert first.enter(5, 3)
+    # As it is between the two steps in which a worker takes a row: the key is written, and nobody's number yet.
+    data = bytearray(path.read_bytes())
+    at = data.index((os.getpid() << 32 | 1).to_bytes(8, "little"))
+    data[at:at + 8] = bytes(8)
+    path.write_bytes(data)
+    assert SharedQuotas(path).enter(5, 3)
+    data = path.read_bytes()
+    assert data[at:at + 8] == bytes(8), "the other worker would go on to count in a row of this one"
+    assert data.index((os.getpid() << 32 | 1).to_bytes(8, "little")) > at
+
+
+def test_another_rate_begins_without_what_is_owed_at_the_former_one() -> None:
+    shared = SharedQuotas()
+    before = one(shared, produce=100, requests=1)
+    assert [before.spend("produce", 4000), before.spend("requests", 30)] == pytest.approx([39, 29], abs=0.2)
+    after = one(shared, produce=100, requests=1000)
+    assert after.spend("requests", 1) == 0
+    assert after.spend("produce", 100) == pytest.approx(40, abs=0.5), "this rate is what it was"
+    assert one(shared, produce=100, requests=1000).spend("produce", 100) == pytest.approx(41, abs=0.5)
+
+
 def test_a_full_table_counts_for_this_process_alone() -> None:
     shared = SharedQuotas()
     for key in range(1, 20_000):
