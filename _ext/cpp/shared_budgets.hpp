@@ -10,7 +10,9 @@ enum { KINDS = 3, ROWS = 1 << 14, LONGEST_WALK = 256 };
 
 constexpr int64_t SECOND = 1000000000;
 constexpr int64_t BURST = SECOND;           // what may be used at once after a pause: a second's worth
-constexpr int64_t MOST = 60 * SECOND;       // the longest a connection waits
+// The longest a connection waits: for bytes less than the thirty seconds after which clients give a request up, for
+// requests a second, as Kafka has it (KIP-124), so that heartbeats and logins are late at most.
+constexpr int64_t MOST[KINDS] = {25 * SECOND, 25 * SECOND, SECOND};
 
 struct Budget {
     uint64_t key;           // 0: free
@@ -50,12 +52,13 @@ inline Budget* find_budget(SharedBudgets* shared, uint64_t key) {
 // (ITU-T I.371), whose whole state is one number.
 inline int64_t use_budget(Budget* row, int kind, double amount, double rate, int64_t now) {
     double cost = amount / rate * SECOND;
-    int64_t more = cost < BURST + MOST ? static_cast<int64_t>(cost) : BURST + MOST;
+    const int64_t most = BURST + MOST[kind];
+    int64_t more = cost < most ? static_cast<int64_t>(cost) : most;
     int64_t before = __atomic_load_n(&row->due[kind], __ATOMIC_RELAXED), after;
     do {
         // A time far ahead is of another boot of the machine.
-        after = (before < now || before - now > BURST + MOST ? now : before) + more;
-        if (after - now > BURST + MOST) after = now + BURST + MOST;
+        after = (before < now || before - now > most ? now : before) + more;
+        if (after - now > most) after = now + most;
     } while (!__atomic_compare_exchange_n(&row->due[kind], &before, after, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
     return after - now > BURST ? after - now - BURST : 0;
 }
