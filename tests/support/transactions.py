@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -77,7 +78,7 @@ class _Confluent(Transactions):
     def send_offset(self, consumer: Consumer, group: str, topic: str, offset: int) -> None:
         assert isinstance(consumer, client_confluent._ConfluentConsumer)
         self._run(self._producer.send_offsets_to_transaction, [confluent_kafka.TopicPartition(topic, 0, offset)],
-                  consumer._consumer.consumer_group_metadata())
+                  consumer._consumer.consumer_group_metadata(), GIVE_UP_SECONDS)
 
     def commit(self) -> None:
         self._run(self._producer.commit_transaction, GIVE_UP_SECONDS)
@@ -87,7 +88,9 @@ class _Confluent(Transactions):
 
     def close(self) -> None:
         self._producer.purge()
-        self._producer.flush(1)
+        # One that was fenced or refused for good says so again.
+        with contextlib.suppress(confluent_kafka.KafkaException):
+            self._producer.flush(1)
 
 
 class _Aiokafka(Transactions):
