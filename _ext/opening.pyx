@@ -37,10 +37,13 @@ cdef bytes ZERO_ID = bytes(16)
 
 
 cdef class Addresses:
-    """The addresses of one listener: broker ``n`` is reached at ``host``, port ``first_port + n - first_broker``."""
+    """The addresses of one listener: broker ``n`` is reached at ``host``, port ``first_port + n - first_broker``; or with
+    a ``suffix`` all are at ``first_port``, each at its own name: ``host``, ``n``, ``suffix``."""
 
-    def __init__(self, str host, int first_broker, int last_broker, int first_port, TopicIds topic_ids=None):
+    def __init__(self, str host, int first_broker, int last_broker, int first_port, TopicIds topic_ids=None,
+                 str suffix=None):
         self.host = host.encode()
+        self.suffix = None if suffix is None else suffix.encode()
         self.first_broker = first_broker
         self.last_broker = last_broker
         self.first_port = first_port
@@ -50,6 +53,8 @@ cdef class Addresses:
     cdef tuple find(self, int node):
         if node < self.first_broker or node > self.last_broker:
             return None
+        if self.suffix is not None:
+            return b"%b%d%b" % (self.host, node, self.suffix), self.first_port
         return self.host, self.first_port + node - self.first_broker
 
     cdef tuple teach(self, int node, object host, int port):

@@ -78,10 +78,15 @@ cdef class TlsContext:
 
     ``certificates`` and ``key`` are PEM, empty for a side that shows none. ``authorities`` is PEM; None means the
     system's. ``client_auth`` is the server's: none, requested or required. A client always verifies the server.
+
+    ``find_place(name)`` is asked with the name in a ClientHello (b"" none) before anything is answered. What it gives is
+    ``place`` of the records; what it raises ends the handshake with unrecognized_name, for the ``cause`` that it has.
     """
 
-    def __cinit__(self, bint server, *, bytes certificates=b"", bytes key=b"", authorities=b"", str client_auth="none"):
+    def __cinit__(self, bint server, *, bytes certificates=b"", bytes key=b"", authorities=b"", str client_auth="none",
+                  find_place=None):
         self.server = server
+        self.find_place = find_place
         ERR_clear_error()
         self.context = SSL_CTX_new(TLS_server_method() if server else TLS_client_method())
         if self.context == NULL:

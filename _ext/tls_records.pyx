@@ -4,7 +4,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.string cimport memcpy
 
 from kproxy._ext.chunk cimport take_chunk
-from kproxy._ext.tls_context cimport BIO_METHOD, X509, X509_NAME, last_error
+from kproxy._ext.tls_context cimport BIO_METHOD, SSL_CTX, X509, X509_NAME, last_error
 
 from kproxy.errors import CloseCause
 
@@ -21,6 +21,9 @@ cdef extern from "<openssl/ssl.h>" nogil:
     const char* SSL_get_version(const SSL*)
     const char* SSL_get_cipher_name(const SSL*)
     X509* SSL_get1_peer_certificate(const SSL*)
+    BIO* SSL_get_rbio(const SSL*)
+    int SSL_client_hello_get0_ext(SSL*, unsigned int, const unsigned char**, size_t*)
+    int SSL_CLIENT_HELLO_SUCCESS, SSL_CLIENT_HELLO_ERROR, SSL_AD_UNRECOGNIZED_NAME, TLSEXT_TYPE_server_name
     int SSL_ERROR_WANT_READ, SSL_ERROR_ZERO_RETURN
 
 cdef extern from "<openssl/x509v3.h>" nogil:
@@ -47,6 +50,9 @@ cdef extern from "<openssl/bio.h>":
     void BIO_set_retry_read(BIO*)
     void BIO_clear_retry_flags(BIO*)
     int BIO_TYPE_SOURCE_SINK, BIO_CTRL_FLUSH
+
+cdef extern from "<openssl/ssl.h>":
+    void SSL_CTX_set_client_hello_cb(SSL_CTX*, int (*)(SSL*, int*, void*) noexcept, void*)
 
 cdef extern from "<openssl/err.h>" nogil:
     unsigned long ERR_peek_error()
@@ -118,6 +124,32 @@ cdef BIO_METHOD* build_method() noexcept:
 cdef BIO_METHOD* METHOD = build_method()
 
 
+cdef bytes read_name(SSL* ssl):
+    """The host name of a ClientHello's server_name extension (RFC 6066 section 3), as it stands; b"" where there is none.
+    Read here, because OpenSSL tells the name of the session where a client resumes one under another name."""
+    cdef const unsigned char* data
+    cdef size_t length
+    cdef int inner
+    if not SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_server_name, &data, &length) or length < 5:
+        return b""
+    # The list's length, the type host_name, the name's length: one name, which is all that may be.
+    inner = <int>length - 2
+    if data[0] << 8 | data[1] != inner or data[2] != 0 or data[3] << 8 | data[4] != inner - 3:
+        return b""
+    return data[5:length]
+
+
+cdef int on_hello(SSL* ssl, int* alert, void* about) noexcept:
+    cdef Records records = <Records>BIO_get_data(SSL_get_rbio(ssl))
+    try:
+        records.place = records.context.find_place(read_name(ssl))
+    except Exception as error:
+        records.turned_away = (getattr(error, "cause", CloseCause.INTERNAL), str(error))
+        alert[0] = SSL_AD_UNRECOGNIZED_NAME
+        return SSL_CLIENT_HELLO_ERROR
+    return SSL_CLIENT_HELLO_SUCCESS
+
+
 @cython.final
 cdef class Records:
     """``host``: whom a client's records are to come from; "" for a server. Raises ValueError for one that is no name."""
@@ -132,6 +164,9 @@ cdef class Records:
         BIO_set_data(bio, <void*>self)
         BIO_set_init(bio, 1)
         SSL_set_bio(self.ssl, bio, bio)
+        if context.find_place is not None and not context.asks:
+            SSL_CTX_set_client_hello_cb(context.context, on_hello, NULL)
+            context.asks = True
 
     def __dealloc__(self):
         if self.ssl != NULL:
@@ -258,6 +293,8 @@ cdef class Records:
         cdef int reason = ERR_GET_REASON(ERR_peek_error())
         cdef long verified = SSL_get_verify_result(self.ssl)
         cdef str detail = last_error() or "the connection broke"
+        if self.turned_away is not None:
+            return self.turned_away
         if reason > SSL_AD_REASON_OFFSET:
             return CloseCause.TLS_REFUSED_BY_PEER, detail       # An alert; in TLS 1.3 it may come after our handshake.
         if self.opened:

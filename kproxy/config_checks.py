@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 from kproxy._ext.yaml_tree import MAPPING
-from kproxy.model.settings import Config, Issuer, Listener
+from kproxy.model.settings import Advertise, AdvertiseNames, Config, Issuer, Listener
 from kproxy.yaml_nodes import Report, Value
 
 ANONYMOUS = "anonymous"
@@ -63,6 +63,8 @@ def check_together(config: Config, report: Report, root: Value) -> None:
 def _check_listener(config: Config, listener: Listener, value: Value) -> None:
     if listener.cluster and listener.cluster not in config.clusters:
         value.complain(f"cluster {listener.cluster!r} is not configured")
+    if isinstance(listener.advertise, AdvertiseNames) and listener.tls is None:
+        value.complain("advertise.sni needs tls: a client names the broker it wants in the handshake")
     loopback = is_loopback(listener.host)
     if "none" in listener.authenticate:
         if len(listener.authenticate) > 1:
@@ -110,7 +112,7 @@ def _ports(config: Config, root: Value) -> Iterator[tuple[str, int, int, str, Va
         advertise = listener.advertise
         if listener.port > 1:
             yield listener.host, listener.port, listener.port, f"bind of listener {listener.name}", place
-        if advertise.first_port > 1:
+        if isinstance(advertise, Advertise) and advertise.first_port > 1:
             last = advertise.first_port + advertise.last_broker - advertise.first_broker
             yield listener.host, advertise.first_port, last, f"the brokers of listener {listener.name}", place
     for what, bound in (("admin", config.admin), ("metrics", config.metrics)):

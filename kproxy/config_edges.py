@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import get_args
 
@@ -11,7 +12,10 @@ from kproxy.config_values import (
     address,
     authentication,
     broker_range,
+    is_server_name,
     network,
+    server_name,
+    server_name_pattern,
     upstream_mechanism,
 )
 from kproxy.model import settings
@@ -72,7 +76,7 @@ def read_listener(name: str, section: Section, mode: settings.Mode, files: Files
         cluster=section.need("cluster", some_text, ""),
         host=host,
         port=port,
-        advertise=_advertise(section),
+        advertise=_advertise(section, port),
         authenticate=section.need("authenticate", tuple_of(authentication), ()),
         mode=section.take("mode", choice("enforce", "observe"), mode),
         allow_plaintext=section.take("allow_plaintext", boolean, False),
@@ -102,15 +106,18 @@ def _listener_tls(section: Section, files: Files) -> settings.ListenerTls:
     return settings.ListenerTls(cert, key, client_ca, client_auth)
 
 
-def _advertise(listener: Section) -> settings.Advertise:
+def _advertise(listener: Section, bind: int) -> settings.Advertise | settings.AdvertiseNames:
     section = listener.section("advertise")
     blank = settings.Advertise("", 0, 0, 1)
     if section is None:
         listener.value.complain("'advertise' is missing")
         return blank
-    section.not_yet("sni", "advertising by SNI")
-    ports = section.section("ports")
+    ports, names = section.section("ports"), section.section("sni")
     section.close()
+    if (ports is None) == (names is None):
+        section.value.complain("one of 'ports' and 'sni' is needed, and only one")
+    if names is not None:
+        return _advertise_names(names, bind)
     if ports is None:
         return blank
     first, last = ports.need("brokers", broker_range, (0, 0))
@@ -124,3 +131,21 @@ def _advertise(listener: Section) -> settings.Advertise:
     if advertise.first_port + last - first > 65535:
         ports.value.complain(f"broker {last} would be at port {advertise.first_port + last - first}, past 65535")
     return advertise
+
+
+def _advertise_names(section: Section, bind: int) -> settings.AdvertiseNames:
+    pattern = section.need("pattern", server_name_pattern, "")
+    first_label, _, parent = pattern.partition(".")
+    if not pattern or (parent and "{node}" in first_label):
+        bootstrap = section.take("bootstrap", server_name, parent)
+    else:
+        bootstrap = section.need("bootstrap", server_name, "")
+    first, last = section.take("brokers", broker_range, (0, 4095))
+    names = settings.AdvertiseNames(pattern, bootstrap, section.take("port", integer(1, 65535), bind), first, last)
+    section.close()
+    before, behind = names.parts()
+    if pattern and bootstrap and re.fullmatch(f"{re.escape(before)}[0-9]+{re.escape(behind)}", bootstrap):
+        section.value.complain(f"bootstrap {bootstrap!r} could be the name of a broker")
+    if pattern and not is_server_name(pattern.replace("{node}", str(last))):
+        section.value.complain(f"the name of broker {last} would be longer than names may be")
+    return names

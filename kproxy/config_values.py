@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from typing import Any, get_args, get_type_hints
 
 from kproxy.model.settings import Algorithm, Issuer
@@ -89,6 +90,32 @@ def authentication(value: Value) -> str:
     return str(choice("OAUTHBEARER", "PLAIN", "none")(value))
 
 
+_LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?")
+
+
+def is_server_name(name: str) -> bool:
+    """Whether TLS and DNS take it (RFC 1123 section 2.1, RFC 6066 section 3): no address, and in lower case."""
+    labels = name.split(".")
+    return (len(name) <= 253 and all(len(label) <= 63 and _LABEL.fullmatch(label) for label in labels)
+            and not labels[-1].isdigit())
+
+
+def server_name(value: Value) -> str:
+    """In lower case, since DNS knows none."""
+    name = some_text(value).lower()
+    if not is_server_name(name):
+        raise Wrong(value, f"expected the name of a server, found {value.node.value!r}")
+    return name
+
+
+def server_name_pattern(value: Value) -> str:
+    pattern = some_text(value).lower()
+    if pattern.count("{node}") != 1 or not is_server_name(pattern.replace("{node}", "0")):
+        raise Wrong(value, f"expected a name with {{node}} once in it, such as b{{node}}.kafka.example.com, found"
+                           f" {value.node.value!r}")
+    return pattern
+
+
 def network(value: Value) -> str:
     """An address or a network, as ``ipaddress`` writes it. Bits behind the prefix would be a typing error."""
     written = some_text(value)
@@ -103,4 +130,6 @@ def broker_range(value: Value) -> tuple[int, int]:
     are_numbers = first.isascii() and first.isdigit() and last.isascii() and last.isdigit()
     if not dash or not are_numbers or int(first) > int(last):
         raise Wrong(value, f"expected a range of broker ids such as 0-63, found {value.node.value!r}")
+    if int(last) > 2**31 - 1:
+        raise Wrong(value, "broker ids end at 2147483647")
     return int(first), int(last)

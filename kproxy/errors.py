@@ -111,6 +111,8 @@ class CloseCause(StrEnum):
     BAD_LENGTH = "bad_length"
     TOO_BIG = "too_big"
     NOT_KAFKA = "not_kafka"
+    SERVER_NAME_MISSING = "server_name_missing"
+    SERVER_NAME_UNKNOWN = "server_name_unknown"
     PROXY_UNTRUSTED = "proxy_untrusted"
     PROXY_HEADER_MISSING = "proxy_header_missing"
     PROXY_HEADER_MALFORMED = "proxy_header_malformed"

@@ -39,6 +39,7 @@ DOCUMENTS: dict[str, dict[str, dict[str, type]]] = {
         "clusters.tls": {"": settings.BrokerTls},
         "listeners": {"": settings.Listener},
         "listeners.advertise.ports": {"": settings.Advertise},
+        "listeners.advertise.sni": {"": settings.AdvertiseNames},
         "listeners.tls": {"": settings.ListenerTls},
         "listeners.proxy_protocol": {"": settings.ProxyProtocol},
         "identity.issuers": {"": settings.Issuer},

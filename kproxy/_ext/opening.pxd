@@ -54,7 +54,8 @@ cdef struct NoteRow:
 
 # Node id -> the host and port this listener advertises for it. A node outside its range is never shown to a client.
 cdef class Addresses:
-    cdef readonly bytes host
+    cdef readonly bytes host                # of all brokers, or with a suffix what stands before the id of each in its name
+    cdef readonly bytes suffix              # and what stands behind it; None: one host, and a port for each
     cdef readonly int first_broker
     cdef readonly int last_broker
     cdef readonly int first_port

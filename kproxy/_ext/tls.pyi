@@ -2,12 +2,14 @@ from collections.abc import Callable
 from typing import Any
 
 from kproxy._ext.tls_context import TlsContext
+from kproxy._ext.tls_records import Records
 
 class TlsLink:
     transport: Any
     inner: Any
     state: int
     peer: str | None
+    records: Records
     def __init__(self, context: TlsContext, inner: Any, loop: Any, seconds: float,
                  on_failed: Callable[[str, str], None], on_ready: Callable[[], None] | None = None,
                  host: str = "") -> None: ...

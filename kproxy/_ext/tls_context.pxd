@@ -19,6 +19,8 @@ cdef class TlsContext:
     # SAFETY: owned; every SSL made of it holds a reference of its own.
     cdef SSL_CTX* context
     cdef readonly bint server
+    cdef readonly object find_place     # find_place(name) of the name that a client asks for; None: any will do
+    cdef bint asks                      # its connections read that name
     cdef SSL* open(self, str host) except NULL
 
 

@@ -33,6 +33,8 @@ cdef class Records:
     cdef int stopped                    # FAREWELL or BROKEN, once what came before it has been given out
     cdef readonly tuple why             # (cause, detail) of what broke
     cdef bint opened                    # the handshake is done
+    cdef readonly object place          # what the context's ``find_place`` gave for the name that the client asked for
+    cdef tuple turned_away              # (cause, detail) where it raised
     cdef int shake(self) except -3                              # 1 done, 0 wants more, BROKEN
     cdef int take(self, const unsigned char* data, Py_ssize_t length) except -1
     cdef int keep(self) except -1       # the bytes given to ``take`` are about to go

@@ -14,7 +14,7 @@ from kproxy.config import examine_config, read_policy
 from kproxy.control.loading import find_issuer_problems
 from kproxy.errors import ConfigError, PolicyError, Problem
 from kproxy.model.policy import Approval, Guard, Mask, Policy, Resources
-from kproxy.model.settings import Config
+from kproxy.model.settings import Advertise, AdvertiseNames, Config
 from kproxy.policy.agreement import in_order
 from kproxy.policy.safeguards import say_limits
 
@@ -87,13 +87,19 @@ def _listeners(config: Config | None) -> list[dict[str, Any]]:
             "name": listener.name,
             "bind": f"{listener.host}:{listener.port}",
             "cluster": listener.cluster,
-            "brokers": f"{listener.advertise.first_broker}-{listener.advertise.last_broker} at "
-                       f"{listener.advertise.host}:{listener.advertise.first_port}+",
+            "brokers": _say_brokers(listener.advertise),
             "authenticate": list(listener.authenticate),
             "mode": listener.mode,
         }
         for listener in config.listeners.values()
     ]
+
+
+def _say_brokers(advertise: Advertise | AdvertiseNames) -> str:
+    brokers = f"{advertise.first_broker}-{advertise.last_broker}"
+    if isinstance(advertise, AdvertiseNames):
+        return f"{brokers} at {advertise.pattern}:{advertise.port}, first {advertise.bootstrap}"
+    return f"{brokers} at {advertise.host}:{advertise.first_port}+"
 
 
 def _rules(policy: Policy | None) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from kproxy.errors import CloseCause
 from kproxy.logs import PerMinute
 from kproxy.model.access import Facts, Principal
 from kproxy.model.messages import SessionView
-from kproxy.model.settings import Listener
+from kproxy.model.settings import AdvertiseNames, Listener
 
 log = structlog.get_logger("kproxy.connection")
 
@@ -83,10 +83,17 @@ class Connections:
 
     def addresses_of(self, listener: Listener) -> Addresses:
         """What the listener advertises; its ``learned`` fills with the brokers' own addresses as answers pass by."""
-        range_ = listener.advertise
-        return self.addresses.setdefault(
-            listener.name, Addresses(range_.host, range_.first_broker, range_.last_broker, range_.first_port,
-                                     self._runtime.topic_ids(listener.cluster)))
+        known = self.addresses.get(listener.name)
+        if known is None:
+            advertise, ids = listener.advertise, self._runtime.topic_ids(listener.cluster)
+            if isinstance(advertise, AdvertiseNames):
+                host, suffix = advertise.parts()
+                known = Addresses(host, advertise.first_broker, advertise.last_broker, advertise.port, ids, suffix)
+            else:
+                known = Addresses(advertise.host, advertise.first_broker, advertise.last_broker, advertise.first_port,
+                                  ids)
+            self.addresses[listener.name] = known
+        return known
 
     def end_turn(self) -> None:
         """Writes what was noted and sends what is bound to go. The loop's own turn does the same; this one comes

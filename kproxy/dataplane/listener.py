@@ -1,4 +1,5 @@
-"""The listening sockets of a worker: per listener one for bootstrap and one for every broker that may be advertised.
+"""The listening sockets of a worker: per listener one for bootstrap and, unless brokers are told apart by
+name, one for every broker that may be advertised.
 
 Every worker has sockets of its own at the same addresses, with SO_REUSEPORT, and the kernel spreads connections over
 them. The supervisor opens them (kproxy/dataplane/launches.py), so that they outlive the worker.
@@ -15,7 +16,7 @@ from typing import Any
 import structlog
 
 from kproxy.errors import KproxyError
-from kproxy.model.settings import Listener
+from kproxy.model.settings import AdvertiseNames, Listener
 
 log = structlog.get_logger("kproxy.listener")
 
@@ -31,8 +32,10 @@ class CannotListen(KproxyError):
 
 
 def plan_ports(listener: Listener) -> list[tuple[int, int | None]]:
-    """(port, broker it stands for), the bootstrap port first with None."""
+    """(port, broker it stands for), the bootstrap port first with None. Where brokers have names it is the only one."""
     advertise = listener.advertise
+    if isinstance(advertise, AdvertiseNames):
+        return [(listener.port, None)]
     brokers = range(advertise.first_broker, advertise.last_broker + 1)
     return [(listener.port, None),
             *((advertise.first_port + node - advertise.first_broker, node) for node in brokers)]

@@ -16,6 +16,7 @@ import structlog
 from kproxy._ext.tls import TlsLink
 from kproxy._ext.tls_context import TlsContext
 from kproxy.certificates import CertificateProblem, read_authorities, read_chain
+from kproxy.dataplane.server_names import ServerNames, names_of
 from kproxy.errors import KproxyError
 from kproxy.logs import PerMinute
 from kproxy.model.settings import BrokerTls, Config, ListenerTls
@@ -35,10 +36,12 @@ class CannotSecure(KproxyError):
 
 
 class Secured:
-    """The context of one listener or cluster. ``use`` is its label in metrics and logs."""
+    """The context of one listener or cluster. ``use`` is its label in metrics and logs; ``names`` are those of a
+    listener that tells brokers apart by them."""
 
-    def __init__(self, use: str, tls: ListenerTls | BrokerTls) -> None:
+    def __init__(self, use: str, tls: ListenerTls | BrokerTls, names: ServerNames | None = None) -> None:
         self.use = use
+        self.names = names
         self.context: TlsContext
         self.ends: dict[str, float] = {}
         self.is_good = True
@@ -101,7 +104,8 @@ class Secured:
         if authorities:
             ends[f"{self.use}:ca"] = read_authorities(authorities, checked_at)
         self.context = TlsContext(isinstance(tls, ListenerTls), certificates=certificates, key=key,
-                                  authorities=authorities, client_auth=client_auth)
+                                  authorities=authorities, client_auth=client_auth,
+                                  find_place=None if self.names is None else self.names.find)
         self.ends, self._seen, self.is_good = ends, seen, True
         for use, end in ends.items():
             if end <= now:
@@ -113,7 +117,7 @@ class Certificates:
 
     def __init__(self, config: Config, *, now: Callable[[], float]) -> None:
         self._now = now
-        self._listeners = {name: Secured(f"listener:{name}", one.tls)
+        self._listeners = {name: Secured(f"listener:{name}", one.tls, names_of(one))
                            for name, one in config.listeners.items() if one.tls is not None}
         self._clusters = {name: Secured(f"cluster:{name}", one.tls)
                           for name, one in config.clusters.items() if one.tls is not None}
@@ -140,8 +144,13 @@ class Certificates:
                 log.warning("tls_failed", listener=listener, address=half.shell.address, cause=cause, reason=detail)
             half.close(cause)
 
-        return TlsLink(secured.context, half, asyncio.get_running_loop(), self._handshake_seconds, on_failed,
-                       half.secured)
+        def on_named() -> None:
+            half.shell.node = link.records.place
+            half.secured()
+
+        on_ready = half.secured if secured.names is None else on_named
+        link = TlsLink(secured.context, half, asyncio.get_running_loop(), self._handshake_seconds, on_failed, on_ready)
+        return link
 
     def look_now(self) -> None:
         """Somebody asked for it."""

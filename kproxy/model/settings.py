@@ -66,8 +66,9 @@ class Cluster(msgspec.Struct, frozen=True):
     """every connection to its brokers begins with a header of the PROXY protocol, which names the client"""
 
 
-class Advertise(msgspec.Struct, frozen=True):
-    """Broker ``n`` of ``first_broker..last_broker`` is reached at ``host``, port ``first_port + n - first_broker``."""
+class Advertise(msgspec.Struct, frozen=True, tag="ports"):
+    """A port for each broker: broker ``n`` of ``first_broker..last_broker`` is reached at ``host``, port
+    ``first_port + n - first_broker``."""
 
     host: str
     """the name or address that clients are told"""
@@ -76,6 +77,25 @@ class Advertise(msgspec.Struct, frozen=True):
     last_broker: Annotated[int, NO_KEY]
     first_port: Annotated[int, Written(key="first", least=1, most=65535)]
     """port of the range's first broker; the one with the next id is at the next port"""
+
+
+class AdvertiseNames(msgspec.Struct, frozen=True, tag="sni"):
+    """A name for each broker, all at one port. Names are in lower case."""
+
+    pattern: Annotated[str, Written(kind="name with `{node}` in it")]
+    """the name of each broker, its id in place of `{node}`; all of them must lead here, and stand in the certificate"""
+    bootstrap: Annotated[str, Written(kind="name", default="`pattern` without its first label")]
+    """the name that clients begin with. It may not be one of `pattern`"""
+    port: Annotated[int, Written(least=1, most=65535, default="that of `bind`")]
+    """the port that clients are told"""
+    first_broker: Annotated[int, Written(key="brokers", kind="range such as `0-63`", default="0-4095")] = 0
+    """ids of the brokers that have a name here; others are not shown"""
+    last_broker: Annotated[int, NO_KEY] = 4095
+
+    def parts(self) -> tuple[str, str]:
+        """What stands before and behind the id."""
+        before, _, behind = self.pattern.partition("{node}")
+        return before, behind
 
 
 class ListenerTls(msgspec.Struct, frozen=True):
@@ -107,7 +127,7 @@ class Listener(msgspec.Struct, frozen=True):
     host: Annotated[str, Written(key="bind", kind="address")]
     """where clients connect first"""
     port: Annotated[int, NO_KEY]
-    advertise: Annotated[Advertise, Written(kind="`{ports: {…}}`, see below")]
+    advertise: Annotated[Advertise | AdvertiseNames, Written(kind="`{ports: {…}}` or `{sni: {…}}`, see below")]
     """where clients are told to find each broker"""
     authenticate: Annotated[tuple[str, ...], Written(kind="list of `OAUTHBEARER`, `PLAIN`; or `[none]`")]
     """how clients log in. The password of `PLAIN` is a token; `[none]`: one fixed principal `anonymous`"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
 
 from tests.support import frames
@@ -23,6 +24,11 @@ class RawClient:
     @classmethod
     async def connect(cls, port: int, host: str = "127.0.0.1") -> RawClient:
         return cls(*await asyncio.open_connection(host, port))
+
+    @classmethod
+    async def connect_tls(cls, port: int, context: ssl.SSLContext, name: str) -> RawClient:
+        """``name``: the server's, as the handshake has it."""
+        return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=name))
 
     def send(self, api: int, version: int, values: dict[str, Any]) -> None:
         self._correlation += 1

@@ -18,7 +18,7 @@ import pytest
 
 from kproxy.dataplane.connections import Connections
 from kproxy.errors import CloseCause
-from kproxy.model.settings import Limits, Listener, ProxyProtocol
+from kproxy.model.settings import AdvertiseNames, Limits, Listener, ProxyProtocol
 from tests.support import frames
 from tests.support.async_client import API_VERSIONS, RawClient
 from tests.support.certificates import Authority
@@ -120,6 +120,30 @@ async def trust_another_authority(world: World, connections: Connections) -> Non
             strange.wrap_socket(plain, server_hostname="localhost")
 
     await asyncio.to_thread(try_it)
+
+
+NAMED = msgspec.structs.replace(LISTENER, advertise=AdvertiseNames("b{node}.kafka.test", "kafka.test", 9092))
+
+
+async def name(world: World, server: str) -> None:
+    def try_it() -> None:
+        context = trusting()
+        context.check_hostname = False
+        with (socket.create_connection(("127.0.0.1", world.port)) as plain,
+              pytest.raises(ssl.SSLError, match="UNRECOGNIZED_NAME")):
+            context.wrap_socket(plain, server_hostname=server or None)
+
+    await asyncio.to_thread(try_it)
+
+
+@by(CloseCause.SERVER_NAME_MISSING, NAMED, tls="none")
+async def name_no_server(world: World, connections: Connections) -> None:
+    await name(world, "")
+
+
+@by(CloseCause.SERVER_NAME_UNKNOWN, NAMED, tls="none")
+async def name_another_server(world: World, connections: Connections) -> None:
+    await name(world, "b7.kafka.example.com")
 
 
 @by(CloseCause.TLS_BROKEN, tls="none")

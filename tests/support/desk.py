@@ -26,10 +26,10 @@ class Desk:
     wire, and kproxy has learned it."""
 
     def __init__(self, *allow: str, forbid: tuple[str, ...] = (), ask: tuple[str, ...] = (),
-                 observe: bool = False, plan: Any = None) -> None:
+                 observe: bool = False, plan: Any = None, addresses: Addresses | None = None) -> None:
         self.allow, self.plan = list(allow), plan
         self.forbid, self.ask, self.observe = forbid, ask, observe
-        self.addresses = Addresses("proxy", 1, 3, 9001)
+        self.addresses = addresses or Addresses("proxy", 1, 3, 9001)
         self.opened = Opened(self.decide, self.addresses)
 
     def decide(self, resource: str, operation: str, name: str, now: float) -> tuple[Verdict, Any]:

@@ -54,6 +54,7 @@ def oracle_command(name: str) -> list[str]:
 class JavaDriver(LineDriver):
     """A running Driver."""
 
-    def __init__(self) -> None:
-        super().__init__([java_program(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
-                          "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", class_path(compiled()), "Driver"])
+    def __init__(self, *options: str) -> None:
+        super().__init__([
+            java_program(), *options, "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", class_path(compiled()), "Driver"])

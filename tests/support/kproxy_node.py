@@ -41,7 +41,8 @@ class Cluster:
 @dataclass(frozen=True, slots=True)
 class Listener:
     """``advertise_host`` may be another loopback address, so that a relay can stand at the advertised ports.
-    ``trusted``: networks whose PROXY headers are believed, and needed."""
+    ``trusted``: networks whose PROXY headers are believed, and needed. ``names``: the pattern of the brokers' names and
+    that of bootstrap, where they share a port."""
 
     cluster: str
     advertise_host: str = "127.0.0.1"
@@ -49,6 +50,7 @@ class Listener:
     authenticate: tuple[str, ...] = ("OAUTHBEARER", "PLAIN")
     tls: Mapping[str, str] | None = None
     trusted: tuple[str, ...] = ()
+    names: tuple[str, str] | None = None
 
 
 class KproxyNode(children.Served):
@@ -218,7 +220,10 @@ class KproxyNode(children.Served):
     def _listener(self, name: str, listener: Listener) -> dict[str, Any]:
         first = self.ports[name]
         ports = {"host": listener.advertise_host, "brokers": f"{BROKERS[0]}-{BROKERS[1]}", "first": first + 1}
-        return {"cluster": listener.cluster, "bind": f"127.0.0.1:{first}", "advertise": {"ports": ports},
+        advertise: dict[str, Any] = {"ports": ports}
+        if listener.names is not None:
+            advertise = {"sni": {"pattern": listener.names[0], "bootstrap": listener.names[1]}}
+        return {"cluster": listener.cluster, "bind": f"127.0.0.1:{first}", "advertise": advertise,
                 "authenticate": list(listener.authenticate), "mode": listener.mode,
                 **({"tls": dict(listener.tls)} if listener.tls is not None else {}),
                 **({"proxy_protocol": {"trusted": list(listener.trusted)}} if listener.trusted else {})}

@@ -19,13 +19,15 @@ SECONDS = 10
 class RawClient:
     """One connection. ``ask`` sends a request and reads the next answer; ``send`` and ``receive`` do one half each."""
 
-    def __init__(self, bootstrap: str, tls: ssl.SSLContext | None = None, source: str = "") -> None:
+    def __init__(self, bootstrap: str, tls: ssl.SSLContext | None = None, source: str = "",
+                 name: str | None = "") -> None:
+        """``name`` is whom a TLS handshake asks for, None nobody; by default the host."""
         host, _, port = bootstrap.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=SECONDS,
                                                source_address=(source, 0) if source else None)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls is not None:
-            self.socket = tls.wrap_socket(self.socket, server_hostname=host)
+            self.socket = tls.wrap_socket(self.socket, server_hostname=host if name == "" else name)
         self._rest = b""
         self.correlation = 0
 

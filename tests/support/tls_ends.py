@@ -85,10 +85,11 @@ class Inner:
 
 
 class Ends:
-    """Our link against Python's ``ssl``; ``settle`` carries bytes to and fro until both are silent."""
+    """Our link against Python's ``ssl``; ``settle`` carries bytes to and fro until both are silent.
+    ``name`` is what Python's client asks for, None nothing."""
 
     def __init__(self, context: TlsContext, other: ssl.SSLContext, *, host: str = "", piece: int = 1 << 20,
-                 room: int = 1000) -> None:
+                 room: int = 1000, name: str | None = "kafka.test", session: ssl.SSLSession | None = None) -> None:
         self.inner, self.wire, self.loop = Inner(room), Wire(), Loop()
         self.failures: list[tuple[str, str]] = []
         self.readies = 0
@@ -97,7 +98,7 @@ class Ends:
         self.piece = piece
         self.into, self.out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.other = other.wrap_bio(self.into, self.out, server_side=not context.server,
-                                    server_hostname="kafka.test" if context.server else None)
+                                    server_hostname=name if context.server else None, session=session)
         self.error: ssl.SSLError | None = None
         self.link.connection_made(self.wire)
 

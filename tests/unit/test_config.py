@@ -168,7 +168,7 @@ limits: {max.connections: many}
     ("bind: \"127.0.0.1:9092\"", "bind: \"::1:9092\"", "put an IPv6 host in brackets"),
     ("[none]", "[none, PLAIN]", "none cannot be combined"),
     ("[none]", "[SCRAM-SHA-512]", "SCRAM-SHA-512 is not supported yet"),
-    ("{ports: {host: h, brokers: 0-3, first: 9100}}", "{sni: {pattern: x}}", "advertising by SNI is not supported yet"),
+    ("{ports: {host: h, brokers: 0-3, first: 9100}}", "{}", "one of 'ports' and 'sni' is needed, and only one"),
     ("first: 9100", "first: 65534", "past 65535"),
     ("bootstrap: [\"h:1\"]", "bootstrap: []", "the list is empty"),
     ("[\"h:1\"]", "[\"h:1\"], credentials: [{mechanism: SCRAM-SHA-512}]", "SCRAM-SHA-512 needs a username"),

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from kproxy.config import pack_config, parse_config, unpack_config
+from kproxy.config import examine_config, pack_config, parse_config, unpack_config
+from kproxy.dataplane.listener import plan_ports
 from kproxy.errors import ConfigError
-from kproxy.model.settings import Config, ProxyProtocol
+from kproxy.model.settings import AdvertiseNames, Config, ProxyProtocol
+from tests.support.certificates import Authority
 
 SOURCE = """
 clusters: {{c: {{bootstrap: ["h:1"]{cluster}}}}}
@@ -62,3 +64,67 @@ def test_a_version_that_is_none() -> None:
     assert problems(cluster="proxy_protocol: 2")[0].endswith('clusters.c.proxy_protocol: expected text, found a number;'
                                                              ' put it in quotes: "2"')
     assert problems(cluster="proxy_protocol: v3")[0].endswith("'v3' is not one of v1, v2")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = tmp_path_factory.mktemp("names")
+    Authority().write(found, "k", "kafka.example.com", "*.kafka.example.com")
+    return found
+
+
+def examine(folder: Path, names: str, more: str = "tls: {cert: k.crt, key: k.key}") -> tuple[Config | None, list[str]]:
+    source = SOURCE.format(cluster="", listener=f", {more}" if more else "").replace(
+        "{ports: {host: h, brokers: 0-3, first: 9100}}", names)
+    config, found = examine_config(source.encode(), "kproxy.yaml", folder, {})
+    return config, [str(problem) for problem in found]
+
+
+@pytest.mark.parametrize(("written", "names"), [
+    ('{pattern: "b{node}.kafka.example.com", port: 9443}',
+     AdvertiseNames("b{node}.kafka.example.com", "kafka.example.com", 9443, 0, 4095)),
+    ('{pattern: "Broker-{node}.Kafka.example.com", bootstrap: Start.kafka.example.com, brokers: 0-63}',
+     AdvertiseNames("broker-{node}.kafka.example.com", "start.kafka.example.com", 9092, 0, 63)),
+    ('{pattern: "b.{node}.kafka", bootstrap: kafka, brokers: 1001-1003}',
+     AdvertiseNames("b.{node}.kafka", "kafka", 9092, 1001, 1003)),
+])
+def test_brokers_by_name(folder: Path, written: str, names: AdvertiseNames) -> None:
+    config, found = examine(folder, f"{{sni: {written}}}")
+    assert found == [] and config is not None and config.listeners["l"].advertise == names
+    assert unpack_config(pack_config(config)) == config
+    assert plan_ports(config.listeners["l"]) == [(9092, None)]
+
+
+@pytest.mark.parametrize(("written", "words"), [
+    ("{}", "'pattern' is missing"),
+    ('{pattern: "b.kafka.example.com"}', "expected a name with {node} once in it"),
+    ('{pattern: "b{node}.{node}.example.com"}', "expected a name with {node} once in it"),
+    ('{pattern: "b_{node}.example.com"}', "expected a name with {node} once in it"),
+    ('{pattern: "-b{node}.example.com"}', "expected a name with {node} once in it"),
+    ('{pattern: "b{node}..example.com"}', "expected a name with {node} once in it"),
+    ('{pattern: "10.0.0.{node}"}', "expected a name with {node} once in it"),
+    ('{pattern: "b{id}.example.com"}', "expected a name with {node} once in it"),
+    ('{pattern: "b{node}"}', "'bootstrap' is missing"),
+    ('{pattern: "b.{node}.kafka"}', "'bootstrap' is missing"),
+    ('{pattern: "b{node}.kafka", bootstrap: "10.0.0.1"}', "expected the name of a server, found '10.0.0.1'"),
+    ('{pattern: "b{node}.kafka", bootstrap: b7.kafka}', "bootstrap 'b7.kafka' could be the name of a broker"),
+    ('{pattern: "b{node}.kafka", bootstrap: b007.kafka}', "bootstrap 'b007.kafka' could be the name of a broker"),
+    ('{pattern: "b{node}.kafka", port: 0}', "0 is not between 1 and 65535"),
+    ('{pattern: "b{node}.kafka", brokers: "63"}', "expected a range of broker ids"),
+    ('{pattern: "b{node}.kafka", brokers: 0-2147483648}', "broker ids end at 2147483647"),
+    ('{pattern: "b{node}.kafka", host: x}', "unknown key 'host'"),
+    (f'{{pattern: "{"x" * 60}{{node}}.kafka"}}', "the name of broker 4095 would be longer than names may be"),
+])
+def test_names_that_are_none(folder: Path, written: str, words: str) -> None:
+    _, [problem] = examine(folder, f"{{sni: {written}}}")
+    assert words in problem
+
+
+def test_names_need_tls(folder: Path) -> None:
+    _, [problem] = examine(folder, '{sni: {pattern: "b{node}.kafka"}}', "")
+    assert "advertise.sni needs tls: a client names the broker it wants in the handshake" in problem
+
+
+def test_ports_or_names(folder: Path) -> None:
+    _, [problem] = examine(folder, '{sni: {pattern: "b{node}.kafka"}, ports: {host: h, brokers: 0-3, first: 9100}}')
+    assert "one of 'ports' and 'sni' is needed, and only one" in problem

@@ -31,7 +31,8 @@ SMALL: dict[str, Any] = {
 PATHS: dict[str, tuple[str | int, ...]] = {
     "node": ("node",), "clusters": ("clusters", "c"), "clusters.tls": ("clusters", "c", "tls"),
     "clusters.credentials": ("clusters", "c", "credentials", 0), "listeners": ("listeners", "l"),
-    "listeners.advertise.ports": ("listeners", "l", "advertise", "ports"), "listeners.tls": ("listeners", "l", "tls"),
+    "listeners.advertise.ports": ("listeners", "l", "advertise", "ports"),
+    "listeners.advertise.sni": ("listeners", "l", "advertise", "sni"), "listeners.tls": ("listeners", "l", "tls"),
     "listeners.proxy_protocol": ("listeners", "l", "proxy_protocol"),
     "identity.issuers": ("identity", "issuers", "i"), "policy": ("policy",), "audit": ("audit",), "admin": ("admin",),
     "metrics": ("metrics",), "limits": ("limits",),
