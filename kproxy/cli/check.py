@@ -16,6 +16,7 @@ from kproxy.errors import ConfigError, PolicyError, Problem
 from kproxy.model.policy import Approval, Guard, Mask, Policy, Resources
 from kproxy.model.settings import Advertise, AdvertiseNames, Config
 from kproxy.policy.agreement import in_order
+from kproxy.policy.quotas import say_quota
 from kproxy.policy.safeguards import say_limits
 
 
@@ -123,6 +124,7 @@ def _rules(policy: Policy | None) -> dict[str, Any] | None:
              "roles": rule.roles, "except_roles": rule.except_roles,
              "condition": rule.when.text if rule.when else ""} for rule in policy.safeguards],
         "records": [_record_rule(rule) for rule in policy.record_rules()],
+        "quotas": [{"for": rule.name, "each": rule.each, "limits": say_quota(rule)} for rule in policy.quotas],
     }
 
 
@@ -161,6 +163,8 @@ def lines(examined: Examined) -> list[str]:
                 f" {row['action']}" + (f", for {', '.join(row['roles'])}" if row["roles"] else "")
                 + (f", except {', '.join(row['except_roles'])}" if row["except_roles"] else "")
                 + _say_condition(row["condition"]) for row in found["policy"]["safeguards"]]
+        out += [f"quota of {'each of ' if row['each'] else ''}{row['for']}: {', '.join(row['limits'])}"
+                for row in found["policy"]["quotas"]]
         out.append(f"good: policy {found['policy']['version']}")
     return out
 

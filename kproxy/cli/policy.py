@@ -113,6 +113,8 @@ def _lines(found: policies.Explanation) -> list[str]:
         lines.append(f"  safeguard {one.name} at {one.at.file}:{one.at.line}: {', '.join(one.limits)}; else"
                      f" {'record (observing)' if one.observed else one.action}"
                      f"{'' if one.held else '; not for these roles'}{condition}")
+    for quota in found.quotas:
+        lines.append(f"  quota of {quota.shared_by} at {quota.at.file}:{quota.at.line}: {', '.join(quota.limits)}")
     for plan in found.plans:
         hidden = [f"{'.'.join(rule.path)} {rule.action.kind} ({rule.rule})" for rule in plan.fields]
         hidden += [f"{rule.entity} {rule.action.kind} ({rule.rule})" for rule in plan.detectors]

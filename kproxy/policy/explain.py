@@ -14,6 +14,7 @@ from kproxy.model.record_plan import Direction, RecordPlan
 from kproxy.model.settings import Mode
 from kproxy.policy.decide import Decider, Rule
 from kproxy.policy.expressions import missing_names, session_names
+from kproxy.policy.quotas import say_quota
 from kproxy.policy.safeguards import Ready, say_limits
 
 Outcome = Literal["holds", "does not hold", "error"]
@@ -52,6 +53,14 @@ class SafeguardView(msgspec.Struct, frozen=True):
     """What a condition in error names and these facts do not have."""
 
 
+class QuotaView(msgspec.Struct, frozen=True):
+    """One quota of these facts; all sessions with the same ``shared_by`` use it up together."""
+
+    shared_by: str
+    at: Place
+    limits: tuple[str, ...]
+
+
 class Explanation(msgspec.Struct, frozen=True):
     """``plans`` are what would be done to records, for reading and writing a topic that is not denied."""
 
@@ -64,6 +73,8 @@ class Explanation(msgspec.Struct, frozen=True):
     plans: tuple[RecordPlan, ...] = ()
     safeguards: tuple[SafeguardView, ...] = ()
     """What the request must be like besides."""
+    quotas: tuple[QuotaView, ...] = ()
+    """What the session may use, whatever it does with it."""
 
 
 def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[Grant] = (), mode: Mode = "enforce",
@@ -82,7 +93,9 @@ def explain(decider: Decider, facts: Facts, access: Access, *, grants: Sequence[
     labels = decider.labels_of(access.name) if access.resource == "topic" else {}
     safeguards = tuple(_view_safeguard(ready, held, answer, mode, facts, now)
                        for ready, held, answer in decider.safeguards_for(facts, access, now))
-    return Explanation(access, decider.version, roles, labels, rules, verdict, tuple(plans), safeguards)
+    return Explanation(access, decider.version, roles, labels, rules, verdict, tuple(plans), safeguards,
+                       tuple(QuotaView(one.key, one.rule.at, tuple(say_quota(one.rule)))
+                             for one in decider.quotas_of(facts, now)))
 
 
 def _view(rule: Rule, answer: bool | None, roles: tuple[str, ...], facts: Facts, now: float,

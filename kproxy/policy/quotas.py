@@ -40,5 +40,5 @@ def check_quotas(policy: Policy) -> Iterator[Problem]:
 def say_quota(rule: Quota) -> list[str]:
     """What it allows, in words."""
     rates = ((rule.produce, "bytes produced"), (rule.consume, "bytes consumed"), (rule.requests, "requests"))
-    said = [f"{rate:g} {what} a second" for rate, what in rates if rate]
+    said = [f"{rate:.0f} {what} a second" for rate, what in rates if rate]
     return said + ([f"{rule.connections} connections"] if rule.connections else [])

@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,15 @@ class Secure:
     authorities: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A broker's place in a cluster: its id, its address, and where all controllers are, itself among them."""
+
+    node: int
+    host: str
+    controllers: Mapping[int, tuple[str, int]]
+
+
 class KafkaBroker(children.Served):
     """One broker. ``start`` after ``kill`` keeps its data: the folder goes away only with ``close``."""
 
@@ -54,9 +63,10 @@ class KafkaBroker(children.Served):
 
     def __init__(self, *, auto_create: bool = False, taps: Sequence[str] = (), jvm: Sequence[str] = QUICK,
                  settings: dict[str, str] | None = None, secure: Secure | None = None, port: int = 0,
-                 release: str = "", classes: Path | None = None) -> None:
+                 release: str = "", classes: Path | None = None, seat: Seat | None = None) -> None:
         """``port`` is that of the ``direct`` way; 0: a free one, as all others are. ``release``: another than the rig's
-        own, one that knows KRaft. ``classes``: a folder of the broker's plug-ins."""
+        own, one that knows KRaft. ``classes``: a folder of the broker's plug-ins. ``seat``: its place among others;
+        without one it is a cluster by itself."""
         self._release = release
         self._class_path = f"{release_libs(release)}/*" if release else class_path(*[classes] if classes else [])
         self._secure = secure
@@ -65,7 +75,9 @@ class KafkaBroker(children.Served):
         self.jvm = list(jvm)
         names = ["direct", "sasl", *(["tls", "mtls"] if secure else []), *taps]
         ports = free_ports(1 + len(names) + len(taps))
-        self._controller = ports.pop()
+        self._seat = seat or Seat(1, "127.0.0.1", {1: ("127.0.0.1", ports[-1])})
+        self._host = self._seat.host
+        ports.pop()
         self._bound = dict(zip(names, ports, strict=False)) | ({"direct": port} if port else {})
         self._advertised = {**self._bound, **dict(zip(taps, ports[len(names):], strict=True))}
         self._child: subprocess.Popen[bytes] | None = None
@@ -73,7 +85,7 @@ class KafkaBroker(children.Served):
 
     def address(self, way: str = "direct") -> tuple[str, int]:
         """Where clients of this way go: the advertised host and port."""
-        return "127.0.0.1", self._advertised[way]
+        return self._host, self._advertised[way]
 
     def bootstrap(self, way: str = "direct") -> str:
         host, port = self.address(way)
@@ -81,7 +93,7 @@ class KafkaBroker(children.Served):
 
     def behind(self, way: str) -> tuple[str, int]:
         """Where a relay on ``address(way)`` must forward to: the port the broker itself listens on."""
-        return "127.0.0.1", self._bound[way]
+        return self._host, self._bound[way]
 
     @property
     def pid(self) -> int:
@@ -94,12 +106,19 @@ class KafkaBroker(children.Served):
 
     def start(self) -> KafkaBroker:
         """Formats the storage if it is new, starts Kafka and waits until every listener answers."""
+        self.launch()
+        self.wait_until_up()
+        return self
+
+    def launch(self) -> None:
+        """The first half of ``start``: a broker that waits for others is not up before they are there."""
         self._format()
-        seen = self.log.stat().st_size if self.log.exists() else 0
+        self._seen = self.log.stat().st_size if self.log.exists() else 0
         command = [java_program(), *self.jvm, "-cp", self._class_path, "kafka.Kafka", str(self._properties)]
         self._child = children.start(command, self.log, cwd=self.folder)
-        wait_for("Kafka to start", lambda: self._is_up(seen), START_SECONDS, 0.05)
-        return self
+
+    def wait_until_up(self) -> None:
+        wait_for("Kafka to start", self._is_up, START_SECONDS, 0.05)
 
     def _format(self) -> None:
         if not (self.folder / "data").exists():
@@ -129,15 +148,15 @@ class KafkaBroker(children.Served):
         """Runs one of Kafka's own tools (``org.apache.kafka.tools.TopicCommand`` …) to its end; its output."""
         return self._run_to_end(tool, *arguments, seconds=seconds)
 
-    def _is_up(self, seen: int) -> bool:
+    def _is_up(self) -> bool:
         assert self._child is not None
         if self._child.poll() is not None:
             raise AssertionError(f"Kafka ended with {self._child.returncode}:\n{children.tail(self.log)}")
         with open(self.log, "rb") as log:
-            log.seek(seen)
+            log.seek(self._seen)
             if self.started not in log.read():
                 return False
-        return all(accepts("127.0.0.1", port) for port in self._bound.values())
+        return all(accepts(self._host, port) for port in self._bound.values())
 
     def _run_to_end(self, program: str, *arguments: str, seconds: float = 60) -> str:
         command = [java_program(), "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", self._class_path,
@@ -149,18 +168,20 @@ class KafkaBroker(children.Served):
 
     def _write_properties(self, auto_create: bool, settings: dict[str, str]) -> Path:
         def listed(ports: dict[str, int]) -> list[str]:
-            return [f"{name.upper()}://127.0.0.1:{port}" for name, port in ports.items()]
+            return [f"{name.upper()}://{self._host}:{port}" for name, port in ports.items()]
 
         kinds = {"sasl": "SASL_PLAINTEXT", "tls": "SASL_SSL", "mtls": "SSL"}
         protocols = {name.upper(): kinds.get(name, "PLAINTEXT") for name in self._bound}
         protocols["CONTROLLER"] = "PLAINTEXT"
+        seat = self._seat
+        controllers = {node: f"{host}:{port}" for node, (host, port) in seat.controllers.items()}
         module = "org.apache.kafka.common.security.plain.PlainLoginModule"
         lines = {
             "process.roles": "broker,controller",
-            "node.id": "1",
-            "controller.quorum.voters": f"1@127.0.0.1:{self._controller}",
+            "node.id": str(seat.node),
+            "controller.quorum.voters": ",".join(f"{node}@{where}" for node, where in controllers.items()),
             "controller.listener.names": "CONTROLLER",
-            "listeners": ",".join([*listed(self._bound), f"CONTROLLER://127.0.0.1:{self._controller}"]),
+            "listeners": ",".join([*listed(self._bound), f"CONTROLLER://{controllers[seat.node]}"]),
             "advertised.listeners": ",".join(listed(self._advertised)),
             "listener.security.protocol.map": ",".join(f"{name}:{kind}" for name, kind in protocols.items()),
             "inter.broker.listener.name": "DIRECT",

@@ -30,7 +30,7 @@ class Cluster:
     """Brokers behind kproxy, and the account it shows them (none: PLAINTEXT without SASL). ``tls`` goes into the
     configuration as it is."""
 
-    bootstrap: tuple[str, int]
+    bootstrap: tuple[str, int] | list[tuple[str, int]]
     username: str = ""
     password: str = ""
     mechanism: str = "PLAIN"
@@ -59,7 +59,7 @@ class KproxyNode(children.Served):
 
     def __init__(self, *, clusters: Mapping[str, Cluster], listeners: Mapping[str, Listener], issuer: str, policy: str,
                  workers: int = 1, more: Mapping[str, Any] | None = None, prefix: Sequence[str] = (),
-                 program: str = "kproxy", clock_skew: str = "30s") -> None:
+                 program: str = "kproxy", clock_skew: str = "30s", brokers: tuple[int, int] = BROKERS) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="kproxy-node-"))
         self.log = self.folder / "kproxy.log"
         self.policy = self.folder / "policy" / "policy.yaml"
@@ -69,7 +69,8 @@ class KproxyNode(children.Served):
         self._program = program
         self._clock_skew = clock_skew
         self._admin, self._metrics = free_ports(2)
-        span = BROKERS[1] - BROKERS[0] + 1
+        self._brokers = brokers
+        span = brokers[1] - brokers[0] + 1
         first = free_port_run((1 + span) * len(listeners))
         self.ports = {name: first + number * (1 + span) for number, name in enumerate(listeners)}
         self._listeners = dict(listeners)
@@ -85,8 +86,8 @@ class KproxyNode(children.Served):
     def ways(self, listener: str) -> list[tuple[tuple[str, int], tuple[str, int]]]:
         """For a relay before kproxy: from each address this listener advertises to where kproxy listens."""
         host = self._listeners[listener].advertise_host
-        first = self.ports[listener]
-        return [((host, port), ("127.0.0.1", port)) for port in range(first, first + 2 + BROKERS[1] - BROKERS[0])]
+        first, brokers = self.ports[listener], self._brokers[1] - self._brokers[0] + 1
+        return [((host, port), ("127.0.0.1", port)) for port in range(first, first + 1 + brokers)]
 
     def command(self) -> list[str]:
         return [*self._prefix, sys.executable, "-m", self._program, "run", "--config", str(self.config)]
@@ -207,7 +208,8 @@ class KproxyNode(children.Served):
         }
 
     def _cluster(self, name: str, cluster: Cluster) -> dict[str, Any]:
-        host, port = cluster.bootstrap
+        given = cluster.bootstrap
+        bootstrap = [f"{host}:{port}" for host, port in (given if isinstance(given, list) else [given])]
         credential: dict[str, Any] = {"mechanism": "NONE"}
         if cluster.username:
             secret = self._write_secret(f"{name}.password", cluster.password.encode())
@@ -215,11 +217,11 @@ class KproxyNode(children.Served):
                           "password": {"file": str(secret)}}
         tls = {"tls": dict(cluster.tls)} if cluster.tls is not None else {}
         header = {"proxy_protocol": cluster.proxy_protocol} if cluster.proxy_protocol else {}
-        return {"bootstrap": [f"{host}:{port}"], "credentials": [credential], **tls, **header}
+        return {"bootstrap": bootstrap, "credentials": [credential], **tls, **header}
 
     def _listener(self, name: str, listener: Listener) -> dict[str, Any]:
         first = self.ports[name]
-        ports = {"host": listener.advertise_host, "brokers": f"{BROKERS[0]}-{BROKERS[1]}", "first": first + 1}
+        ports = {"host": listener.advertise_host, "brokers": "{}-{}".format(*self._brokers), "first": first + 1}
         advertise: dict[str, Any] = {"ports": ports}
         if listener.names is not None:
             advertise = {"sni": {"pattern": listener.names[0], "bootstrap": listener.names[1]}}

@@ -212,6 +212,23 @@ def test_safeguards_are_shown_and_explained(app: Typer, folder: Path) -> None:
     assert (found["name"], found["observed"], found["limits"][0]) == ("sure", True, "acks all")
 
 
+def test_quotas_are_shown_and_explained(app: Typer, folder: Path) -> None:
+    (folder / "policy" / "quotas.yaml").write_text(
+        "quotas:\n  - {for: {principal: 'corp:job'}, produce: 10MB/s, requests: 50/s, connections: 3}\n"
+        "  - {for: {role: fraud-scoring, each: true}, consume: 1KiB/s}\n")
+    code, output = run(app, "check", "--config", str(folder / "kproxy.yaml"))
+    assert code == 0
+    assert ("quota of principal corp:job: 10000000 bytes produced a second, 50 requests a second, 3 connections"
+            in output.splitlines())
+    assert "quota of each of role fraud-scoring: 1024 bytes consumed a second" in output.splitlines()
+    about = ("--config", str(folder / "kproxy.yaml"), "--principal", "corp:job", "--groups", "fraud-scoring",
+             "--operation", "read", "--topic", "orders")
+    lines = [line for line in run(app, "policy", "explain", *about)[1].splitlines() if line.startswith("  quota")]
+    assert [line.partition(" at ")[0] for line in lines] == [
+        "  quota of principal corp:job", "  quota of role fraud-scoring corp:job"]
+    assert lines[0].endswith("quotas.yaml:2: 10000000 bytes produced a second, 50 requests a second, 3 connections")
+
+
 def test_a_safeguard_that_cannot_be_kept_is_a_problem_with_its_place(app: Typer, folder: Path) -> None:
     (folder / "policy" / "safeguards.yaml").write_text(SAFEGUARDS.replace("record", "override"))
     code, output = run(app, "check", "--config", folder / "kproxy.yaml")
