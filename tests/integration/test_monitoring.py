@@ -23,7 +23,8 @@ pytestmark = pytest.mark.integration
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy/grafana/kproxy.json"
 #: Panels that show nothing on a node on which nothing has gone wrong.
-QUIET = {"Conditions in error", "Broker errors", "Certificates end in", "Certificates in the files are in force"}
+QUIET = {"Conditions in error", "Safeguard hits", "Waits for quotas", "Broker errors", "Certificates end in",
+         "Certificates in the files are in force"}
 
 
 def panels() -> list[dict[str, Any]]:

@@ -75,6 +75,7 @@ class _ConfluentProducer(Producer):
     def __init__(self, settings: dict[str, Any], errors: _Errors) -> None:
         self._errors = errors
         self._producer = confluent_kafka.Producer(settings)
+        self._producer.poll(0)      # Older releases ask for a token only while somebody polls.
 
     def send(self, topic: str, records: Sequence[Record], partition: int = 0) -> list[Sent]:
         outcome: list[Sent | None] = [None] * len(records)
@@ -147,6 +148,7 @@ class _ConfluentAdmin(TopicAdmin):
     def __init__(self, settings: dict[str, Any], errors: _Errors) -> None:
         self._errors = errors
         self._admin = AdminClient(settings)
+        self._admin.poll(0)
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
         self._only(self._admin.create_topics([NewTopic(name, partitions, 1)], request_timeout=10))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,7 @@ TRIED = {
         **_CLASSIC},
         by_group=True, quick=True),
     "confluent": Tried("confluent-kafka"),
+    "confluent-2.5": Tried("confluent-kafka", {"new-groups": "its groups of KIP-848 are a preview"}),
     "aiokafka": Tried("aiokafka", _CLASSIC),
     "kafka-python": Tried("kafka-python", {
         "bad-token": "it reads the reason only if that comes before the close",
@@ -148,9 +150,16 @@ def _java_command(release: str) -> list[str]:
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{folder}:{folder}/libs/*", "ReleasedDriver"]
 
 
+def _python_command() -> list[str]:
+    """librdkafka from before #4956: it compresses nothing where a broker does not show Produce from version 0 on."""
+    path = f"{driver_builds.build_python()}:{driver_builds.ROOT}"
+    return ["env", f"PYTHONPATH={path}", sys.executable, str(driver_builds.SOURCES / "python" / "driver.py")]
+
+
 _COMMANDS: dict[str, Callable[[], list[str]]] = {
     "franz-go": lambda: [str(driver_builds.build_go() / "franz")],
     "sarama": lambda: [str(driver_builds.build_go() / "sarama")],
+    "confluent-2.5": _python_command,
     "kafkajs": lambda: ["node", str(driver_builds.build_node() / "driver.js")],
 }
 

@@ -90,6 +90,18 @@ def build_node() -> Path:
     return _built("node", sources, build)
 
 
+def build_python() -> Path:
+    """A folder for PYTHONPATH with the older confluent-kafka. Raises DriverMissing."""
+    folder = SOURCES / "python"
+    locked = folder / "requirements.txt"
+
+    def build(fresh: Path) -> None:
+        _run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "--only-binary", ":all:",
+              "--target", str(fresh), "-r", str(locked)], folder)
+
+    return _built(f"python-{sys.version_info[0]}.{sys.version_info[1]}", [locked], build)
+
+
 def build_java(release: str) -> Path:
     """The folder with the driver's classes and ``libs``, the jars of that release. Raises DriverMissing."""
     return _built_java("java", [SOURCES / "java" / "ReleasedDriver.java", TOKEN_LOGIN], release)
@@ -117,7 +129,7 @@ def _built_java(name: str, sources: list[Path], release: str) -> Path:
 
 if __name__ == "__main__":
     try:
-        for path in (build_go(), build_node(), *map(build_java, JAVA_RELEASES)):
+        for path in (build_go(), build_node(), build_python(), *map(build_java, JAVA_RELEASES)):
             print(path)
     except DriverMissing as problem:
         sys.exit(f"driver_builds: {problem}")

@@ -42,12 +42,15 @@ def test_the_versions_tried_are_those_that_are_locked(results: dict[str, Any]) -
     go = dict(re.findall(r"^\s(\S+) v(\S+)$", (driver_builds.SOURCES / "go" / "go.mod").read_text(), re.M))
     node = json.loads((driver_builds.SOURCES / "node" / "package-lock.json").read_text())["packages"]
     python = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.M))
+    older = dict(re.findall(r"^([\w-]+)==(\S+)", (driver_builds.SOURCES / "python" / "requirements.txt").read_text(),
+                            re.M))
     kafka = re.search(r"<kafka.version>(\S+)</kafka.version>", (ROOT / "tests" / "java" / "pom.xml").read_text())
     assert kafka is not None
     locked = {
         "java": kafka[1], "console": kafka[1], **{f"java-{one}": one for one in driver_builds.JAVA_RELEASES},
         "franz-go": go["github.com/twmb/franz-go"], "sarama": go["github.com/IBM/sarama"],
         "kafkajs": node["node_modules/kafkajs"]["version"], "confluent": python["confluent-kafka"],
+        "confluent-2.5": older["confluent-kafka"],
         "aiokafka": python["aiokafka"], "kafka-python": python["kafka-python"],
     }
     tried = {client: version.split()[0] for client, version in results["versions"].items() if client != "kcat"}
