@@ -22,7 +22,8 @@ from tests.support.ports import wait_for
 from tests.support.stage import POLICY, TAPPED_HOST
 from tests.support.tap import Tap
 
-pytestmark = pytest.mark.integration
+# A minute and a half, of which Kafka takes most: for make test-full.
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 TOPIC, PARTITIONS = "open.three", 6
 METADATA, FIND_COORDINATOR = 3, 10
@@ -206,7 +207,7 @@ def finish(world: World, writers: list[Writer]) -> None:
           f" {len(world.front.connections)} connections")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_leader_dies_leaders_move_and_all_are_restarted(world: World) -> None:
     writers, _ = run_events(world, [
         lambda: kill_a_leader(world, 2),
@@ -217,7 +218,6 @@ def test_a_leader_dies_leaders_move_and_all_are_restarted(world: World) -> None:
     finish(world, writers)
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_every_broker_dies_again_and_again(world: World) -> None:
     events = [lambda node=node: (kill_a_leader(world, node), world.kafka.wait_until_whole(),

@@ -112,7 +112,7 @@ class KafkaBroker(children.Served):
 
     def launch(self) -> None:
         """The first half of ``start``: a broker that waits for others is not up before they are there."""
-        self._format()
+        self.format()
         self._seen = self.log.stat().st_size if self.log.exists() else 0
         command = [java_program(), *self.jvm, "-cp", self._class_path, "kafka.Kafka", str(self._properties)]
         self._child = children.start(command, self.log, cwd=self.folder)
@@ -120,7 +120,8 @@ class KafkaBroker(children.Served):
     def wait_until_up(self) -> None:
         wait_for("Kafka to start", self._is_up, START_SECONDS, 0.05)
 
-    def _format(self) -> None:
+    def format(self) -> None:
+        """Makes the storage ready, if it is new."""
         if not (self.folder / "data").exists():
             accounts = [f"{kind}=[name={USERNAME},password={PASSWORD},iterations={ITERATIONS}]" for kind in SCRAM]
             self._run_to_end("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", str(self._properties),

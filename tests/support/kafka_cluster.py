@@ -33,7 +33,10 @@ class KafkaCluster(children.Served):
 
     def start(self) -> KafkaCluster:
         with ThreadPoolExecutor(len(NODES)) as pool:
-            list(pool.map(KafkaBroker.launch, self.brokers.values()))
+            list(pool.map(KafkaBroker.format, self.brokers.values()))
+        # Not by the threads of the pool: a child ends with the thread that started it.
+        for broker in self.brokers.values():
+            broker.launch()
         for broker in self.brokers.values():
             broker.wait_until_up()
         return self
