@@ -43,7 +43,7 @@ class ZooKeeperKafka(KafkaBroker):
             self._zookeeper = None
         super().close()
 
-    def _format(self) -> None:
+    def format(self) -> None:
         """The broker makes its folder by itself."""
 
     def _write_properties(self, auto_create: bool, settings: dict[str, str]) -> Path:
