@@ -20,7 +20,7 @@ from tests.support.tenant_rules import (
 )
 from tests.support.tenants import BROKER_CANARY, NAMES, NOTHING, Tenants, may, other, value_of
 
-DESCRIBE_TOPIC_PARTITIONS = 75
+DESCRIBE_TOPIC_PARTITIONS, SHARE_FETCH = 75, 78
 #: Their answers do not repeat what was asked about.
 NAMELESS = {11, 12, 13, 14, 22, 25, 26, 35, 55, 68, 76}
 
@@ -85,6 +85,9 @@ def check_codes(one: Request, rights: dict[str, int], asked: set[Path], found: d
     if one.api in LISTED or lists_all(one):
         check_listed(one, rights, found)
         return
+    if one.api == SHARE_FETCH:
+        # Topics are judged again with the answer; the group was judged with the request.
+        rights = {**rights, **{name: one.rights[name] for name in NAMES["group"]}}
     then, now = (item_codes(one.api, each, one.values, asked) for each in (one.rights, rights))
     for path in asked:
         # What a group's members read is known from its answer only.
