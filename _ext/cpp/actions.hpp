@@ -94,12 +94,23 @@ inline void hmac_text(const Action& action, std::string_view plain, std::string*
     }
 }
 
-inline void hide(const Action& action, std::string_view plain, std::string* out) {
-    out->clear();
+enum ValueKind : int { TEXT_VALUE, NUMBER_VALUE, BOOLEAN_VALUE, NULL_VALUE, CONTAINER_VALUE, BYTES_VALUE };
+
+// What takes a value's place: the format at hand says how it is written.
+struct Hidden {
+    std::string text;                       // the value as people read it, without quotes or escapes
+    ValueKind kind = TEXT_VALUE;            // NUMBER_VALUE: the text is a number of JSON's
+    bool dropped = false;                   // the field itself goes
+};
+
+inline void hide(const Action& action, ValueKind, std::string_view plain, Hidden* out) {
+    out->text.clear();
+    out->kind = TEXT_VALUE;
+    out->dropped = false;
     switch (action.kind) {
-        case REPLACE: *out = action.text; break;
-        case MASK: mask_text(action, plain, out); break;
-        case HMAC_TOKEN: hmac_text(action, plain, out); break;
+        case REPLACE: out->text = action.text; break;
+        case MASK: mask_text(action, plain, &out->text); break;
+        case HMAC_TOKEN: hmac_text(action, plain, &out->text); break;
         default: break;
     }
 }

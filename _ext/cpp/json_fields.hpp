@@ -13,11 +13,11 @@
 
 #include "codecs.hpp"
 #include "edits.hpp"
+#include "hiding.hpp"
 #include "json_index.hpp"
 #include "json_paths.hpp"
 #include "json_tokens.hpp"
 #include "rules.hpp"
-#include "unescape.hpp"
 
 namespace kproxy {
 
@@ -47,35 +47,31 @@ struct Scratch {
 
 class PartRewriter {
   public:
-    PartRewriter(const Rules& rules, PathTree& paths, Counts& counts) : rules_(rules), paths_(paths), counts_(counts) {
-        for (size_t i = rules.fields.size(); i-- > 0;)
-            paths_.rule_node(rules.fields[i].path)->field_rule = static_cast<int>(i);
+    explicit PartRewriter(Hiding& hiding) : hiding_(hiding), rules_(hiding.rules), paths_(hiding.paths) {
+        for (size_t i = rules_.fields.size(); i-- > 0;)
+            paths_.rule_node(rules_.fields[i].path)->field_rule = static_cast<int>(i);
     }
 
     // Adds edits for `part`, which begins `shift` bytes into the record and may be read `spare` bytes beyond its end.
     void rewrite(Scratch& scratch, std::string_view part, size_t shift, size_t spare, bool fields, bool detect, Verdict* verdict) {
         if (part.empty()) return;
         edits_ = &scratch.edits;
-        verdict_ = verdict;
         shift_ = shift;
+        hiding_.begin(edits_, verdict);
         hits_.clear();
-        if (detect && !rules_.detects.empty()) find_in(part, &hits_);
+        if (detect && !rules_.detects.empty()) hiding_.find_in(part, &hits_);
         escape_at_ = find_escape(part.data(), part.size(), 0);
         look_ = detect && !rules_.detects.empty() && (escape_at_ < part.size() || !hits_.empty());
         next_hit_ = 0;
         bool wanted = fields && (rules_.count_fields || !rules_.fields.empty());
-        size_t edits_before = edits_->count();
-        events_.clear();
-        shown_.clear();
+        Hiding::State before = hiding_.state();
         bool is_json = (wanted || look_) && walk(scratch, part, spare, wanted ? paths_.root() : paths_.nowhere());
         if (!is_json && !verdict->too_large) {
-            edits_->cut(edits_before);
-            events_.clear();
-            forget_shown(0);
-            if (wanted) on_unknown();
-            if (look_) hide_in_text(part);
+            hiding_.go_back(before);
+            if (wanted) hiding_.on_unknown();
+            if (look_) hiding_.hide_in_text(part, shift, &hits_);
         }
-        keep_events();
+        hiding_.keep();
     }
 
     // Lists that one large record made long go back to the system.
@@ -83,46 +79,11 @@ class PartRewriter {
         constexpr size_t KEEP = 4096;
         if (hits_.capacity() > KEEP) std::vector<Found>().swap(hits_);
         if (found_.capacity() > KEEP) std::vector<Found>().swap(found_);
-        if (resolved_.capacity() > KEEP) std::vector<Resolved>().swap(resolved_);
-        if (events_.capacity() > KEEP) std::vector<Event>().swap(events_);
-        shown_.give_back(KEEP);
-        if (hidden_.capacity() > (KEEP << 6)) std::string().swap(hidden_);
-        for (auto& level : unescaped_) level.give_back(KEEP << 6);
-        if (behind_.capacity() > KEEP) std::vector<Found>().swap(behind_);
     }
 
   private:
     using Place = const uint32_t*;      // of a token, in the index
     static constexpr int DEEPEST = 128;
-    static constexpr int LEVELS = 2;                    // of escapes that are looked behind, beyond the document's own
-    static constexpr size_t MOST_WEIGHT = 256 << 20;    // bytes of edits for one record; honest ones take a few times its size
-
-    struct Event {
-        PathNode* node;         // a leaf that is hidden; or null
-        int rule, entity;       // a rule that applied, and what its detector found; or -1
-    };
-    struct Resolved {
-        size_t at, length;
-        const DetectRule* rule;
-        bool whole;             // keeps nothing: part of it was found by a rule that may show less
-    };
-
-    void on_unknown() {
-        counts_.unknown++;
-        if (!rules_.fields.empty()) verdict_->unknown = true;
-    }
-
-    void keep_events() {
-        for (const Event& event : events_) {
-            if (event.node) paths_.hide(event.node);
-            if (event.rule >= 0) counts_.rules[static_cast<size_t>(event.rule)]++;
-            if (event.entity >= 0) counts_.entities[event.entity]++;
-        }
-    }
-
-    void forget_shown(size_t keep) {
-        shown_.forget(keep, [](PathNode* node, uint32_t count) { PathTree::take_back(node, count); });
-    }
 
     // -- the document ------------------------------------------------------------------------------------------------
 
@@ -148,7 +109,7 @@ class PartRewriter {
         const char* first = begin_ + *at;
         if (at[1] <= calm_until_ && node->field_rule < 0) {
             if (*first == '"' || is_plain_scalar(first, begin_ + at[1])) {
-                paths_.show(node, &shown_);
+                hiding_.show(node);
                 return at + 1;
             }
             if (*first == '{') return walk_object(at + 1, node, depth);
@@ -175,13 +136,10 @@ class PartRewriter {
 
     Place walk_container(Place at, PathNode* node, int depth) {
         bool hidden = node->field_rule >= 0;
-        size_t edits_before = edits_->count(), events_before = events_.size(), shown_before = shown_.size();
-        if (hidden) shown_.part();     // so that no entry before is added to
+        Hiding::State before = hiding_.state();
+        if (hidden) hiding_.part_shown();     // so that no entry before is added to
         Place behind = begin_[*at] == '{' ? walk_object(at + 1, node, depth) : walk_array(at + 1, node, depth);
-        if (behind && hidden) {
-            std::string_view token(begin_ + *at, behind[-1] + 1 - *at);
-            hide_container(node, token, edits_before, events_before, shown_before);
-        }
+        if (behind && hidden) hide_container(node, std::string_view(begin_ + *at, behind[-1] + 1 - *at), before);
         return behind;
     }
 
@@ -228,8 +186,8 @@ class PartRewriter {
         }
         if (has_escape(at) && !index_->unescape(token, &name)) return false;
         bool touched = look_ && is_touched(*at, *at + token.size());
-        size_t events_before = events_.size();
-        bool held = touched && (hide_string(token, name, false) || events_.size() > events_before);
+        size_t events_before = hiding_.event_count();
+        bool held = touched && (hide_string(token, name, false) || hiding_.event_count() > events_before);
         calm_down(at[1]);
         // A name that holds what detectors look for is no name to write into an audit log.
         PathNode* known = PathTree::known_member(node, name);
@@ -261,45 +219,32 @@ class PartRewriter {
         bool touched = look_ && is_touched(offset(token.data()), offset(token.data()) + token.size());
         if (node->field_rule >= 0 && has_value) {
             if (touched) hide_string(token, plain, true);
-            hide_field(node, token, plain);
-            return !is_too_large();
+            hide_field(node, token, plain, kind_of(token));
+            return !hiding_.is_too_large();
         }
         bool masked = touched && has_value && hide_string(token, plain, false);
-        if (masked) events_.push_back({node, -1, -1});
-        else paths_.show(node, &shown_);
-        return !is_too_large();
-    }
-
-    bool is_too_large() {
-        if (edits_->weight() > MOST_WEIGHT) verdict_->too_large = true;
-        return verdict_->too_large;
+        if (masked) hiding_.on_masked(node);
+        else hiding_.show(node);
+        return !hiding_.is_too_large();
     }
 
     // A rule on an object or array hides it whole: what was found inside is forgotten, unless it blocks.
-    void hide_container(PathNode* node, std::string_view token, size_t edits_before, size_t events_before, size_t shown_before) {
-        const FieldRule& field = rules_.fields[static_cast<size_t>(node->field_rule)];
-        if (rules_.observe) {
-            events_.push_back({nullptr, field.rule, -1});
-            return;
-        }
-        edits_->cut(edits_before);
-        events_.resize(events_before);
-        forget_shown(shown_before);
-        hide_field(node, token, token);
+    void hide_container(PathNode* node, std::string_view token, const Hiding::State& before) {
+        if (rules_.observe) return hiding_.observe_field(node->field_rule);
+        hiding_.go_back(before);
+        hide_field(node, token, token, CONTAINER_VALUE);
     }
 
-    void hide_field(PathNode* node, std::string_view token, std::string_view plain) {
-        const FieldRule& field = rules_.fields[static_cast<size_t>(node->field_rule)];
-        events_.push_back({rules_.observe ? nullptr : node, field.rule, -1});
-        if (rules_.observe) return paths_.show(node, &shown_);
-        if (field.action.kind == BLOCK) {
-            block(field.rule, std::string());
-            return;
-        }
-        hide(field.action, plain, &hidden_);
+    void hide_field(PathNode* node, std::string_view token, std::string_view plain, ValueKind kind) {
+        if (!hiding_.hide_field(node, node->field_rule, plain, kind)) return;
         edits_->begin(shift_ + offset(token.data()), token.size());
-        append_quoted(hidden_, &edits_->text());
+        append_quoted(hiding_.hidden().text, &edits_->text());
         edits_->end();
+    }
+
+    static ValueKind kind_of(std::string_view token) {
+        if (token[0] == '"') return TEXT_VALUE;
+        return token[0] == 't' || token[0] == 'f' ? BOOLEAN_VALUE : NUMBER_VALUE;
     }
 
     // Whether a hit in the text as it stands, or an escape, makes the bytes from `at` to `end` worth a look of their own.
@@ -320,26 +265,24 @@ class PartRewriter {
         for (; inside && last < hits_.size() && hits_[last].at < at + token.size(); last++)
             inside = inside && hits_[last].at > at && hits_[last].at + hits_[last].length < at + token.size();
         if (inside) {
-            resolve(hits_.data() + first, hits_.data() + last, guards_only);
-            for (const Resolved& hit : resolved_) {
-                hide_found(hit, std::string_view(begin_ + hit.at, hit.length));
+            const auto& resolved = hiding_.resolve(hits_.data() + first, hits_.data() + last, guards_only);
+            for (const Resolved& hit : resolved) {
                 edits_->begin(shift_ + hit.at, hit.length);
-                append_escaped(hidden_, &edits_->text());
+                append_escaped(hiding_.hide_found(hit, std::string_view(begin_ + hit.at, hit.length)).text, &edits_->text());
                 edits_->end();
             }
-            return !resolved_.empty();
+            return !resolved.empty();
         }
-        find_in(plain, &found_);
-        find_escaped(plain, &found_);
-        resolve(found_.data(), found_.data() + found_.size(), guards_only);
-        if (resolved_.empty()) return false;
+        hiding_.find_in(plain, &found_);
+        hiding_.find_escaped(plain, &found_);
+        const auto& resolved = hiding_.resolve(found_.data(), found_.data() + found_.size(), guards_only);
+        if (resolved.empty()) return false;
         edits_->begin(shift_ + at, token.size());
         edits_->text().push('"');
         size_t done = 0;
-        for (const Resolved& hit : resolved_) {
+        for (const Resolved& hit : resolved) {
             append_escaped(plain.substr(done, hit.at - done), &edits_->text());
-            hide_found(hit, plain.substr(hit.at, hit.length));
-            append_escaped(hidden_, &edits_->text());
+            append_escaped(hiding_.hide_found(hit, plain.substr(hit.at, hit.length)).text, &edits_->text());
             done = hit.at + hit.length;
         }
         append_escaped(plain.substr(done), &edits_->text());
@@ -348,98 +291,12 @@ class PartRewriter {
         return true;
     }
 
-    // What is no JSON to us may be to a reader who is less strict: escapes are looked behind all the same.
-    void hide_in_text(std::string_view part) {
-        find_escaped(part, &hits_);
-        resolve(hits_.data(), hits_.data() + hits_.size(), false);
-        for (const Resolved& hit : resolved_) {
-            hide_found(hit, part.substr(hit.at, hit.length));
-            edits_->begin(shift_ + hit.at, hit.length);
-            edits_->text().append(hidden_);
-            edits_->end();
-            if (is_too_large()) return;
-        }
-    }
-
-    void hide_found(const Resolved& hit, std::string_view plain) {
-        if (!hit.whole || hit.rule->action.kind != MASK) return hide(hit.rule->action, plain, &hidden_);
-        Action action = hit.rule->action;
-        action.keep_first = action.keep_last = 0;
-        hide(action, plain, &hidden_);
-    }
-
-    // Adds to `found` what JSON escapes within `text` hide: JSON quoted in JSON, lines of JSON, JSON that is broken. Twice,
-    // since what is broken may quote JSON as well.
-    void find_escaped(std::string_view text, std::vector<Found>* found) {
-        size_t before = found->size();
-        for (int level = 0; level < LEVELS && unescaped_[level].read(level ? unescaped_[level - 1].plain() : text); level++) {
-            find_in(unescaped_[level].plain(), &behind_);
-            for (const Found& hit : behind_) {
-                size_t at = hit.at, last = hit.at + hit.length - 1;
-                for (int up = level; up > 0; up--) {
-                    at = unescaped_[up].place(at);
-                    last = unescaped_[up].place_after(last) - 1;
-                }
-                at = unescaped_[0].place(at);
-                found->push_back({at, unescaped_[0].place_after(last) - at, hit.which});
-            }
-        }
-        behind_.clear();
-        if (found->size() == before) return;
-        in_order(found);
-        auto same = [](const Found& a, const Found& b) { return a.at == b.at && a.length == b.length && a.which == b.which; };
-        found->erase(std::unique(found->begin(), found->end(), same), found->end());
-    }
-
-    void find_in(std::string_view text, std::vector<Found>* found) {
-        rules_.detectors->find(text, found);
-        in_order(found);
-    }
-
-    static void in_order(std::vector<Found>* found) {
-        std::sort(found->begin(), found->end(), [](const Found& a, const Found& b) {
-            return a.at != b.at ? a.at < b.at : (a.length != b.length ? a.length > b.length : a.which < b.which);
-        });
-    }
-
-    // Turns finds, in order, into spans to hide that do not overlap. Of finds that do, the first one's action hides all
-    // that they cover, and keeps nothing of it where they are of several entities; one that blocks always blocks.
-    void resolve(const Found* first, const Found* last, bool guards_only) {
-        resolved_.clear();
-        size_t covered = 0;     // up to here finds are counted and hidden
-        for (const Found* hit = first; hit != last; hit++) {
-            const DetectRule& rule = rules_.detects[static_cast<size_t>(hit->which)];
-            bool blocks = rule.action.kind == BLOCK;
-            if (guards_only && !blocks) continue;
-            bool overlaps = hit->at < covered;
-            if (!blocks) covered = std::max(covered, hit->at + hit->length);
-            if (overlaps && !blocks) {
-                if (rules_.observe) continue;
-                Resolved& before = resolved_.back();
-                before.length = covered - before.at;
-                before.whole = before.whole || before.rule->entity != rule.entity;
-                continue;
-            }
-            events_.push_back({nullptr, rule.rule, rule.entity});
-            if (rules_.observe) continue;
-            if (blocks) block(rule.rule, rule.message);
-            else resolved_.push_back({hit->at, hit->length, &rule, false});
-        }
-    }
-
-    void block(int rule, const std::string& message) {
-        if (verdict_->blocked_by >= 0) return;
-        verdict_->blocked_by = rule;
-        verdict_->message = message;
-    }
-
     size_t offset(const char* at) const { return static_cast<size_t>(at - begin_); }
 
+    Hiding& hiding_;
     const Rules& rules_;
     PathTree& paths_;
-    Counts& counts_;
     Edits* edits_ = nullptr;
-    Verdict* verdict_ = nullptr;
     const char* begin_ = nullptr;       // SAFETY: the part's bytes or their padded copy, both alive until rewrite() returns
     size_t size_ = 0;
     size_t shift_ = 0;
@@ -449,12 +306,7 @@ class PartRewriter {
     size_t calm_until_ = 0;             // tokens that end before have no escape and nothing that was found
     JsonIndex* index_ = nullptr;        // SAFETY: the thread's own, as is what end_ points into
     Place end_ = nullptr;
-    std::vector<Found> hits_, found_, behind_;
-    Unescaped unescaped_[LEVELS];
-    std::vector<Resolved> resolved_;
-    std::vector<Event> events_;
-    Shown shown_;
-    std::string hidden_;
+    std::vector<Found> hits_, found_;
 };
 
 }  // namespace kproxy

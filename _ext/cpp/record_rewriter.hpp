@@ -26,7 +26,7 @@ enum ErrorCode : int { CORRUPT_MESSAGE = 2, MESSAGE_TOO_LARGE = 10, UNSUPPORTED_
 
 class RecordRewriter {
   public:
-    RecordRewriter(Rules rules, size_t rule_count) : rules_(std::move(rules)), parts_(rules_, paths, pending_) {
+    RecordRewriter(Rules rules, size_t rule_count) : rules_(std::move(rules)), hiding_(rules_, paths, pending_), parts_(hiding_) {
         counts.rules.resize(rule_count);
         pending_.rules.resize(rule_count);
     }
@@ -50,6 +50,7 @@ class RecordRewriter {
     void done() {
         scratch_->give_back();
         parts_.give_back();
+        hiding_.give_back();
     }
 
     int error_code = 0;
@@ -319,6 +320,7 @@ class RecordRewriter {
 
     Rules rules_;
     Counts pending_;                    // of the record set at hand, which may yet be refused
+    Hiding hiding_;
     PartRewriter parts_;
     Scratch* scratch_ = nullptr;        // SAFETY: the thread's own, which outlives its plans' calls
     Buffer* out_ = nullptr;
