@@ -6,7 +6,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 from kproxy._ext.apis cimport APIS
 from kproxy._ext.authorise cimport find_top
 from kproxy._ext.fields cimport F_THROTTLE_TIME_MS
-from kproxy._ext.schema cimport Mark
+from kproxy._ext.schema cimport Mark, is_served, response_header_version
 from kproxy._ext.wire cimport load_i32, store_i32
 
 import mmap
@@ -29,24 +29,27 @@ cdef enum:
     SHARE_FETCH = 78
     NEVER = 0x7fff
 
-#: Version from which on the answer of an API begins with throttle_time_ms.
+#: Version from which on the answer of an API begins with throttle_time_ms, and from which on it has one at all.
 cdef int[APIS] begins_with_throttle
+cdef int[APIS] has_throttle
 
 
 cdef int fill() except -1:
     cdef int key
     for key in range(APIS):
-        begins_with_throttle[key] = NEVER
+        begins_with_throttle[key] = has_throttle[key] = NEVER
     for key in schema.names():
         if not 0 <= key < APIS:
             continue
         lowest, highest = schema.versions(key)
-        # From the newest down, so that a version that puts another field first ends the range.
+        # From the newest down, so that a version that puts another field first, or has none, ends the range.
         for version in range(highest, lowest - 1, -1):
-            first = [one.name for one in schema.fields_of(key, True) if one.at(version) and not one.is_tagged(version)]
-            if first[:1] != ["throttle_time_ms"]:
+            fields = [one.name for one in schema.fields_of(key, True) if one.at(version) and not one.is_tagged(version)]
+            if "throttle_time_ms" not in fields:
                 break
-            begins_with_throttle[key] = version
+            has_throttle[key] = version
+            if fields[0] == "throttle_time_ms" and begins_with_throttle[key] in (NEVER, version + 1):
+                begins_with_throttle[key] = version
     return 0
 
 
@@ -211,17 +214,43 @@ cdef class Budgets:
         return self.use(("produce", "consume", "requests").index(kind), amount)
 
 
-cdef int tell_throttle(Opening opening, int32_t milliseconds, bint walked) noexcept:
-    cdef unsigned char* at = NULL
+cdef unsigned char* find_throttle(Opening opening, bint walked) noexcept:
+    """Where an answer of the broker says how long to wait; NULL where it does not."""
+    cdef int api = opening.head.api_key
     cdef Mark* mark
-    if opening.head.api_version >= begins_with_throttle[opening.head.api_key]:
-        if opening.body + 4 <= opening.length:
-            at = <unsigned char*>opening.data + opening.body
-    elif walked:
-        mark = find_top(opening, F_THROTTLE_TIME_MS)
-        if mark != NULL:
-            at = <unsigned char*>opening.data + opening.body + mark.whole_at
+    if not 0 <= api < APIS or opening.head.api_version < has_throttle[api]:
+        return NULL
+    if opening.head.api_version >= begins_with_throttle[api]:
+        if opening.body + 4 > opening.length:
+            return NULL
+        return <unsigned char*>opening.data + opening.body
+    if not walked and not opening.walk(True):
+        return NULL
+    mark = find_top(opening, F_THROTTLE_TIME_MS)
+    if mark == NULL:
+        return NULL
+    return <unsigned char*>opening.data + opening.body + mark.whole_at
+
+
+cdef int tell_throttle(Opening opening, int32_t milliseconds, bint walked) noexcept:
+    cdef unsigned char* at = find_throttle(opening, walked)
     # SAFETY: the buffer is this connection's own, and nobody has been given a part of this frame yet.
     if at != NULL and load_i32(at) < milliseconds:
         store_i32(at, milliseconds)
     return 0
+
+
+cdef int32_t read_throttle(Opening opening) noexcept:
+    cdef unsigned char* at = find_throttle(opening, True)
+    return 0 if at == NULL else load_i32(at)
+
+
+cdef bytes with_throttle(Opening opening, bytes answer, int32_t milliseconds):
+    cdef int api = opening.head.api_key, version = opening.head.api_version
+    # A version that nobody knows is answered in the words of version 0.
+    if milliseconds <= 0 or not 0 <= api < APIS or version < has_throttle[api] or not is_served(api, version):
+        return answer
+    cdef Py_ssize_t body = 8 + response_header_version(api, version)
+    told = schema.parse(api, version, True, answer[body:])
+    told["throttle_time_ms"] = max(told["throttle_time_ms"], milliseconds)
+    return answer[:body] + schema.build(api, version, True, told)

@@ -4,7 +4,7 @@ from kproxy._ext.apis cimport APIS
 from kproxy._ext.authentication cimport GREETING, SETTLED, VERIFYING, PROVEN
 from kproxy._ext.ledger cimport ALLOWED, ASKED, DENIED, LOCAL, WOULD_DENY
 from kproxy._ext.opening cimport ANSWER, CLOSE, FORWARD, OUTCOME, REPLACE, WAIT, NoteRow
-from kproxy._ext.quota cimport tell_throttle
+from kproxy._ext.quota cimport read_throttle, tell_throttle, with_throttle
 from kproxy._ext.request cimport HEAD_BAD, UNKNOWN_API, walk_request_head, walk_response_head
 from kproxy._ext.slots cimport OWN, Intent, Slot, Slots, find_intent
 
@@ -102,20 +102,21 @@ cdef class Session:
             elif not 0 <= now - self.answered_at <= ASK_AGAIN:
                 opening.asked.clear()
         status = self.serve(chunk, at, size, now)
-        if self.budgets is not None and status == TAKEN:
-            self.throttle(self.budgets.on_request(opening.head.api_key, size),
-                          self.slots.tail() if self.slots.count and opening.treatment != ANSWER and opening.acks != 0
-                          else NULL)
+        self.throttle_ms = 0
         return status
 
-    cdef void throttle(self, double delay, Slot* slot) noexcept:
-        """The connection waits; the answer in ``slot``, if there is one to come, says for how long."""
+    cdef void charge(self, Py_ssize_t size) noexcept:
+        """A request is taken, and counts. Its answer, whoever gives it, says how long the connection waits for that."""
+        if self.budgets is not None:
+            self.throttle_ms = self.throttle(self.budgets.on_request(self.opening.head.api_key, size))
+
+    cdef int32_t throttle(self, double delay) noexcept:
+        """The connection waits; gives the milliseconds to tell."""
         if delay <= 0:
-            return
+            return 0
         self.muted = True
         self.mute_for = max(self.mute_for, delay)
-        if slot != NULL:
-            slot.throttle_ms = max(slot.throttle_ms, <int32_t>(delay * 1000 + 1))
+        return <int32_t>(delay * 1000 + 1)
 
     cdef int take_epoch(self) except -1:
         self.seen_epoch = self.epoch.value
@@ -219,6 +220,7 @@ cdef class Session:
         cdef int api = opening.head.api_key
         cdef int decision
         if api in (SASL_HANDSHAKE, SASL_AUTHENTICATE, API_VERSIONS):
+            self.charge(size)
             return self.authenticate(now)
         if not self.serves(api, opening.head.api_version) and not apis.refuses(api, opening.head.api_version):
             self.close(CloseCause.UNKNOWN_API)
@@ -240,6 +242,7 @@ cdef class Session:
         if opening.treatment == ANSWER and decision == ALLOWED:
             decision = LOCAL
         self.counters.requests[api][decision] += 1
+        self.charge(size)
         return self.forward_opened(chunk, at, size, now)
 
     cdef int open_request(self) except -1:
@@ -262,6 +265,7 @@ cdef class Session:
         self.counters.records_in += opening.records
         if opening.acks != 0:
             slot = self.slots.push(opening, now)
+            slot.throttle_ms = self.throttle_ms
             if opening.memo is not None or opening.named is not None or opening.note_count:
                 self.slots.remember(slot, opening)
         if opening.treatment == FORWARD:
@@ -380,7 +384,7 @@ cdef class Session:
             self.close(CloseCause.MALFORMED_RESPONSE)
             return STOP
         if self.budgets is not None:
-            self.throttle(self.budgets.on_answer(slot.api_key, size), slot)
+            slot.throttle_ms = max(slot.throttle_ms, self.throttle(self.budgets.on_answer(slot.api_key, size)))
             if slot.throttle_ms:
                 tell_throttle(opening, slot.throttle_ms, opens)
         if opens:
@@ -398,7 +402,8 @@ cdef class Session:
         if opening.treatment == FORWARD:
             self.to_client.forward(chunk, at, size)
         elif opening.treatment == ANSWER:
-            self.to_client.add(opening.answer)
+            # Built anew from the broker's, which may have had to say of its own quota.
+            self.to_client.add(with_throttle(opening, opening.answer, max(slot.throttle_ms, read_throttle(opening))))
         else:
             for segment in opening.segments:
                 self.to_client.add(segment)
@@ -447,6 +452,7 @@ cdef class Session:
 
     cdef int answer(self, bytes frame, double now) except -1:
         """A local answer waits behind every earlier request's."""
+        frame = with_throttle(self.opening, frame, self.throttle_ms)
         if self.slots.count == 0:
             return self.to_client.add(frame)
         return self.slots.push_reply(self.opening, frame, now)

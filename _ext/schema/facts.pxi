@@ -810,7 +810,7 @@ FACTS = """
    partition_index int32 0+ !
 47 response OffsetDeleteResponse 0 none
  error_code int16 0+ !
- throttle_time_ms int32 0+
+ throttle_time_ms int32 0+ !
  topics []struct 0+ !
   name string 0+ !
   partitions []struct 0+
@@ -968,8 +968,8 @@ FACTS = """
 55 request DescribeQuorumRequest 0-2 0+
  topics []struct 0+ !
   topic_name string 0+ !
-  partitions []struct 0+
-   partition_index int32 0+
+  partitions []struct 0+ !
+   partition_index int32 0+ !
 55 response DescribeQuorumResponse 0-2 0+
  error_code int16 0+ !
  error_message string 2+ nullable=2+

@@ -57,3 +57,7 @@ cdef class Budgets:
 
 # Writes the milliseconds into an answer of the broker where it has room for them. ``walked``: its marks are there.
 cdef int tell_throttle(Opening opening, int32_t milliseconds, bint walked) noexcept
+# What an answer of the broker, whose marks are there, says by now.
+cdef int32_t read_throttle(Opening opening) noexcept
+# Tells them in an answer that kproxy has built to what ``opening`` is about; gives the frame.
+cdef bytes with_throttle(Opening opening, bytes answer, int32_t milliseconds)

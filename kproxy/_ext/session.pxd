@@ -79,6 +79,7 @@ cdef class Session:
     cdef public Budgets budgets             # what the session may use; None: as much as it likes
     cdef public bint muted                  # a quota is used up: no frame is taken until the half lets it
     cdef double mute_for                    # seconds, for the half to take up
+    cdef int32_t throttle_ms                # what a quota made of the frame that is being taken
     cdef readonly Lane to_client
     cdef readonly Lane to_broker
     cdef readonly Slots slots
@@ -86,7 +87,8 @@ cdef class Session:
     # client's side
     cdef int client_frame(self, Chunk chunk, Py_ssize_t at, Py_ssize_t size, double now) except -1
     cdef int take_epoch(self) except -1
-    cdef void throttle(self, double delay, Slot* slot) noexcept
+    cdef void charge(self, Py_ssize_t size) noexcept
+    cdef int32_t throttle(self, double delay) noexcept
     cdef int take_promise(self, object promise) except -1
     cdef bint serves(self, int api, int version) noexcept
     cdef int authenticate(self, double now) except -1

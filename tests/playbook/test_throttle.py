@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
 
+from kproxy._ext import schema
+from kproxy._ext.apis import LOCAL, SERVED
+from kproxy._ext.login import Promise, advertised
 from kproxy._ext.quota import Budgets, SharedQuotas, Tally
-from tests.support.frames import read_response, request, response
+from kproxy._ext.refused import REFUSED
+from kproxy.model.access import Verdict
+from tests.support.frames import read_response, request, response, split
+from tests.support.messages import random_values
 from tests.support.playbook import Rules, Stage, fetch, fetched, opened, produce, produced
 
 
@@ -76,6 +83,32 @@ def test_every_answer_that_has_room_tells_it(api: int, version: int, values: dic
     assert times == pytest.approx([0, 1000, 1000], abs=100), "a second at most"
 
 
+def test_a_brokers_own_time_stands_in_an_answer_that_is_built_anew() -> None:
+    for ours in (0, 0.001):
+        stage = opened(g="allow")
+        give(stage, requests=ours)
+        stage.client(request(10, 3, 1, {"key": "g", "key_type": 0}))
+        nowhere = {"throttle_time_ms": 70 if ours == 0 else 5000, "node_id": 77, "host": "hidden", "port": 1}
+        [(_, answer)] = stage.broker(response(10, 3, 1, nowhere))
+        values = read_response(10, 3, answer)[1]
+        assert (values["error_code"], values["host"]) == (15, "")
+        assert values["throttle_time_ms"] == nowhere["throttle_time_ms"]
+
+
+def test_an_answer_that_waits_for_its_turn_tells_its_own_time() -> None:
+    stage = opened(t="allow", no="deny")
+    give(stage, produce=10)
+    stage.client(produce(1, {"t": [0]}))
+    assert stage.client(produce(2, {"no": [0]})) == [], "it is not its turn"
+    give(stage, produce=1e9)
+    assert stage.client(fetch(3, ["no"])) == []
+    [(_, answers)] = stage.broker(produced(1, {"t": {0: 3}}))
+    first, second, third = split(answers)
+    times = [read_response(api, version, one)[1]["throttle_time_ms"]
+             for api, version, one in ((0, 9, first), (0, 9, second), (1, 12, third))]
+    assert 0 < times[0] < times[1] and times[2] == 0
+
+
 def test_an_answer_without_room_is_as_it_was() -> None:
     stage = opened(t="allow")
     give(stage, requests=1)
@@ -86,13 +119,62 @@ def test_an_answer_without_room_is_as_it_was() -> None:
     assert stage.session.muted
 
 
-def test_what_is_refused_here_counts_and_has_no_time() -> None:
-    stage = opened(no="deny")
-    tally = give(stage, requests=1)
-    for correlation in (1, 2):
-        [(side, _)] = stage.client(fetch(correlation, ["no"]))
-        assert side == "client"
-    assert tally.throttled == 1 and stage.session.muted
+def everything(effect: str) -> Any:
+    """Rules with one effect for all there is."""
+    return lambda *_: (Verdict(effect=effect, rule="r1", reason=effect), None)  # type: ignore[arg-type]
+
+
+def used_up(effect: str) -> Stage:
+    """Before a broker that serves all there is, a session that owes a second, the most there is, after each request."""
+    stage = Stage(everything(effect))
+    stage.log_in(promise=Promise(advertised({api: schema.versions(api) for api in SERVED if api in schema.names()})))
+    give(stage, requests=0.001)
+    return stage
+
+
+def ask(stage: Stage, api: int, version: int, values: dict[str, Any]) -> str:
+    """Who answered, ``broker`` or ``client``, or the last thing that was done instead; the answer tells the time."""
+    frame = request(api, version, 9, values)
+    actions = stage.client(frame)
+    if actions[0][0] == "wait":
+        stage.session.resume_topic_ids()
+        actions = stage.client(frame)
+    kind, sent = actions[-1]
+    if kind == "broker":
+        [(_, sent)] = stage.broker(response(api, version, 9, {}))
+    if kind in ("broker", "client"):
+        assert read_response(api, version, sent)[1]["throttle_time_ms"] == 1001, (api, version, kind)
+        assert stage.session.muted
+    return str(kind)
+
+
+def with_room(key: int) -> list[int]:
+    """The versions of an API that is served or refused whose answers have the field."""
+    if key in SERVED:
+        lowest, highest = SERVED[key]
+    else:
+        lowest, highest = max(REFUSED[key][0], schema.versions(key)[0]), schema.versions(key)[1]
+    [*field] = [one for one in schema.fields_of(key, True) if one.name == "throttle_time_ms"]
+    return [version for version in range(lowest, highest + 1) if any(one.at(version) for one in field)]
+
+
+#: Nobody is refused these: what may not be seen is left out, and the broker tells the rest.
+FILTERED = {3, 16, 60, 66}
+
+
+@pytest.mark.parametrize("api", sorted(key for key in {*SERVED, *REFUSED} if key in schema.names() and with_room(key)))
+def test_the_time_is_told_by_whoever_answers(api: int) -> None:
+    for version in with_room(api):
+        seen: set[str] = set()
+        for attempt in range(40):
+            chance = random.Random(f"{api} {version} {attempt}")
+            values = random_values(chance, api, version, False, tags=False)
+            seen.add(ask(used_up(("deny", "allow")[attempt % 2]), api, version,
+                         {**values, **({"acks": 1} if api == 0 else {})}))
+            if attempt >= 8 and seen >= {"client", "broker"}:
+                break
+        assert "client" in seen or api in FILTERED, "kproxy itself"
+        assert "broker" in seen or api in {*LOCAL, *REFUSED}
 
 
 def test_a_produce_that_nobody_answers_mutes_all_the_same() -> None:
