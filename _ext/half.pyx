@@ -50,6 +50,9 @@ cdef class Half(End):
             if got == LOST and not self.wire.closing:
                 self.eof_received()
                 self.wire.close()
+        return 0 if self.reading or not self.wire.hung_up else self.on_hung_up()
+
+    cdef int on_hung_up(self) except -1:
         return 0
 
     cdef int make_room(self) except -1:

@@ -14,6 +14,8 @@ from kproxy.errors import CloseCause
 
 cdef enum:
     BEFORE_LOGIN = 524288       # Kafka's own limit for frames of the SASL phase
+    LEAST_REQUEST = 14          # bytes: size, API, version, correlation, the length of a client id
+    LEAST_SEALED = 36           # the same in a record of TLS, which its farewell is shorter than
     TLS_HANDSHAKE = 0x16        # the first byte of a TLS client; as a size it is above every limit before login
 
 cdef double LEAST_PAUSE = 0.0005        # seconds; a clock that is read twice may differ by as much
@@ -304,6 +306,14 @@ cdef class ClientHalf(Half):
             self.mute_timer = self.turn.loop.call_at(until, self.on_mute_over)
             self.muted_until = until
         self.muted_until = max(self.muted_until, until)
+        return self.on_hung_up() if self.wire.hung_up else 0
+
+    cdef int on_hung_up(self) except -1:
+        """A client that has left and said all it had to say need not wait. What it wrote before is taken in its time."""
+        cdef Py_ssize_t least = LEAST_REQUEST if self.records is None else LEAST_SEALED
+        if self.session.muted and self.chunk is None and self.wire.left() < least:
+            self.session.close(CloseCause.CLIENT_CLOSED)
+            return self.after_events()
         return 0
 
     def on_mute_over(self):
@@ -324,7 +334,8 @@ cdef class ClientHalf(Half):
         self.session.mute_for = 0
         if self.session.muted:
             self.session.muted = False
-            self.go_on(read_clock())
+            self.heard_at = read_clock()    # Until now it was not listened to.
+            self.go_on(self.heard_at)
 
     cdef int balance(self) except -1:
         """Reads from an end only while what it sends can be passed on."""

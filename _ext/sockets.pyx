@@ -29,7 +29,7 @@ cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int, void*, size_t, int)
     ssize_t send(int, const void*, size_t, int)
     ssize_t sendmsg(int, const msghdr*, int)
-    int MSG_NOSIGNAL
+    int MSG_NOSIGNAL, MSG_PEEK
 
 cdef extern from "<string.h>" nogil:
     void* memset(void*, int, size_t)
@@ -120,6 +120,14 @@ cdef class Wire:
             return 0
         self.abort()
         return LOST
+
+    cdef Py_ssize_t left(self) noexcept:
+        cdef unsigned char[ENOUGH] room
+        cdef ssize_t got
+        if self.fd < 0 or (self.records is not None and not self.records.is_dry()):
+            return ENOUGH
+        got = recv(self.fd, room, ENOUGH, MSG_PEEK)
+        return max(got, 0)
 
     cdef int pause(self) except -1:
         if self.fd < 0 and not self.transport.is_closing():

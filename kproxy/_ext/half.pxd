@@ -25,6 +25,7 @@ cdef class Half(End):
     cdef bint reading
     cdef int begin(self, object transport) except -1
     cdef int adopt(self, Sockets sockets, Records records) except -1
+    cdef int on_hung_up(self) except -1     # the peer will say nothing more, and is not read from now
     cdef int make_room(self) except -1
     cdef int move(self, Py_ssize_t size) except -1
     cdef int take(self) except -1

@@ -29,6 +29,7 @@ cdef class End:
 
 
 cdef enum:
+    ENOUGH = 64         # Wire.left: this much or more
     LOST = -1           # Wire.receive: nothing more will come. Unless the wire is closing, the peer said so itself
     HIGH_WATER = 1048576
     LOW_WATER = 262144
@@ -48,6 +49,7 @@ cdef class Wire:
     cdef bint closing
     cdef bint has_more(self) noexcept           # receive may have something to give
     cdef Py_ssize_t receive(self, unsigned char* room, Py_ssize_t size) except -2
+    cdef Py_ssize_t left(self) noexcept         # bytes that have come and were not received, ciphertext where there is TLS
     cdef int send(self, Lane lane) except -1    # takes all of it
     cdef int write(self, object data) except -1
     cdef int pause(self) except -1

@@ -309,7 +309,8 @@ class Connection:
             self.half.renew_broker()
         if now >= session.facts.expires_at:
             self.expire(now)
-        elif now - self.half.heard_at > limits.connections_max_idle and session.slots.count == 0:
+        elif (now - self.half.heard_at > limits.connections_max_idle and session.slots.count == 0
+              and not session.muted):
             self.half.close(str(CloseCause.IDLE))
         elif self._flows.due(session, now, self._runtime.config.audit.flow_interval):
             self._flows.write(session, now)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 from typing import Any
 
 from tests.support import frames
@@ -58,6 +60,18 @@ class RawClient:
         """Waits for the other side to close; False if it still sends."""
         async with asyncio.timeout(seconds):
             return await self._reader.read(1) == b""
+
+    def send_bytes(self, data: bytes) -> None:
+        self._writer.write(data)
+
+    def end(self) -> None:
+        """No more will be sent: the other side reads what there is, and then the end."""
+        self._writer.write_eof()
+
+    def reset(self) -> None:
+        """The other side reads nothing any more, not even what was sent before."""
+        self._writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def close(self) -> None:
         self._writer.transport.abort()
