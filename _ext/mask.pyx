@@ -17,11 +17,15 @@ cdef extern from *:
     inline void count_frame(size_t length) { Scratch::of_thread().frame.begin(length); }
     inline void list_paths(RecordRewriter& rewriter, std::vector<std::string>* paths, std::vector<uint64_t>* emitted,
                            std::vector<uint64_t>* masked) {
-        rewriter.paths.take([&](const std::string& path, uint64_t shown, uint64_t hidden) {
-            paths->push_back(path);
+        const char* part = "";
+        auto tell = [&](const std::string& path, uint64_t shown, uint64_t hidden) {
+            paths->push_back(part + path);
             emitted->push_back(shown);
             masked->push_back(hidden);
-        });
+        };
+        rewriter.paths.take(tell);
+        part = "key:";
+        rewriter.key_paths.take(tell);
     }
     }
     """
@@ -52,7 +56,14 @@ def compile_plan(plan, keys, limits=None):
     names = {}
     messages = {}
     for rule in plan.fields:
-        add_field(program, rule, build_action(rule.action, keys, rule.rule), names.setdefault(rule.rule, len(names)))
+        program.rules.fields.push_back(build_field(rule, keys, names.setdefault(rule.rule, len(names))))
+    for rule in plan.allow_lists:
+        program.rules.fields.push_back(build_allow_list(rule, keys, names.setdefault(rule.rule, len(names))))
+    for rule in plan.key_fields:
+        check_key_action(rule)
+        program.rules.key_fields.push_back(build_field(rule, keys, names.setdefault(rule.rule, len(names))))
+    for rule in plan.headers:
+        program.rules.headers.push_back(build_header(rule, keys, names.setdefault(rule.rule, len(names))))
     # What blocks stands first: of two rules about one entity the first one has its count.
     for rule in sorted(plan.detectors, key=lambda rule: rule.action.kind != "block"):
         check_detector(plan, rule)
@@ -81,17 +92,38 @@ def compile_plan(plan, keys, limits=None):
 cdef object check_detector(plan, rule):
     if rule.entity not in ENTITIES:
         raise PolicyError([Problem(f"rule {rule.rule} names the entity {rule.entity}, which no detector finds")])
-    if "key" in plan.parts and rule.action.kind not in ("hmac", "block"):
+    if "key" in plan.parts:
+        check_key_action(rule)
+
+
+cdef object check_key_action(rule):
+    if rule.action.kind not in ("hmac", "block"):
         raise PolicyError([Problem(f"rule {rule.rule}: on keys only hmac or block is possible")])
 
 
-cdef int add_field(Program program, rule, Action action, int name) except -1:
+cdef FieldRule build_field(rule, keys, int name) except *:
     cdef FieldRule field
     field.path = [step.encode() for step in rule.path]
-    field.action = action
+    field.action = build_action(rule.action, keys, rule.rule)
     field.rule = name
-    program.rules.fields.push_back(field)
-    return 0
+    return field
+
+
+cdef FieldRule build_allow_list(rule, keys, int name) except *:
+    cdef FieldRule field
+    field.is_allow_list = True
+    field.kept = [[step.encode() for step in path] for path in rule.paths]
+    field.action = build_action(rule.action, keys, rule.rule)
+    field.rule = name
+    return field
+
+
+cdef HeaderRule build_header(rule, keys, int name) except *:
+    cdef HeaderRule header
+    header.name_parts = [part.encode() for part in rule.name]
+    header.action = build_action(rule.action, keys, rule.rule)
+    header.rule = name
+    return header
 
 
 cdef int add_detector(Program program, rule, Action action, int name) except -1:

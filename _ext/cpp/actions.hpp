@@ -119,6 +119,31 @@ struct FieldRule {
     std::vector<std::string> path;
     Action action;
     int rule;                    // index of the rule's name
+    bool is_allow_list = false;  // instead of the path: about every leaf that is not at or beneath one of `kept`
+    std::vector<std::vector<std::string>> kept;
+};
+
+// About the values of headers whose name fits: `name_parts` stand before, between and behind the stars of a glob.
+struct HeaderRule {
+    std::vector<std::string> name_parts;
+    Action action;
+    int rule;
+
+    bool fits(std::string_view name) const {
+        std::string_view first = name_parts.front(), last = name_parts.back();
+        if (name_parts.size() == 1) return name == first;
+        if (name.size() < first.size() + last.size() || name.substr(0, first.size()) != first ||
+            name.substr(name.size() - last.size()) != last)
+            return false;
+        std::string_view between = name.substr(first.size(), name.size() - first.size() - last.size());
+        for (size_t i = 1; i + 1 < name_parts.size(); i++) {
+            // The leftmost place of each part leaves the most room for the next.
+            size_t at = between.find(name_parts[i]);
+            if (at == std::string_view::npos) return false;
+            between.remove_prefix(at + name_parts[i].size());
+        }
+        return true;
+    }
 };
 
 struct DetectRule {

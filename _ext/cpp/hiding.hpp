@@ -28,9 +28,15 @@ class Hiding {
         size_t edits, events, shown;
     };
 
-    Hiding(const Rules& rules, PathTree& paths, Counts& counts) : rules(rules), paths(paths), counts_(counts) {}
+    // `fields` are about this kind of part.
+    Hiding(const Rules& rules, const std::vector<FieldRule>& fields, PathTree& paths, Counts& counts)
+        : rules(rules), fields(fields), paths(paths), counts_(counts) {
+        paths.begin(matcher_of(fields));
+        for (const FieldRule& field : fields) paths.expect_path(field.path);
+    }
 
     const Rules& rules;
+    const std::vector<FieldRule>& fields;
     PathTree& paths;
     Edits* edits = nullptr;
     Verdict* verdict = nullptr;
@@ -54,7 +60,7 @@ class Hiding {
     // The part is not what its format says.
     void on_unknown() {
         counts_.unknown++;
-        if (!rules.fields.empty()) verdict->unknown = true;
+        if (!fields.empty()) verdict->unknown = true;
     }
 
     State state() const { return {edits->count(), events_.size(), shown_.size()}; }
@@ -75,26 +81,36 @@ class Hiding {
         return verdict->too_large;
     }
 
-    // Field rule number `rule` meets the value at `node`. True: hidden() is what stands there instead.
+    // Field rule number `rule` meets the value at `node`, or the name of a member, which counts as no value, if that is null.
+    // True: hidden() is what stands there instead.
     bool hide_field(PathNode* node, int rule, std::string_view plain, ValueKind kind) {
-        const FieldRule& field = rules.fields[static_cast<size_t>(rule)];
-        events_.push_back({rules.observe ? nullptr : node, field.rule, -1});
-        if (rules.observe) {
-            show(node);
-            return false;
-        }
-        if (field.action.kind == BLOCK) {
-            block(field.rule, std::string());
-            return false;
-        }
-        hide(field.action, kind, plain, &hidden_);
-        return true;
+        const FieldRule& field = fields[static_cast<size_t>(rule)];
+        return hide_by(field.action, field.rule, node, plain, kind);
+    }
+
+    // All of a part as it stands, whatever it is; what blocks in it blocks all the same. `found`: what detectors found in it as it is,
+    // if they are to look at all.
+    void hide_whole(std::string_view part, size_t shift, const Action& action, int rule, PathNode* node, bool detect,
+                    std::vector<Found>* found) {
+        if (detect && !rules.detects.empty()) find_escaped(part, found);
+        resolve(found->data(), found->data() + found->size(), true);
+        if (!hide_by(action, rule, node, part, TEXT_VALUE)) return;
+        edits->begin(shift, part.size());
+        edits->text().append(hidden_.text);
+        edits->end();
+        is_too_large();
     }
     // As hide_field() where nothing is hidden: what the container holds stays as it was found.
-    void observe_field(int rule) { events_.push_back({nullptr, rules.fields[static_cast<size_t>(rule)].rule, -1}); }
+    void observe_field(int rule) { events_.push_back({nullptr, fields[static_cast<size_t>(rule)].rule, -1}); }
+
+    // The field rule about the whole of a part, if there is one.
+    const FieldRule* rule_of_all() const {
+        int rule = paths.root()->match->field_rule;
+        return rule == NO_RULE ? nullptr : &fields[static_cast<size_t>(rule)];
+    }
 
     // Whether the rule changes what it meets.
-    bool hides(int rule) const { return !rules.observe && rules.fields[static_cast<size_t>(rule)].action.kind != BLOCK; }
+    bool hides(int rule) const { return !rules.observe && fields[static_cast<size_t>(rule)].action.kind != BLOCK; }
 
     // What stands in the place of `plain`, which a detector found. Good until the next call.
     const Hidden& hide_found(const Resolved& hit, std::string_view plain, ValueKind kind = TEXT_VALUE) {
@@ -205,6 +221,20 @@ class Hiding {
         std::sort(found->begin(), found->end(), [](const Found& a, const Found& b) {
             return a.at != b.at ? a.at < b.at : (a.length != b.length ? a.length > b.length : a.which < b.which);
         });
+    }
+
+    bool hide_by(const Action& action, int rule, PathNode* node, std::string_view plain, ValueKind kind) {
+        events_.push_back({rules.observe ? nullptr : node, rule, -1});
+        if (rules.observe) {
+            if (node) show(node);
+            return false;
+        }
+        if (action.kind == BLOCK) {
+            block(rule, std::string());
+            return false;
+        }
+        hide(action, kind, plain, &hidden_);
+        return true;
     }
 
     void block(int rule, const std::string& message) {

@@ -47,10 +47,8 @@ struct Scratch {
 
 class PartRewriter {
   public:
-    explicit PartRewriter(Hiding& hiding) : hiding_(hiding), rules_(hiding.rules), paths_(hiding.paths) {
-        for (size_t i = rules_.fields.size(); i-- > 0;)
-            paths_.rule_node(rules_.fields[i].path)->field_rule = static_cast<int>(i);
-    }
+    // Where parts are `opaque`, a rule about the whole of one does not care what it is.
+    PartRewriter(Hiding& hiding, bool opaque) : hiding_(hiding), rules_(hiding.rules), paths_(hiding.paths), opaque_(opaque) {}
 
     // Adds edits for `part`, which begins `shift` bytes into the record and may be read `spare` bytes beyond its end.
     void rewrite(Scratch& scratch, std::string_view part, size_t shift, size_t spare, bool fields, bool detect, Verdict* verdict) {
@@ -63,14 +61,29 @@ class PartRewriter {
         escape_at_ = find_escape(part.data(), part.size(), 0);
         look_ = detect && !rules_.detects.empty() && (escape_at_ < part.size() || !hits_.empty());
         next_hit_ = 0;
-        bool wanted = fields && (rules_.count_fields || !rules_.fields.empty());
+        bool wanted = fields && (rules_.count_fields || !hiding_.fields.empty());
+        const FieldRule* about_all = wanted ? hiding_.rule_of_all() : nullptr;
+        if (about_all && opaque_) {
+            hiding_.hide_whole(part, shift, about_all->action, about_all->rule, paths_.root(), detect, &hits_);
+            return hiding_.keep();
+        }
         Hiding::State before = hiding_.state();
         bool is_json = (wanted || look_) && walk(scratch, part, spare, wanted ? paths_.root() : paths_.nowhere());
         if (!is_json && !verdict->too_large) {
             hiding_.go_back(before);
-            if (wanted) hiding_.on_unknown();
-            if (look_) hiding_.hide_in_text(part, shift, &hits_);
+            if (about_all) hiding_.hide_whole(part, shift, about_all->action, about_all->rule, paths_.root(), detect, &hits_);
+            else if (wanted) hiding_.on_unknown();
+            if (look_ && !about_all) hiding_.hide_in_text(part, shift, &hits_);
         }
+        hiding_.keep();
+    }
+
+    // As rewrite(), of a part that a rule hides whole, whatever it is.
+    void replace(Scratch& scratch, std::string_view part, size_t shift, const HeaderRule& rule, bool detect, Verdict* verdict) {
+        hiding_.begin(&scratch.edits, verdict);
+        hits_.clear();
+        if (detect && !rules_.detects.empty()) hiding_.find_in(part, &hits_);
+        hiding_.hide_whole(part, shift, rule.action, rule.rule, nullptr, detect, &hits_);
         hiding_.keep();
     }
 
@@ -107,7 +120,7 @@ class PartRewriter {
     // Of the value that begins at `at`, which is before the end: the place behind it, or null if it is not JSON.
     [[gnu::always_inline]] Place walk_value(Place at, PathNode* node, int depth) {
         const char* first = begin_ + *at;
-        if (at[1] <= calm_until_ && node->field_rule < 0) {
+        if (at[1] <= calm_until_ && node->is_free) {
             if (*first == '"' || is_plain_scalar(first, begin_ + at[1])) {
                 hiding_.show(node);
                 return at + 1;
@@ -135,7 +148,7 @@ class PartRewriter {
     }
 
     Place walk_container(Place at, PathNode* node, int depth) {
-        bool hidden = node->field_rule >= 0;
+        bool hidden = node->match->field_rule >= 0;
         Hiding::State before = hiding_.state();
         if (hidden) hiding_.part_shown();     // so that no entry before is added to
         Place behind = begin_[*at] == '{' ? walk_object(at + 1, node, depth) : walk_array(at + 1, node, depth);
@@ -146,19 +159,21 @@ class PartRewriter {
     [[gnu::noinline]] Place walk_object(Place at, PathNode* node, int depth) {
         if (at != end_ && begin_[*at] == '}') return at + 1;
         if (depth == DEEPEST) return nullptr;
+        const PathNode* before = node;
         PathNode** expected = &node->first;
         for (;;) {
             if (end_ - at < 4) return nullptr;      // a key, a colon, a value and what ends it
             PathNode* child = *expected;
             if (at[1] > calm_until_ || !child || !child->key.is_at(begin_ + *at)) {
                 if (begin_[*at] != '"' || begin_[at[1]] != ':' || !walk_key(at, node, &child)) return nullptr;
-                paths_.expect(expected, child);
+                PathTree::expect(before, expected, child);
             }
             at = walk_value(at + 2, child, depth + 1);
             if (!at || at == end_) return nullptr;
             char after = begin_[*at++];
             if (after == '}') return at;
             if (after != ',') return nullptr;
+            before = child;
             expected = &child->follower;
         }
     }
@@ -178,6 +193,7 @@ class PartRewriter {
     }
 
     [[gnu::noinline]] bool walk_key(Place at, PathNode* node, PathNode** child) {
+        if (node->match->name_rule >= 0) return walk_hidden_key(at, node, child);
         if (at[1] <= calm_until_ && (*child = PathTree::member_at(node, begin_ + *at))) return true;
         std::string_view token = token_at(at), name = token.substr(1, token.size() - 2);
         if (at[1] <= calm_until_) {
@@ -190,9 +206,19 @@ class PartRewriter {
         bool held = touched && (hide_string(token, name, false) || hiding_.event_count() > events_before);
         calm_down(at[1]);
         // A name that holds what detectors look for is no name to write into an audit log.
-        PathNode* known = PathTree::known_member(node, name);
-        *child = known ? known : paths_.member(node, held ? std::string_view("<detected>") : name);
+        *child = held ? paths_.detected_member(node, name) : paths_.member(node, name);
         return true;
+    }
+
+    // As walk_key(), of an object whose members' names are hidden.
+    bool walk_hidden_key(Place at, PathNode* node, PathNode** child) {
+        std::string_view token = token_at(at), name = token.substr(1, token.size() - 2);
+        if (has_escape(at) && !index_->unescape(token, &name)) return false;
+        if (look_ && is_touched(*at, *at + token.size())) hide_string(token, name, true);
+        *child = paths_.unnamed_member(node, name);
+        hide_by_rule(node->match->name_rule, nullptr, token, name, TEXT_VALUE);
+        calm_down(at[1]);
+        return !hiding_.is_too_large();
     }
 
     // The token that begins at `at`, and what stands behind it up to the next one is white space.
@@ -217,9 +243,9 @@ class PartRewriter {
     // `plain` is what the leaf says, `token` how it is written. A null stays null: hiding it would invent a value.
     bool leaf(std::string_view token, std::string_view plain, PathNode* node, bool has_value) {
         bool touched = look_ && is_touched(offset(token.data()), offset(token.data()) + token.size());
-        if (node->field_rule >= 0 && has_value) {
+        if (!node->is_free && has_value) {
             if (touched) hide_string(token, plain, true);
-            hide_field(node, token, plain, kind_of(token));
+            hide_by_rule(node->match->leaf_rule, node, token, plain, kind_of(token));
             return !hiding_.is_too_large();
         }
         bool masked = touched && has_value && hide_string(token, plain, false);
@@ -230,13 +256,13 @@ class PartRewriter {
 
     // A rule on an object or array hides it whole: what was found inside is forgotten, unless it blocks.
     void hide_container(PathNode* node, std::string_view token, const Hiding::State& before) {
-        if (rules_.observe) return hiding_.observe_field(node->field_rule);
+        if (rules_.observe) return hiding_.observe_field(node->match->field_rule);
         hiding_.go_back(before);
-        hide_field(node, token, token, CONTAINER_VALUE);
+        hide_by_rule(node->match->field_rule, node, token, token, CONTAINER_VALUE);
     }
 
-    void hide_field(PathNode* node, std::string_view token, std::string_view plain, ValueKind kind) {
-        if (!hiding_.hide_field(node, node->field_rule, plain, kind)) return;
+    void hide_by_rule(int rule, PathNode* node, std::string_view token, std::string_view plain, ValueKind kind) {
+        if (!hiding_.hide_field(node, rule, plain, kind)) return;
         edits_->begin(shift_ + offset(token.data()), token.size());
         append_quoted(hiding_.hidden().text, &edits_->text());
         edits_->end();
@@ -296,6 +322,7 @@ class PartRewriter {
     Hiding& hiding_;
     const Rules& rules_;
     PathTree& paths_;
+    const bool opaque_;
     Edits* edits_ = nullptr;
     const char* begin_ = nullptr;       // SAFETY: the part's bytes or their padded copy, both alive until rewrite() returns
     size_t size_ = 0;

@@ -13,6 +13,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "path_matcher.hpp"
+
 namespace kproxy {
 
 // A member's name as most JSON text spells it: `"name":`, in one piece.
@@ -48,7 +50,9 @@ class KeyText {
 
 struct PathNode {
     KeyText key;
-    int field_rule = -1;
+    bool is_free = true;                // as its match says
+    bool is_shared = false;             // it stands for many places, which no name of an audit may tell apart
+    MatchState* match = nullptr;        // SAFETY: the tree's matcher's, which lives as long as the tree
     PathNode* first = nullptr;          // the member that came first the last time: records repeat their order
     PathNode* follower = nullptr;       // the one that came after this one in its object
     uint64_t pending_emitted = 0, pending_masked = 0;   // of the record set at hand, which may yet be refused
@@ -117,32 +121,38 @@ class PathTree {
     static constexpr size_t FEW = 16;
 
     PathTree() {
-        rest_.path = "\xE2\x80\xA6";
         root_.path = "$";
+        nowhere_.is_shared = true;
+        set_match(&nowhere_, no_rules_.root());
+    }
+
+    // To be called once all rules are there, before anything else.
+    void begin(PathMatcher matcher) {
+        matcher_ = std::move(matcher);
+        set_match(&root_, matcher_.root());
+    }
+    // A path that a rule names in full counts under its own name, without regard to the limit, since rules are few.
+    void expect_path(const std::vector<std::string>& path) {
+        PathNode* node = &root_;
+        for (const auto& written : path) {
+            Step step = Step::of(written);
+            if (step.kind != ELEMENT && step.kind != MEMBER) return;
+            if (step.kind == ELEMENT) {
+                node = element(node, true);
+                continue;
+            }
+            PathNode* known = known_member(node, step.name);
+            node = known ? known : new_member(node, step.name);
+        }
     }
 
     PathNode* root() { return &root_; }
     // Stands for all members of a document whose paths nobody asks for.
     PathNode* nowhere() { return &nowhere_; }
 
-    // Notes in `expected`, one's `first` or `follower`, which member came there.
-    void expect(PathNode** expected, PathNode* member) {
-        // Nodes that stand for many are no one object's member.
-        if (expected != &rest_.first && expected != &rest_.follower && member != &nowhere_) *expected = member;
-    }
-
-    // The node a rule is about; made without regard to the limit, since rules are few.
-    PathNode* rule_node(const std::vector<std::string>& path) {
-        PathNode* node = &root_;
-        for (const auto& step : path) {
-            if (step == "[*]") {
-                node = element(node, true);
-            } else {
-                PathNode* known = known_member(node, step);
-                node = known ? known : new_member(node, step);
-            }
-        }
-        return node;
+    // Notes in `expected`, the `first` or `follower` of `owner`, which member came there.
+    static void expect(const PathNode* owner, PathNode** expected, PathNode* member) {
+        if (!owner->is_shared && !member->is_shared) *expected = member;
     }
 
     // Of few members the one whose name stands at `raw` in JSON text; null: look closer.
@@ -163,18 +173,37 @@ class PathTree {
         return nullptr;
     }
 
+    // The member of `node` that is called `name`.
     PathNode* member(PathNode* node, std::string_view name) {
-        if (node == &rest_ || node == &nowhere_) return node;
+        if (node == &nowhere_) return node;
+        if (node->is_shared) return beneath(node, matcher_.member(node->match, name));
         if (PathNode* known = known_member(node, name)) return known;
-        return count_ >= MOST || name.size() > LONGEST ? &rest_ : new_member(node, name);
+        if (count_ < MOST && name.size() <= LONGEST) return new_member(node, name);
+        return shared(matcher_.member(node->match, name), REST);
+    }
+    // As member(), where the name is hidden and counts under none.
+    PathNode* unnamed_member(PathNode* node, std::string_view name) {
+        if (node->is_shared) return member(node, name);
+        return shared(matcher_.member(node->match, name), node == &root_ ? "*" : node->path + ".*");
+    }
+
+    // As member(), where the name holds what must not be told; all such members of one object count as one.
+    PathNode* detected_member(PathNode* node, std::string_view name) {
+        if (node->is_shared) return member(node, name);
+        if (PathNode* known = known_member(node, name)) return known;
+        PathNode* made = member(node, DETECTED);
+        MatchState* match = matcher_.member(node->match, name);
+        return made->match == match ? made : shared(match, made->path);
     }
 
     PathNode* element(PathNode* node, bool always = false) {
-        if (node == &rest_ || node == &nowhere_) return node;
+        if (node == &nowhere_) return node;
+        if (node->is_shared) return beneath(node, matcher_.element(node->match));
         if (node->element) return node->element.get();
-        if (count_ >= MOST && !always) return &rest_;
+        if (count_ >= MOST && !always) return shared(matcher_.element(node->match), REST);
         count_++;
         node->element = std::make_unique<PathNode>();
+        set_match(node->element.get(), matcher_.element(node->match));
         node->element->path = (node == &root_ ? std::string() : node->path) + "[*]";
         return node->element.get();
     }
@@ -205,10 +234,31 @@ class PathTree {
     template <typename Tell>
     void take(Tell tell) {
         take_below(&root_, tell);
-        take_one(&rest_, tell);
+        for (auto& one : shared_) take_one(one.second.get(), tell);
     }
 
   private:
+    static constexpr const char* REST = "\xE2\x80\xA6";
+    static constexpr const char* DETECTED = "<detected>";
+
+    static void set_match(PathNode* node, MatchState* match) {
+        node->match = match;
+        node->is_free = match->is_free;
+    }
+
+    // Many places under one name, as far as no rule tells them apart.
+    PathNode* shared(MatchState* match, const std::string& path) {
+        auto& node = shared_[{match, path}];
+        if (!node) {
+            node = std::make_unique<PathNode>();
+            node->path = path.size() > LONGEST ? REST : path;
+            node->is_shared = true;
+            set_match(node.get(), match);
+        }
+        return node.get();
+    }
+    PathNode* beneath(PathNode* node, MatchState* match) { return match == node->match ? node : shared(match, node->path); }
+
     [[gnu::noinline]] void note_touched(PathNode* node) {
         if (!node->touched) touched_.push_back(node);
         node->touched = true;
@@ -220,6 +270,7 @@ class PathTree {
         PathNode* made = node->members.back().get();
         made->name = std::string(name);
         made->key.set(name);
+        set_match(made, matcher_.member(node->match, name));
         made->path = node == &root_ ? std::string() : node->path + ".";
         for (char c : name) {
             if (c == '.' || c == '\\') made->path.push_back('\\');   // as policies spell a dot within a name
@@ -245,8 +296,9 @@ class PathTree {
         if (node->element) take_below(node->element.get(), tell);
     }
 
-    PathNode root_;
-    PathNode rest_, nowhere_;
+    PathMatcher matcher_, no_rules_;
+    PathNode root_, nowhere_;
+    std::map<std::pair<MatchState*, std::string>, std::unique_ptr<PathNode>> shared_;
     size_t count_ = 0;
     std::vector<PathNode*> touched_;
 };

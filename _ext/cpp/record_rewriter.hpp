@@ -26,7 +26,9 @@ enum ErrorCode : int { CORRUPT_MESSAGE = 2, MESSAGE_TOO_LARGE = 10, UNSUPPORTED_
 
 class RecordRewriter {
   public:
-    RecordRewriter(Rules rules, size_t rule_count) : rules_(std::move(rules)), hiding_(rules_, paths, pending_), parts_(hiding_) {
+    RecordRewriter(Rules rules, size_t rule_count)
+        : rules_(std::move(rules)), in_values_(rules_, rules_.fields, paths, pending_), in_keys_(rules_, rules_.key_fields, key_paths, pending_),
+          values_(in_values_, false), keys_(in_keys_, true) {
         counts.rules.resize(rule_count);
         pending_.rules.resize(rule_count);
     }
@@ -49,8 +51,10 @@ class RecordRewriter {
     // To be called once `out` was copied: large buffers go back to the system.
     void done() {
         scratch_->give_back();
-        parts_.give_back();
-        hiding_.give_back();
+        values_.give_back();
+        keys_.give_back();
+        in_values_.give_back();
+        in_keys_.give_back();
     }
 
     int error_code = 0;
@@ -58,7 +62,7 @@ class RecordRewriter {
     std::vector<std::pair<int, std::string>> record_errors;
     std::vector<int> blocked_rules;             // by record error; -1: the value could not be read
     size_t records = 0;                         // walked by the last call
-    PathTree paths;
+    PathTree paths, key_paths;
     Counts counts;
 
   private:
@@ -82,6 +86,7 @@ class RecordRewriter {
             outcome = SAME;
         }
         paths.settle(outcome != REFUSED);
+        key_paths.settle(outcome != REFUSED);
         if (outcome != REFUSED) counts.add(pending_);
         records = pending_.records;
         return outcome;
@@ -274,33 +279,56 @@ class RecordRewriter {
         cursor.take(1);
         cursor.varint();
         cursor.varint();
-        one_part(&cursor, record, spare, false, rules_.in_keys, verdict);
-        one_part(&cursor, record, spare, true, rules_.in_values, verdict);
+        one_part(&cursor, record, [&](std::string_view key, size_t at) {
+            bool fields = !rules_.key_fields.empty();
+            if (fields || rules_.in_keys) keys_.rewrite(*scratch_, key, at, behind(cursor, spare), fields, rules_.in_keys, verdict);
+        });
+        one_part(&cursor, record, [&](std::string_view value, size_t at) {
+            values_.rewrite(*scratch_, value, at, behind(cursor, spare), true, rules_.in_values, verdict);
+        });
         int64_t headers = cursor.varint();
         if (cursor.bad || headers < 0 || headers > cursor.end - cursor.at) return false;
-        for (int64_t i = 0; i < headers && !cursor.bad; i++) {
-            const char* name = cursor.at;
-            if (cursor.varint() < 0) return false;
-            cursor.at = name;
-            one_part(&cursor, record, spare, false, rules_.in_headers, verdict);    // its name, which is never null
-            one_part(&cursor, record, spare, false, rules_.in_headers, verdict);
-        }
+        for (int64_t i = 0; i < headers && !cursor.bad; i++)
+            if (!one_header(&cursor, record, spare, verdict)) return false;
         return !cursor.bad && cursor.at == cursor.end;
     }
 
-    // A key, a value, or a header's name or value. A null stays null: a tombstone deletes, and an empty value does not.
-    void one_part(RecordCursor* cursor, std::string_view record, size_t spare, bool fields, bool detect, Verdict* verdict) {
+    // Readable bytes behind the part that was just read.
+    static size_t behind(const RecordCursor& cursor, size_t spare) { return spare + static_cast<size_t>(cursor.end - cursor.at); }
+
+    // False: its name is null.
+    bool one_header(RecordCursor* cursor, std::string_view record, size_t spare, Verdict* verdict) {
+        RecordCursor ahead = *cursor;
+        int64_t length = ahead.varint();
+        std::string_view name = ahead.take(length);
+        if (length < 0 || ahead.bad) return false;
+        const HeaderRule* rule = rules_.about_header(name);
+        auto look = [&](std::string_view part, size_t at) {
+            if (rules_.in_headers) values_.rewrite(*scratch_, part, at, behind(*cursor, spare), false, true, verdict);
+        };
+        one_part(cursor, record, look);
+        if (!rule) one_part(cursor, record, look);
+        else one_part(cursor, record, [&](std::string_view value, size_t at) {
+            values_.replace(*scratch_, value, at, *rule, rules_.in_headers, verdict);
+        });
+        return true;
+    }
+
+    // A key, a value, or a header's name or value, given to `rewrite` with its place in the record. A null stays null: a
+    // tombstone deletes, and an empty value does not.
+    template <typename Rewrite>
+    void one_part(RecordCursor* cursor, std::string_view record, Rewrite rewrite) {
         const char* prefix = cursor->at;
         int64_t length = cursor->varint();
         std::string_view part = cursor->take(length);
         if (length < -1) cursor->bad = true;
-        if (cursor->bad || length <= 0 || !(fields || detect)) return;
+        if (cursor->bad || length <= 0) return;
         Edits& edits = scratch_->edits;
         size_t number = edits.count(), at = static_cast<size_t>(part.data() - record.data());
         size_t prefix_at = static_cast<size_t>(prefix - record.data());
         edits.begin(prefix_at, at - prefix_at);
         int64_t before = edits.growth();
-        parts_.rewrite(*scratch_, part, at, spare + static_cast<size_t>(cursor->end - cursor->at), fields, detect, verdict);
+        rewrite(part, at);
         if (edits.count() == number + 1) {
             edits.cut(number);
             return;
@@ -320,8 +348,8 @@ class RecordRewriter {
 
     Rules rules_;
     Counts pending_;                    // of the record set at hand, which may yet be refused
-    Hiding hiding_;
-    PartRewriter parts_;
+    Hiding in_values_, in_keys_;
+    PartRewriter values_, keys_;
     Scratch* scratch_ = nullptr;        // SAFETY: the thread's own, which outlives its plans' calls
     Buffer* out_ = nullptr;
     const char* data_ = nullptr;        // SAFETY: the caller's record set, alive until transform() returns

@@ -9,11 +9,14 @@
 #include "actions.hpp"
 #include "detect.hpp"
 #include "limits.hpp"
+#include "path_matcher.hpp"
 
 namespace kproxy {
 
 struct Rules {
-    std::vector<FieldRule> fields;
+    std::vector<FieldRule> fields;              // of several about one value the first counts
+    std::vector<FieldRule> key_fields;
+    std::vector<HeaderRule> headers;            // of several about one header the first counts
     std::vector<DetectRule> detects;            // in the order of the detectors
     std::shared_ptr<Detectors> detectors;
     std::vector<std::string> rule_messages;     // shown to a refused client
@@ -21,13 +24,30 @@ struct Rules {
     bool count_fields = false;
     bool refuse_unknown = true;
     bool produce = false;
-    bool in_values = true, in_headers = true, in_keys = false;      // where detectors look; fields are always of values
+    bool in_values = true, in_headers = true, in_keys = false;      // where detectors look
 
     Limits limits;
 
     // Without rules in force nothing is refused: what cannot be read is only not counted.
-    bool enforced() const { return !observe && (!fields.empty() || !detects.empty()); }
+    bool enforced() const {
+        return !observe && !(fields.empty() && key_fields.empty() && headers.empty() && detects.empty());
+    }
+
+    const HeaderRule* about_header(std::string_view name) const {
+        for (const HeaderRule& rule : headers)
+            if (rule.fits(name)) return &rule;
+        return nullptr;
+    }
 };
+
+inline PathMatcher matcher_of(const std::vector<FieldRule>& fields) {
+    PathMatcher made;
+    for (size_t i = 0; i < fields.size(); i++) {
+        if (fields[i].is_allow_list) made.add_allow_list(fields[i].kept, static_cast<int>(i));
+        else made.add_path(fields[i].path, static_cast<int>(i));
+    }
+    return made;
+}
 
 struct Counts {
     std::vector<uint64_t> rules;                // by rule index

@@ -32,6 +32,12 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         vector[string] path
         Action action
         int rule
+        bool is_allow_list
+        vector[vector[string]] kept
+    cdef cppclass HeaderRule:
+        vector[string] name_parts
+        Action action
+        int rule
     cdef cppclass DetectRule:
         int entity
         Action action
@@ -50,6 +56,8 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         size_t most_ratio
     cdef cppclass Rules:
         vector[FieldRule] fields
+        vector[FieldRule] key_fields
+        vector[HeaderRule] headers
         vector[DetectRule] detects
         shared_ptr[Detectors] detectors
         vector[string] rule_messages

@@ -17,6 +17,7 @@ from kproxy.model.policy import Approval, Guard, Mask, Policy, Resources
 from kproxy.model.settings import Advertise, AdvertiseNames, Config
 from kproxy.policy.agreement import in_order
 from kproxy.policy.quotas import say_quota
+from kproxy.policy.record_words import say_fields
 from kproxy.policy.safeguards import say_limits
 
 
@@ -175,7 +176,7 @@ def _record_rule(rule: Mask | Guard) -> dict[str, Any]:
         "name": rule.name,
         "topics": rule.topics,
         "directions": rule.directions,
-        "fields": [".".join(path) for path in rule.fields] if isinstance(rule, Mask) else [],
+        "fields": say_fields(rule) if isinstance(rule, Mask) else [],
         "detect": rule.detect,
         "parts": rule.parts,
         "action": rule.action.kind if isinstance(rule, Mask) else "block",

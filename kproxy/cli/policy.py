@@ -14,6 +14,7 @@ from kproxy.cli.import_acls import import_command
 from kproxy.config import load_config, read_policy
 from kproxy.model.access import Access, Client, Facts, Principal
 from kproxy.model.policy import LEGAL_OPERATIONS
+from kproxy.policy.record_words import say_plan
 
 Pairs = Annotated[list[str], typer.Option(help="A fact as KEY=VALUE; may be given again.")]
 
@@ -116,7 +117,6 @@ def _lines(found: policies.Explanation) -> list[str]:
     for quota in found.quotas:
         lines.append(f"  quota of {quota.shared_by} at {quota.at.file}:{quota.at.line}: {', '.join(quota.limits)}")
     for plan in found.plans:
-        hidden = [f"{'.'.join(rule.path)} {rule.action.kind} ({rule.rule})" for rule in plan.fields]
-        hidden += [f"{rule.entity} {rule.action.kind} ({rule.rule})" for rule in plan.detectors]
-        lines.append(f"records, {plan.direction}: {', '.join(hidden) or 'nothing is hidden; fields are counted'}")
+        hidden = ", ".join(say_plan(plan)) or "nothing is hidden; fields are counted"
+        lines.append(f"records, {plan.direction}: {hidden}")
     return lines

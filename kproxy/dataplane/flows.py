@@ -105,7 +105,7 @@ def pair_masked(plan: RecordPlan, counts: dict[str, Any]) -> dict[tuple[str, str
         if found and detector.entity not in seen and detector.action.kind != "block":
             pairs[detector.rule, detector.entity] = found
         seen.add(detector.entity)
-    for rule in {field.rule for field in plan.fields if field.action.kind != "block"}:
+    for rule in {named.rule for named in plan.named_parts() if named.action.kind != "block"}:
         by_path = counts["rules"].get(rule, 0) - sum(found for (name, _), found in pairs.items() if name == rule)
         if by_path > 0:
             pairs[rule, "field"] = by_path

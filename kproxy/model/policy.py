@@ -155,7 +155,13 @@ class Mask(msgspec.Struct, frozen=True, gc=False):
              "`{hmac: {key: k1}}` or `block`")]
     """what happens to what is found (a guard's is always `block`)"""
     fields: Annotated[tuple[tuple[str, ...], ...], Written(kind="list of paths", default="none")] = ()
-    """paths into JSON values: `user.email`, `items[*].phone`; a dot within a name is `\\.`"""
+    """[paths](#paths) into values: `user.email`, `items[*].phone`, `**.ssn`"""
+    fields_except: Annotated[tuple[tuple[str, ...], ...], Written(kind="list of paths", default="none")] = ()
+    """an allow-list: all that stands elsewhere in a value is hidden"""
+    key_fields: Annotated[tuple[tuple[str, ...], ...], Written(kind="list of paths", default="none")] = ()
+    """paths into JSON keys of records; `$` is the whole key, whatever it is written in. Only `hmac` or `block`"""
+    header_names: Annotated[tuple[Pattern, ...], Written(default="none")] = ()
+    """the headers whose values are hidden"""
     detect: Annotated[tuple[str, ...], Written(kind=f"list of `{'`, `'.join(ENTITIES)}`", default="none")] = ()
     """what is looked for wherever it stands"""
     parts: tuple[Part, ...] = ("value", "headers")

@@ -32,12 +32,30 @@ class Action(msgspec.Struct, frozen=True):
 
 
 class FieldRule(msgspec.Struct, frozen=True):
-    """A JSON path: member names, ``[*]`` for every element of an array. Every occurrence is meant.
+    """A path as kproxy.policy.field_paths has it. Every occurrence is meant; of several rules about one value the first
+    in the plan counts.
 
     What is hidden becomes a string, also where it was a number, a boolean, an object or an array (hidden whole); a null
     stays null."""
 
     path: tuple[str, ...]
+    action: Action
+    rule: str
+
+
+class AllowList(msgspec.Struct, frozen=True):
+    """Every leaf is hidden that is not at or beneath one of ``paths``, and that no FieldRule is about."""
+
+    paths: tuple[tuple[str, ...], ...]
+    action: Action
+    rule: str
+
+
+class HeaderRule(msgspec.Struct, frozen=True):
+    """Values of headers whose name fits: ``name`` is what stands before, between and behind the stars of a glob, or all
+    of a name."""
+
+    name: tuple[str, ...]
     action: Action
     rule: str
 
@@ -63,3 +81,10 @@ class RecordPlan(msgspec.Struct, frozen=True):
     observe: bool = False
     count_fields: bool = False
     on_unknown: Literal["refuse", "pass"] = "refuse"
+    allow_lists: tuple[AllowList, ...] = ()
+    key_fields: tuple[FieldRule, ...] = ()
+    headers: tuple[HeaderRule, ...] = ()
+
+    def named_parts(self) -> tuple[FieldRule | AllowList | HeaderRule, ...]:
+        """The rules that say where to look, not what for."""
+        return (*self.fields, *self.allow_lists, *self.key_fields, *self.headers)

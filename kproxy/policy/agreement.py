@@ -9,6 +9,7 @@ from kproxy.errors import Problem
 from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Place, Policy, Safeguard
 from kproxy.policy import globs
 from kproxy.policy.expressions import GRANT_NAMES, compile_text
+from kproxy.policy.field_paths import covers, meet, write
 from kproxy.policy.quotas import check_quotas
 from kproxy.policy.safeguards import numbers_of
 
@@ -126,14 +127,27 @@ def _clashes(one: Mask | Guard, other: Mask | Guard) -> Iterator[Problem]:
         yield problem(f"{names} look at different parts of the same records, which is not supported yet", at)
     if not isinstance(one, Mask) or not isinstance(other, Mask) or one.action == other.action:
         return
-    for path in one.fields:
-        for second in other.fields:
-            shorter = min(len(path), len(second))
-            if path[:shorter] == second[:shorter]:
-                inner = path if len(path) > len(second) else second
-                yield problem(f"{names} do two things to the field {'.'.join(inner)}", at)
+    for what, paths, others in (("field", one.fields, other.fields),
+                                ("field of keys", one.key_fields, other.key_fields)):
+        for path, second in ((path, second) for path in paths for second in others if meet(path, second)):
+            yield problem(f"{names} do two things to the {what} {write(max(path, second, key=len))}", at)
+    for header, second_header in ((header, second) for header in one.header_names for second in other.header_names):
+        if globs.overlap(header, second_header):
+            yield problem(f"{names} do two things to the header {header}", at)
+    yield from _clashes_of_lists(one, other, names, at)
     for entity in sorted(set(one.detect) & set(other.detect)):
         yield problem(f"{names} do two things to {entity}", at)
+
+
+def _clashes_of_lists(one: Mask, other: Mask, names: str, at: Place) -> Iterator[Problem]:
+    """An allow-list hides all that it does not name, so no other mask may do anything else to that."""
+    if one.fields_except and other.fields_except:
+        yield problem(f"{names} do two things to every field that neither names in fields_except", at)
+    for mask, second in ((one, other), (other, one)):
+        for path in second.fields if mask.fields_except else ():
+            if not covers(mask.fields_except, path):
+                yield problem(f"{names} do two things to the field {write(path)}; name it in fields_except of"
+                              f" {mask.name!r}", at)
 
 
 def _safeguards(policy: Policy) -> Iterator[Problem]:

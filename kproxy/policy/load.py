@@ -8,20 +8,12 @@ from functools import partial
 from typing import Any
 
 from kproxy.errors import PolicyError, Problem
-from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Policy, Role, TopicEntry
+from kproxy.model.policy import Allow, Approval, Condition, Forbid, Policy, Role, TopicEntry
 from kproxy.policy import agreement
 from kproxy.policy.expressions import ACCESS_NAMES, GRANT_NAMES, SESSION_NAMES, compile_text
 from kproxy.policy.quota_values import quota
-from kproxy.policy.rule_values import (
-    action,
-    condition,
-    entity,
-    field_path,
-    glob,
-    operation,
-    place,
-    take_resources,
-)
+from kproxy.policy.record_values import guard, mask
+from kproxy.policy.rule_values import condition, glob, operation, place, take_resources
 from kproxy.policy.safeguard_values import safeguard
 from kproxy.yaml_documents import read_document, uncollected
 from kproxy.yaml_nodes import (
@@ -37,8 +29,6 @@ from kproxy.yaml_nodes import (
     tuple_of,
 )
 
-_directions = tuple_of(choice("produce", "consume"))
-_parts = tuple_of(choice("value", "headers", "key"))
 _when = condition(ACCESS_NAMES)
 
 
@@ -81,7 +71,7 @@ class _Reader:
         self.problems += report.problems
 
     def _read_root(self, section: Section) -> None:
-        for key, convert in (("topics", _topic), ("forbid", _forbid), ("masks", _mask), ("guards", _guard),
+        for key, convert in (("topics", _topic), ("forbid", _forbid), ("masks", mask), ("guards", guard),
                              ("approvals", _approval), ("safeguards", safeguard), ("quotas", quota)):
             for value in section.values(key):
                 self._add(key, value.convert(convert, None))
@@ -168,51 +158,6 @@ def _refuse_topic_names(value: Value, rule: Allow | Forbid) -> None:
     others = [kind for kind in rule.resources.kinds() if kind != "topic"]
     if rule.when is not None and others and compile_text(rule.when.text, ACCESS_NAMES).reads_topic:
         value.complain(f"the condition reads topic, which a {others[0]} does not have; make two rules of it")
-
-
-def _mask(value: Value) -> Mask | None:
-    section = Section(value)
-    looks_for = {"fields", "detect"} & section.entries.keys()
-    rule = Mask(
-        name=section.need("name", some_text, ""),
-        topics=section.need("topics", tuple_of(glob), ()),
-        directions=section.take("directions", _directions, ("produce", "consume")),
-        action=section.need("action", action, None),  # type: ignore[arg-type]
-        fields=section.take("fields", tuple_of(field_path), ()),
-        detect=section.take("detect", tuple_of(entity), ()),
-        parts=section.take("parts", _parts, ("value", "headers")),
-        except_roles=section.take("except_roles", tuple_of(some_text), ()),
-        when=section.take("when", _when, None),
-        on_unknown=section.take("on_unknown", choice("refuse", "pass"), "refuse"),
-        at=place(value),
-    )
-    section.close()
-    if rule.action is None:
-        return None
-    if not looks_for:
-        value.complain("the mask names neither fields nor anything to detect, so it can never fire")
-    if rule.fields and "value" not in rule.parts:
-        value.complain("fields are looked for in values only, and parts leaves value out: they can never be found")
-    if rule.detect and "key" in rule.parts and rule.action.kind not in ("hmac", "block"):
-        value.complain(f"{rule.action.kind} on keys would move records to other partitions: only hmac or block there")
-    return rule
-
-
-def _guard(value: Value) -> Guard:
-    section = Section(value)
-    section.take("action", choice("block"), "block")
-    rule = Guard(
-        name=section.need("name", some_text, ""),
-        topics=section.need("topics", tuple_of(glob), ()),
-        directions=section.take("directions", _directions, ("produce",)),
-        detect=section.need("detect", tuple_of(entity), ()),
-        message=section.take("message", text, ""),
-        parts=section.take("parts", _parts, ("value", "headers")),
-        when=section.take("when", _when, None),
-        at=place(value),
-    )
-    section.close()
-    return rule
 
 
 def _approval(value: Value) -> Approval:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
 from kproxy.model.policy import Guard, Mask, Part, Policy
-from kproxy.model.record_plan import Action, DetectRule, Direction, FieldRule, RecordPlan
+from kproxy.model.record_plan import Action, AllowList, DetectRule, Direction, FieldRule, HeaderRule, RecordPlan
 from kproxy.model.settings import Mode
 from kproxy.policy import globs
 from kproxy.policy.expressions import ACCESS_NAMES, Program, compile_text
+from kproxy.policy.field_paths import Path
 from kproxy.policy.inquiry import Inquiry
 
 R = TypeVar("R", Mask, Guard)
@@ -54,15 +55,19 @@ class Planner:
         roles = inquiry.seat.role_set
         active_masks = _applying(inquiry, (ready for ready in masks if roles.isdisjoint(ready.rule.except_roles)))
         active_guards = _applying(inquiry, guards)
-        fields, on_unknown = _fields(active_masks)
         plan = RecordPlan(
             direction=direction,
-            fields=fields,
+            fields=_fields(active_masks, lambda mask: mask.fields),
+            allow_lists=tuple(AllowList(mask.fields_except, mask.action, mask.name)
+                              for mask in active_masks if mask.fields_except),
+            key_fields=_fields(active_masks, lambda mask: mask.key_fields),
+            headers=tuple(HeaderRule(globs.parse(name), mask.action, mask.name)
+                          for mask in active_masks for name in mask.header_names),
             detectors=_detectors(active_guards, active_masks),
             parts=_parts(active_guards, active_masks),
             observe=mode == "observe",
             count_fields=True,
-            on_unknown="pass" if on_unknown else "refuse",
+            on_unknown="pass" if _is_lenient(active_masks) else "refuse",
         )
         return Planned(plan, inquiry.valid_until, inquiry.sorted_errors())
 
@@ -80,15 +85,19 @@ def _applying(inquiry: Inquiry, found: Iterable[Ready[R]]) -> list[R]:
             if ready.when is None or inquiry.ask(ready.when, ready.name) is not False]
 
 
-def _fields(masks: list[Mask]) -> tuple[tuple[FieldRule, ...], bool]:
-    """One rule per path, and whether every mask lets pass what is not JSON."""
-    rules: dict[tuple[str, ...], FieldRule] = {}
+def _fields(masks: list[Mask], paths: Callable[[Mask], Iterable[Path]]) -> tuple[FieldRule, ...]:
+    """One rule per path."""
+    rules: dict[Path, FieldRule] = {}
     for mask in masks:
-        for path in mask.fields:
+        for path in paths(mask):
             rules.setdefault(path, FieldRule(path, mask.action, mask.name))
-    with_fields = [mask for mask in masks if mask.fields]
-    is_lenient = bool(with_fields) and all(mask.on_unknown == "pass" for mask in with_fields)
-    return tuple(rules[path] for path in sorted(rules)), is_lenient
+    return tuple(rules[path] for path in sorted(rules))
+
+
+def _is_lenient(masks: list[Mask]) -> bool:
+    """Whether every mask that reads into values and keys lets pass what it cannot read."""
+    reading = [mask for mask in masks if mask.fields or mask.fields_except or mask.key_fields]
+    return bool(reading) and all(mask.on_unknown == "pass" for mask in reading)
 
 
 def _detectors(guards: list[Guard], masks: list[Mask]) -> tuple[DetectRule, ...]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from kproxy.model.policy import ALL, LEGAL_OPERATIONS, OPERATIONS, Condition, Place, Resources
 from kproxy.model.record_plan import ENTITIES, Action
-from kproxy.policy import expressions, globs
+from kproxy.policy import expressions, field_paths, globs
 from kproxy.yaml_nodes import (
     Converter,
     Section,
@@ -19,10 +17,6 @@ from kproxy.yaml_nodes import (
     text,
     tuple_of,
 )
-
-_MEMBER = re.compile(r"(?:[^.\[\]\\]|\\.)+", re.DOTALL)
-_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
-ELEMENTS = "[*]"
 
 
 def place(value: Value) -> Place:
@@ -121,26 +115,12 @@ def action(value: Value) -> Action:
     return found
 
 
-def field_path(value: Value) -> tuple[str, ...]:
-    """``user.email``, ``items[*].phone``; a dot, bracket or backslash within a member's name follows a backslash."""
-    written = some_text(value)
-    steps: list[str] = []
-    at, member_wanted = 0, True
-    while at < len(written):
-        if written.startswith(ELEMENTS, at) and (steps or at == 0) and (at == 0 or not member_wanted):
-            steps.append(ELEMENTS)
-            at, member_wanted = at + len(ELEMENTS), False
-        elif written[at] == "." and not member_wanted:
-            at, member_wanted = at + 1, True
-        else:
-            member = _MEMBER.match(written, at)
-            if member is None or not member_wanted:
-                raise Wrong(value, f"{written!r} is no path; write user.email or items[*].phone")
-            steps.append(_ESCAPED.sub(r"\1", member[0]))
-            at, member_wanted = member.end(), False
-    if member_wanted:
-        raise Wrong(value, f"{written!r} ends where a name is wanted")
-    return tuple(steps)
+def field_path(value: Value) -> field_paths.Path:
+    """``user.email``, ``items[*].phone``, ``**.ssn``; see kproxy.policy.field_paths."""
+    try:
+        return field_paths.parse(some_text(value))
+    except field_paths.BadPath as error:
+        raise Wrong(value, str(error)) from None
 
 
 def _character(value: Value) -> str:

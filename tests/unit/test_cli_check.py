@@ -54,7 +54,7 @@ def test_a_good_node_is_shown_as_it_will_run(app: Typer, folder: Path) -> None:
     assert "allow fraud-scoring.allow[0]: read on topic features.*, topic orders, group fraud-*" in lines
     assert "forbid no-weekend-deletes: delete on topic * where now.getDayOfWeek() in [0, 6]" in lines
     assert "approval new-model-version: write on scores.* unless attested.model in granted.models" in lines
-    assert "mask contact: user.email, items.[*].phone hmac in orders, consume, except privacy-officer" in lines
+    assert "mask contact: user.email, items[*].phone hmac in orders, consume, except privacy-officer" in lines
     assert "guard secrets: private_key, api_key block in prompts.*, produce" in lines
     assert lines[-1].startswith("good: policy ")
     assert "not-to-be-shown" not in output

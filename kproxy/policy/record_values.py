@@ -1,0 +1,76 @@
+"""Rules about records as a policy writes them: masks and guards."""
+
+from __future__ import annotations
+
+from kproxy.model.policy import Guard, Mask
+from kproxy.policy.expressions import ACCESS_NAMES
+from kproxy.policy.field_paths import NAMES, write
+from kproxy.policy.rule_values import action, condition, entity, field_path, glob, place
+from kproxy.yaml_nodes import Section, Value, choice, some_text, text, tuple_of
+
+#: Actions after which values that differed still differ, and equal ones are equal.
+DISTINCT = ("hmac", "block")
+
+_directions = tuple_of(choice("produce", "consume"))
+_parts = tuple_of(choice("value", "headers", "key"))
+_when = condition(ACCESS_NAMES)
+
+
+def mask(value: Value) -> Mask | None:
+    section = Section(value)
+    looks_for = {"fields", "fields_except", "key_fields", "header_names", "detect"} & section.entries.keys()
+    rule = Mask(
+        name=section.need("name", some_text, ""),
+        topics=section.need("topics", tuple_of(glob), ()),
+        directions=section.take("directions", _directions, ("produce", "consume")),
+        action=section.need("action", action, None),  # type: ignore[arg-type]
+        fields=section.take("fields", tuple_of(field_path), ()),
+        fields_except=section.take("fields_except", tuple_of(field_path), ()),
+        key_fields=section.take("key_fields", tuple_of(field_path), ()),
+        header_names=section.take("header_names", tuple_of(glob), ()),
+        detect=section.take("detect", tuple_of(entity), ()),
+        parts=section.take("parts", _parts, ("value", "headers")),
+        except_roles=section.take("except_roles", tuple_of(some_text), ()),
+        when=section.take("when", _when, None),
+        on_unknown=section.take("on_unknown", choice("refuse", "pass"), "refuse"),
+        at=place(value),
+    )
+    section.close()
+    if rule.action is None:
+        return None
+    if not looks_for:
+        value.complain("the mask names neither fields nor anything to detect nor headers, so it can never fire")
+    if (rule.fields or rule.fields_except) and "value" not in rule.parts:
+        value.complain("fields are looked for in values only, and parts leaves value out: they can never be found")
+    if () in rule.fields_except:
+        value.complain("fields_except names the whole value, so nothing is hidden")
+    if rule.action.kind not in DISTINCT:
+        _complain_of_what_must_stay_distinct(value, rule)
+    return rule
+
+
+def _complain_of_what_must_stay_distinct(value: Value, rule: Mask) -> None:
+    kind, only = rule.action.kind, " or ".join(DISTINCT)
+    if (rule.detect and "key" in rule.parts) or rule.key_fields:
+        value.complain(f"{kind} on keys would move records to other partitions: only {only} there")
+    for path in rule.fields:
+        if path and path[-1] == NAMES:
+            value.complain(f"{kind} would give several members of one object the same name: only {only} on"
+                           f" {write(path)}")
+
+
+def guard(value: Value) -> Guard:
+    section = Section(value)
+    section.take("action", choice("block"), "block")
+    rule = Guard(
+        name=section.need("name", some_text, ""),
+        topics=section.need("topics", tuple_of(glob), ()),
+        directions=section.take("directions", _directions, ("produce",)),
+        detect=section.need("detect", tuple_of(entity), ()),
+        message=section.take("message", text, ""),
+        parts=section.take("parts", _parts, ("value", "headers")),
+        when=section.take("when", _when, None),
+        at=place(value),
+    )
+    section.close()
+    return rule
