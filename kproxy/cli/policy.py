@@ -11,6 +11,7 @@ import typer
 
 from kproxy import policy as policies
 from kproxy.cli.import_acls import import_command
+from kproxy.cli.preview import preview_command
 from kproxy.config import load_config, read_policy
 from kproxy.model.access import Access, Client, Facts, Principal
 from kproxy.model.policy import LEGAL_OPERATIONS
@@ -22,6 +23,7 @@ Pairs = Annotated[list[str], typer.Option(help="A fact as KEY=VALUE; may be give
 def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="What a policy would decide, and why.")
     group.command("explain")(explain)
+    group.command("preview")(preview_command)
     group.command("import-acls")(import_command)
     app.add_typer(group, name="policy")
 

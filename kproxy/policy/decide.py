@@ -7,7 +7,7 @@ lives as long as the shortest-lived thing it rests on.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -104,6 +104,15 @@ class Decider:
         """Like plan_records, with the plan's lifetime and the conditions that ended in an error."""
         inquiry = self._inquiry(facts, "write" if direction == "produce" else "read", "topic", topic, now)
         return self._planner.plan(inquiry, direction, mode, count_fields)
+
+    def plan_for_roles(self, roles: Iterable[str], facts: Facts, topic: str, direction: Direction, *,
+                       now: float) -> RecordPlan | None:
+        """As plan_records, for somebody who has these roles and no others, where rules are enforced."""
+        held = tuple(sorted(set(roles)))
+        seat = Seat(facts, held, frozenset(held), (), now, FOREVER)
+        operation = "write" if direction == "produce" else "read"
+        inquiry = Inquiry(seat, operation, "topic", topic, self.labels_of(topic), now)
+        return self._planner.plan(inquiry, direction, "enforce", count_fields=True).plan
 
     def decide_with_plan(self, facts: Facts, access: Access, *, grants: Sequence[Grant], mode: Mode, now: float,
                          count_fields: bool) -> tuple[Verdict, RecordPlan | None]:
