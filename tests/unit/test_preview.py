@@ -65,11 +65,11 @@ def test_what_would_be_refused_is_told_with_the_words_for_the_client(folder: Pat
 
 def test_records_with_keys_and_headers_and_the_whole_as_json(folder: Path):
     line = json.dumps({"key": "k", "value": {"user": {"email": "a@example.com"}},
-                       "headers": {"x": "4111111111111111", "n": None}})
+                       "headers": {"x": "of 4111111111111111", "n": None}})
     code, output = run(folder, "--topic", "orders", "--form", "records", "--json", lines=line)
     found = json.loads(output)
     assert code == 0 and found["outcome"] == "changed" and found["rules"] == {"contact": 1, "cards": 1}
-    assert found["after"]["key"] == "k" and found["after"]["headers"] == [["x", "************1111"], ["n", None]]
+    assert found["after"]["key"] == "k" and found["after"]["headers"] == [["x", "of ************1111"], ["n", None]]
     assert found["entities"] == {"credit_card": 1} and found["fields"] == {"user.email": 1}
 
 
