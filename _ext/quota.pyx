@@ -22,6 +22,7 @@ cdef extern from "shared_budgets.hpp" namespace "kproxy" nogil:
     Holder* add_holder(Table* shared, uint64_t key)
     uint64_t read_state(Holder* row)
     bint change_state(Holder* row, uint64_t before, uint64_t after)
+    void forget_process(Table* shared, uint64_t pid)
 
 cdef enum:
     PRODUCE = 0
@@ -93,6 +94,8 @@ cdef class SharedQuotas:
         # SAFETY: the mapping cannot be closed while ``memory`` lives, because nobody else has it.
         self.table = <Table*>view.buf
         PyBuffer_Release(&view)
+        if path is not None:
+            forget_process(self.table, os.getpid())
 
     cdef CBudget* find(self, uint64_t key) except NULL:
         cdef CBudget* row = find_budget(self.table, key)

@@ -99,4 +99,12 @@ inline bool change_state(Holder* row, uint64_t before, uint64_t after) {
     return __atomic_compare_exchange_n(&row->state, &before, after, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
+// What an earlier process of this number held when it died.
+inline void forget_process(SharedBudgets* shared, uint64_t pid) {
+    for (Holder& row : shared->holders) {
+        uint64_t state = read_state(&row);
+        while (state >> 32 == pid && (state & 0xffffffff) && !change_state(&row, state, pid << 32)) state = read_state(&row);
+    }
+}
+
 }  // namespace kproxy

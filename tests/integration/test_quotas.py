@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -146,6 +148,33 @@ def test_one_connection_too_many_is_closed_and_another_principal_has_its_own(quo
     wait_for("room for another", lambda: _may_log_in(quoted, "one"))
     for client in clients:
         client.socket.close()
+
+
+def test_a_worker_that_is_killed_gives_its_places_back(quoted: Stage) -> None:
+    subject = f"killed-{time.monotonic_ns()}"
+    clients = [logged_in(quoted, "crowded", subject=subject) for _ in range(3)]
+    assert not _may_log_in(quoted, subject)
+    killed = set(quoted.node.workers())
+    assert len(killed) == 2
+    for worker in killed:
+        os.kill(worker, signal.SIGKILL)
+    for client in clients:
+        assert client.receive() is None, "it went with its worker"
+    wait_for("two other workers", lambda: len(found := quoted.node.workers()) == 2 and not killed & set(found), 60)
+    again: list[RawClient] = []
+    while len(again) < 3:
+        wait_for("a place", lambda: _take_place(quoted, subject, again), 60)
+    assert not _may_log_in(quoted, subject), "and no more than there are"
+    for client in again:
+        client.socket.close()
+
+
+def _take_place(stage: Stage, subject: str, taken: list[RawClient]) -> bool:
+    try:
+        taken.append(logged_in(stage, "crowded", subject=subject))
+    except (AssertionError, OSError):
+        return False
+    return True
 
 
 def _may_log_in(stage: Stage, subject: str) -> bool:

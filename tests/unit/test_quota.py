@@ -104,6 +104,16 @@ def test_places_of_a_process_that_died_are_free_again(tmp_path: Path) -> None:
     assert [shared.enter(5, 3) for _ in range(4)] == [True, True, True, False]
 
 
+def test_a_process_does_not_inherit_places_with_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "quotas"
+    former = SharedQuotas(path)
+    assert [former.enter(5, 3), former.enter(6, 3), former.enter(5, 3)] == [True] * 3
+    # As it is for a worker that is started under the number of one that died: the kernel gives numbers again.
+    again = SharedQuotas(path)
+    assert [again.enter(5, 3) for _ in range(4)] == [True, True, True, False]
+    assert [again.enter(6, 1), again.enter(6, 1)] == [True, False]
+
+
 def test_places_of_other_live_processes_count(tmp_path: Path) -> None:
     path = tmp_path / "quotas"
     SharedQuotas(path).enter(5, 3)
