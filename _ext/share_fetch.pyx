@@ -2,8 +2,8 @@
 """Records of share groups (KIP-932), whose topics are named by id.
 
     78 ShareFetch 1-2           READ on the group, else 30; then READ on each topic, else 29 on its partitions; 100 for an id
-                                that no topic has
-    79 ShareAcknowledge 1-2     the same
+                                that no topic has; all of it again with the answer
+    79 ShareAcknowledge 1-2     the same, with the request
 
 Records are inspected and changed as a fetch's are. A client takes an acquired offset without a record for a gap and
 says so, and a broker never gives a gap to anybody again; so what is withheld is not told as acquired either: its lock
@@ -25,7 +25,7 @@ from kproxy._ext.fields cimport F_NODE_ENDPOINTS, F_NODE_ID, F_PARTITION_INDEX, 
 from kproxy._ext.fields cimport F_SHARE_SESSION_EPOCH, F_TOPIC_ID, F_TOPICS
 from kproxy._ext.mask cimport PLAN_REFUSED, PLAN_REPLACED, Plan
 from kproxy._ext.opening cimport WAIT, Opening
-from kproxy._ext.policy_table cimport OPERATION_READ, RESOURCE_TOPIC, Cell
+from kproxy._ext.policy_table cimport OPERATION_READ, RESOURCE_GROUP, RESOURCE_TOPIC, Cell
 from kproxy._ext.record_batch cimport BatchSummary
 from kproxy._ext.schema cimport ARRAY, ITEM, Mark, Marks
 from kproxy._ext.wire cimport load_i32
@@ -108,8 +108,13 @@ cdef int open_acknowledgements(Opening opening, int epoch) except -1:
         return 0
     if epoch == LAST_EPOCH and opening.share_sessions is not None:
         opening.share_sessions.pop(session_key(opening), None)
-    opening.memo = refused or None
+    keep_for_answer(opening, refused)
     return apply_edits(opening, edits)
+
+
+cdef int keep_for_answer(Opening opening, list refused) except -1:
+    opening.memo = (span(opening, find_top(opening, F_GROUP_ID)), refused)
+    return 0
 
 
 # ---- ShareFetch, the request
@@ -138,7 +143,7 @@ cdef int open_fetch(Opening opening, int epoch) except -1:
     put_items(opening, array, cut, added, "topics", edits)
     put_items(opening, forgotten, 0, removed, "forgotten_topics_data", edits)
     remember(opening, key, session)
-    opening.memo = refused or None
+    keep_for_answer(opening, refused)
     return apply_edits(opening, edits)
 
 
@@ -308,13 +313,19 @@ cdef int open_response(Opening opening, object memo) except -1:
     cdef Marks marks = opening.marks
     cdef Mark* responses = find_top(opening, F_RESPONSES)
     cdef list edits = []
+    cdef bytes group
     cdef int i = <int>(responses - marks.items) + 1
+    group, refused = memo
     if opening.head.api_key == FETCH:
+        if not opening.visible(RESOURCE_GROUP, OPERATION_READ, group, len(group)):
+            # Lost while the broker held the fetch. What it has acquired for the client it gives to another in time.
+            opening.allowed(RESOURCE_GROUP, OPERATION_READ, group, len(group))
+            return answer_values(opening, {"error_code": GROUP_AUTHORIZATION_FAILED})
         while i < responses.until:
             open_topic(opening, i, edits)
             i = marks.items[i].until
     show_brokers(opening, find_top(opening, F_NODE_ENDPOINTS), F_NODE_ID, edits)
-    add_refused(opening, F_RESPONSES, "responses", memo, edits)
+    add_refused(opening, F_RESPONSES, "responses", refused, edits)
     return apply_edits(opening, edits)
 
 

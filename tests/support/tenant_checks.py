@@ -78,6 +78,8 @@ def check_bytes(tenants: Tenants, who: str, one: Request, rights: dict[str, int]
 def check_codes(one: Request, rights: dict[str, int], asked: set[Path], found: dict[Path, set[int]]) -> None:
     """Each item has its own: that of the rights there were when it was asked for, or those there are now."""
     refused = whole_code(one.api, one.rights, one.values)
+    if one.api == SHARE_FETCH and not refused:
+        refused = whole_code(one.api, rights, one.values)
     if refused:
         told = set().union(*found.values())
         assert told == {refused} or not (told or has_codes(one)), f"{told}, not {refused}: {one}"
@@ -85,9 +87,6 @@ def check_codes(one: Request, rights: dict[str, int], asked: set[Path], found: d
     if one.api in LISTED or lists_all(one):
         check_listed(one, rights, found)
         return
-    if one.api == SHARE_FETCH:
-        # Topics are judged again with the answer; the group was judged with the request.
-        rights = {**rights, **{name: one.rights[name] for name in NAMES["group"]}}
     then, now = (item_codes(one.api, each, one.values, asked) for each in (one.rights, rights))
     for path in asked:
         # What a group's members read is known from its answer only.

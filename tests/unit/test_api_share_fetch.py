@@ -3,68 +3,28 @@
 from __future__ import annotations
 
 import random
-from typing import Any
 
 import pytest
 
-from tests.support import frames
 from tests.support.batches import Record, read_batches, write_batch
 from tests.support.desk import Desk, id_of, spanning
 from tests.support.record_plans import BLOCK, REDACT, build_plan
-
-FETCH, ACKNOWLEDGE = 78, 79
-OPEN, SHUT, GONE = "open", "shut", "gone"
-RECORDS = frames.batch([b"canary", b"canary"], base_offset=5)
-ACCEPT = [{"first_offset": 5, "last_offset": 6, "acknowledge_types": [1]}]
-READER = ("read group g*", "read topic open*")
-Topic = tuple[str, list[int]]
-
-
-def desk_of(*allow: str, **more: Any) -> Desk:
-    desk = Desk(*(allow or READER), **more)
-    desk.teach(**{name: id_of(name) for name in (OPEN, SHUT, "open2", "__share_group_state")})
-    return desk
-
-
-def partition(index: int, acknowledged: bool = False) -> dict[str, Any]:
-    return {"partition_index": index, "acknowledgement_batches": ACCEPT if acknowledged else []}
-
-
-def asked(*topics: Topic, epoch: int = 0, forget: tuple[Topic, ...] = (), acknowledged: bool = False,
-          member: str = "m", group: str = "g1") -> dict[str, Any]:
-    return {"group_id": group, "member_id": member, "share_session_epoch": epoch, "max_wait_ms": 500, "min_bytes": 1,
-            "max_bytes": 1 << 20, "max_records": 500, "batch_size": 500,
-            "topics": [{"topic_id": id_of(name), "partitions": [partition(at, acknowledged) for at in indexes]}
-                       for name, indexes in topics],
-            "forgotten_topics_data": [{"topic_id": id_of(name), "partitions": indexes} for name, indexes in forget]}
-
-
-def acknowledged(*topics: Topic, epoch: int = 1, group: str = "g1") -> dict[str, Any]:
-    return {"group_id": group, "member_id": "m", "share_session_epoch": epoch, "topics": [
-        {"topic_id": id_of(name), "partitions": [partition(at, True) for at in indexes]} for name, indexes in topics]}
-
-
-def answered(*topics: Topic, records: bytes = RECORDS, code: int = 0, acquired: tuple[tuple[int, int], ...] = ((5, 6),),
-             **values: Any) -> dict[str, Any]:
-    ranges = [{"first_offset": first, "last_offset": last, "delivery_count": 1} for first, last in acquired]
-    return {"acquisition_lock_timeout_ms": 30000, "responses": [{"topic_id": id_of(name), "partitions": [
-        {"partition_index": at, "error_code": code, "records": records, "acquired_records": ranges, **values}
-        for at in indexes]} for name, indexes in topics]}
-
-
-def sent_topics(sent: dict[str, Any], field: str = "topics") -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
-    for topic in sent[field]:
-        found.setdefault(topic["topic_id"].rstrip(b".").decode(), []).extend(
-            one["partition_index"] if isinstance(one, dict) else one for one in topic["partitions"])
-    assert len(found) == len(sent[field]) or field != "topics", "of a topic named twice a broker takes the first only"
-    return found
-
-
-def codes(answer: dict[str, Any], field: str = "error_code") -> dict[str, dict[int, int]]:
-    return {topic["topic_id"].rstrip(b".").decode(): {one["partition_index"]: one[field]
-                                                      for one in topic["partitions"]} for topic in answer["responses"]}
-
+from tests.support.share_fetches import (
+    ACKNOWLEDGE,
+    FETCH,
+    GONE,
+    OPEN,
+    READER,
+    RECORDS,
+    SHUT,
+    Topic,
+    acknowledged,
+    answered,
+    asked,
+    codes,
+    desk_of,
+    sent_topics,
+)
 
 # ---- both
 
@@ -76,6 +36,28 @@ def test_the_group_must_be_readable(version: int) -> None:
         assert (treatment, answer["error_code"], answer["responses"]) == ("answer", 30, [])
         treatment, answer = desk.request(ACKNOWLEDGE, version, {**acknowledged((OPEN, [0])), "group_id": group})
         assert (treatment, answer["error_code"], answer["responses"]) == ("answer", 30, [])
+
+
+@pytest.mark.parametrize("version", spanning(FETCH))
+def test_a_group_that_is_lost_while_the_fetch_waits_gets_no_records(version: int) -> None:
+    desk = desk_of()
+    desk.request(FETCH, version, asked((OPEN, [0])))
+    desk.allow.remove("read group g*")
+    desk.opened.forget_decisions()
+    treatment, answer = desk.response(FETCH, version, answered((OPEN, [0]), (SHUT, [0])))
+    assert (treatment, answer["error_code"], answer["responses"]) == ("answer", 30, [])
+    assert desk.denied() == [("read", "group", "g1")]
+
+
+@pytest.mark.parametrize("version", spanning(ACKNOWLEDGE))
+def test_what_was_acknowledged_before_the_group_was_lost_is_told(version: int) -> None:
+    desk = desk_of()
+    desk.request(ACKNOWLEDGE, version, acknowledged((OPEN, [0])))
+    desk.allow.remove("read group g*")
+    desk.opened.forget_decisions()
+    _, answer = desk.response(ACKNOWLEDGE, version, {"responses": [
+        {"topic_id": id_of(OPEN), "partitions": [{"partition_index": 0, "error_code": 0}]}]})
+    assert (answer["error_code"], codes(answer)) == (0, {OPEN: {0: 0}})
 
 
 @pytest.mark.parametrize("version", spanning(ACKNOWLEDGE))
