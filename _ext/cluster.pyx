@@ -1,25 +1,28 @@
 # cython: wraparound=True
 """What is asked of a cluster as a whole. Each needs one permission on it, else 31; its answers show no address, no path, and
-of topics and groups that nobody named those that may be described.
+of topics and groups that nobody named those that may be described. A topic that is named needs no more, but a rule that
+speaks of it comes first.
 
-    35 DescribeLogDirs 1-5                 DESCRIBE; directories are numbered, not named
-    43 ElectLeaders 0-2                    ALTER
-    45 AlterPartitionReassignments 0-1     ALTER
-    46 ListPartitionReassignments 0        DESCRIBE
+    35 DescribeLogDirs 1-5                 DESCRIBE, else a topic is left out; directories are numbered, not named
+    43 ElectLeaders 0-2                    ALTER, else 29 on a topic's partitions
+    45 AlterPartitionReassignments 0-1     ALTER, else 29 on a topic's partitions
+    46 ListPartitionReassignments 0        DESCRIBE, else a topic is left out
     48 DescribeClientQuotas 0-1            DESCRIBE_CONFIGS
     49 AlterClientQuotas 0-1               ALTER_CONFIGS, else 31 on each entry
-    55 DescribeQuorum 0-2                  DESCRIBE; controllers are shown without their listeners
+    55 DescribeQuorum 0-2                  DESCRIBE, else 29 on a topic's partitions; controllers are shown without their listeners
     74 ListConfigResources 0-1             DESCRIBE_CONFIGS
 """
-from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, answer_values, apply_edits, cluster_allowed, find
-from kproxy._ext.authorise cimport find_top, replace_count, text, topic_visible
+from kproxy._ext.authorise cimport CLUSTER_AUTHORIZATION_FAILED, TOPIC_AUTHORIZATION_FAILED, Gated, TopicRule, add_refused
+from kproxy._ext.authorise cimport answer_values, apply_edits, cluster_allowed, covered_by_cluster, find, find_top
+from kproxy._ext.authorise cimport open_gated, replace_count, text, topic_visible
 from kproxy._ext.fields cimport F_CONFIG_RESOURCES, F_LISTENERS, F_LOG_DIR, F_NAME, F_REPLICA_ELECTION_RESULTS
-from kproxy._ext.fields cimport F_RESOURCE_NAME, F_RESOURCE_TYPE, F_RESULTS, F_TOPIC, F_TOPIC_PARTITIONS, F_TOPICS
+from kproxy._ext.fields cimport F_RESOURCE_NAME, F_RESOURCE_TYPE, F_RESPONSES, F_RESULTS, F_TOPIC, F_TOPIC_PARTITIONS
+from kproxy._ext.fields cimport F_TOPICS
 from kproxy._ext.lists cimport hide_topics
 from kproxy._ext.mirrors cimport mirrored
 from kproxy._ext.opening cimport WAIT, Opening
 from kproxy._ext.policy_table cimport OPERATION_ALTER, OPERATION_ALTER_CONFIGS, OPERATION_DESCRIBE
-from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, RESOURCE_GROUP
+from kproxy._ext.policy_table cimport OPERATION_DESCRIBE_CONFIGS, RESOURCE_GROUP, RESOURCE_TOPIC
 from kproxy._ext.request cimport build_string
 from kproxy._ext.schema cimport Mark, Marks, is_flexible
 
@@ -41,31 +44,57 @@ cdef enum:
     LONGEST = 1 << 20           # bytes of a request whose refusal names everything in it
 
 
+cdef class NamedRule(TopicRule):
+    """The cluster's permission is enough, save where a rule of its own forbids the topic or asks for people."""
+
+    cdef int decide(self, Opening opening, int item, Mark* name) except -1:
+        if covered_by_cluster(opening, self.operation, RESOURCE_TOPIC, self.operation, text(opening, name),
+                              name.length):
+            return 0
+        return 0 if opening.allowed(RESOURCE_TOPIC, self.operation, text(opening, name), name.length) \
+            else TOPIC_AUTHORIZATION_FAILED
+
+
+cdef class UnansweredRule(NamedRule):
+    """For answers in which a topic has no error code: one that is refused is not in them."""
+
+    cdef list gather(self, list refused):
+        return []
+
+
 cdef class ClusterWay:
     cdef int operation
     cdef dict refusal           # what the answer holds besides its code
     cdef tuple mirror           # of the items that have one too, or None
-    cdef int asked              # field of the array that is null for "all of them"; 0: there is none
+    cdef Gated named            # the topics that a request names, which may be null for "all of them"; None: none
+    cdef int answered           # field of the answer's array of them
 
-    def __init__(self, int operation, dict refusal, tuple mirror=None, int asked=0):
+    def __init__(self, int operation, dict refusal, tuple mirror=None, Gated named=None, int answered=0):
         self.operation = operation
         self.refusal = refusal
         self.mirror = mirror
-        self.asked = asked
+        self.named = named
+        self.answered = answered
 
 
 cdef dict WAYS = {
-    DESCRIBE_LOG_DIRS: ClusterWay(OPERATION_DESCRIBE, {}, asked=F_TOPICS),
+    DESCRIBE_LOG_DIRS: ClusterWay(OPERATION_DESCRIBE, {}, named=Gated((), topics=F_TOPICS, rule=UnansweredRule(
+        OPERATION_DESCRIBE, None, {}))),
     ELECT_LEADERS: ClusterWay(OPERATION_ALTER, {}, (
         "replica_election_results", "topic_partitions", {"topic": "topic"},
-        ("partition_result", "partitions", {"partition_id": ""}, None)), F_TOPIC_PARTITIONS),
+        ("partition_result", "partitions", {"partition_id": ""}, None)), Gated(
+        (), topics=F_TOPIC_PARTITIONS, answered="replica_election_results", rule=NamedRule(
+            OPERATION_ALTER, "partition_result", {}, "topic", "partition_id")), F_REPLICA_ELECTION_RESULTS),
     ALTER_REASSIGNMENTS: ClusterWay(OPERATION_ALTER, {}, (
         "responses", "topics", {"name": "name"},
-        ("partitions", "partitions", {"partition_index": "partition_index"}, None))),
-    LIST_REASSIGNMENTS: ClusterWay(OPERATION_DESCRIBE, {}, asked=F_TOPICS),
+        ("partitions", "partitions", {"partition_index": "partition_index"}, None)), Gated(
+        (), topics=F_TOPICS, answered="responses", rule=NamedRule(OPERATION_ALTER, "partitions", {})), F_RESPONSES),
+    LIST_REASSIGNMENTS: ClusterWay(OPERATION_DESCRIBE, {}, named=Gated((), topics=F_TOPICS, rule=UnansweredRule(
+        OPERATION_DESCRIBE, None, {}))),
     DESCRIBE_QUOTAS: ClusterWay(OPERATION_DESCRIBE_CONFIGS, {"entries": None}),
     ALTER_QUOTAS: ClusterWay(OPERATION_ALTER_CONFIGS, {}, ("entries", "entries", {"entity": "entity"}, None)),
-    DESCRIBE_QUORUM: ClusterWay(OPERATION_DESCRIBE, {}),
+    DESCRIBE_QUORUM: ClusterWay(OPERATION_DESCRIBE, {}, named=Gated((), topics=F_TOPICS, rule=NamedRule(
+        OPERATION_DESCRIBE, "partitions", {}, "topic_name")), answered=F_TOPICS),
     LIST_CONFIG_RESOURCES: ClusterWay(OPERATION_DESCRIBE_CONFIGS, {}),
 }
 
@@ -77,8 +106,11 @@ cdef int open_request(Opening opening) except -1:
         return 0
     if not allowed:
         return refuse(opening, way)
-    if way.asked != 0 and find_top(opening, way.asked).value < 0:
-        opening.memo = True     # What was not named is shown by what may be described.
+    if way.named is None:
+        return 0
+    if find_top(opening, way.named.topics).value >= 0:
+        return open_gated(opening, way.named)
+    opening.memo = True     # What was not named is shown by what may be described.
     return 0
 
 
@@ -97,17 +129,21 @@ cdef int refuse(Opening opening, ClusterWay way) except -1:
 
 cdef int open_response(Opening opening, object memo) except -1:
     cdef int api = opening.head.api_key
+    cdef ClusterWay way = WAYS[api]
+    cdef bint all_topics = memo is True
     cdef list edits = []
     if api == DESCRIBE_LOG_DIRS:
-        show_directories(opening, memo is not None, edits)
+        show_directories(opening, all_topics, edits)
     elif api == DESCRIBE_QUORUM:
         hide_listeners(opening, edits)
     elif api == LIST_CONFIG_RESOURCES:
         hide_resources(opening, edits)
-    elif api == ELECT_LEADERS and memo is not None:
+    elif api == ELECT_LEADERS and all_topics:
         hide_topics(opening, find_top(opening, F_REPLICA_ELECTION_RESULTS), F_TOPIC, edits)
-    elif api == LIST_REASSIGNMENTS and memo is not None:
+    elif api == LIST_REASSIGNMENTS and all_topics:
         hide_topics(opening, find_top(opening, F_TOPICS), F_NAME, edits)
+    if memo is not None and not all_topics:
+        add_refused(opening, way.answered, way.named.answered, memo, edits)
     return apply_edits(opening, edits)
 
 

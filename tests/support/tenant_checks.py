@@ -9,10 +9,10 @@ from tests.support import frames
 from tests.support.tenant_fields import Path, walk
 from tests.support.tenant_messages import ALL
 from tests.support.tenant_rules import (
-    BY_CLUSTER,
     DESCRIBED_WITH_TOPICS,
     FREE,
     JUDGED_AGAIN,
+    LEFT_OUT,
     LISTED,
     UNKNOWN_TOPIC_ID,
     item_codes,
@@ -42,10 +42,8 @@ def hidden_words(tenants: Tenants, rights: dict[str, int]) -> list[bytes]:
 
 
 def check_sent(tenants: Tenants, who: str, one: Request, frame: bytes) -> None:
-    """A broker hears of nothing with which its client may do nothing."""
-    if one.api in BY_CLUSTER:
-        assert one.rights["kafka-cluster"] != NOTHING, f"{who} may not ask this of the cluster: {one}"
-        return
+    """A broker hears of nothing with which its client may do nothing, and nothing at all that is refused as a whole."""
+    assert not whole_code(one.api, one.rights, one.values), f"{who} may not ask this: {one}"
     for word in hidden_words(tenants, one.rights):
         assert word not in frame, f"{word!r} reached the broker for {who}: {one}"
 
@@ -89,6 +87,9 @@ def check_codes(one: Request, rights: dict[str, int], asked: set[Path], found: d
         return
     then, now = (item_codes(one.api, each, one.values, asked) for each in (one.rights, rights))
     for path in asked:
+        if one.api in LEFT_OUT and not may(one.rights, path[-1][1], "describe"):
+            assert path not in found, f"{path} is in the answer to {one}"
+            continue
         # What a group's members read is known from its answer only.
         was_sent = not then[path] or (one.api in DESCRIBED_WITH_TOPICS and then[path] == 29)
         wanted = {now[path] if one.api in JUDGED_AGAIN and was_sent else then[path]}
@@ -102,7 +103,7 @@ def check_codes(one: Request, rights: dict[str, int], asked: set[Path], found: d
             assert above or one.api in NAMELESS or "key" in one.values, f"{path} is not answered: {one}"
     for path in set(found) - asked - {()}:
         name = path[-1][1]
-        if one.api in BY_CLUSTER or name == "kafka-cluster":
+        if name == "kafka-cluster":
             continue
         assert may(rights, name, "describe"), f"{name} is in the answer to {one}"
 

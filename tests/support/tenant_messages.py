@@ -15,7 +15,7 @@ from tests.support.tenant_fields import (
     item_kind,
     kind_of,
 )
-from tests.support.tenant_rules import BY_CLUSTER, DESCRIBED_WITH_TOPICS
+from tests.support.tenant_rules import DESCRIBED_WITH_TOPICS
 from tests.support.tenants import BROKER_CANARY, NAMES, Tenants, topics_of_group, value_of, words_of
 
 #: Asked the same each time. Acknowledged by all, from no follower, in no fetch session.
@@ -200,8 +200,7 @@ class _Answer:
         topic_id = one if isinstance(one, bytes) else self.tenants.ids.get(one, bytes(16))
         name = self.tenants.name_of(one) if isinstance(one, bytes) else one
         code = UNKNOWN_TOPIC_ID if name is None else 0
-        full_of = name if name and self.api not in BY_CLUSTER else "shared-by-all"
-        values = self.struct(fields, asked, parent, full_of, code)
+        values = self.struct(fields, asked, parent, name or "shared-by-all", code)
         here = {field.name: field for field in fields if field.at(self.version)}
         for field in here.values():
             if field.name == "topic_id":

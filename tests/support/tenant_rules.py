@@ -27,7 +27,7 @@ WHOLE: dict[int, tuple[tuple[str, str, str, int], ...]] = {
     49: (("kafka-cluster", "cluster", "alter_configs", 31),),
 }
 _GROUP_DESCRIBE, _TOPIC_READ = {"group": (("describe",), 30)}, {"topic": (("read",), 29)}
-_TOPIC_DESCRIBE = {"topic": (("describe",), 29)}
+_TOPIC_DESCRIBE, _TOPIC_ALTER = {"topic": (("describe",), 29)}, {"topic": (("alter",), 29)}
 
 
 def _configs(operation: str) -> dict[str, tuple[tuple[str, ...], int]]:
@@ -44,14 +44,14 @@ ITEMS: dict[int, dict[str, tuple[tuple[str, ...], int]]] = {
     42: {"group": (("delete",), 30)},
     19: {"topic": (("create",), 29)}, 20: {"topic": (("describe", "delete"), 29)}, 21: {"topic": (("delete",), 29)},
     32: _configs("describe_configs"), 33: _configs("alter_configs"), 44: _configs("alter_configs"),
-    37: {"topic": (("alter",), 29)}, 65: {"transactional_id": (("describe",), 53)},
+    **dict.fromkeys((37, 43, 45), _TOPIC_ALTER), 55: _TOPIC_DESCRIBE, 65: {"transactional_id": (("describe",), 53)},
 }
 #: APIs whose answers list things of their own accord: kind -> what is to be seen of it.
 LISTED = {16: ("group", "describe"), 66: ("transactional_id", "describe"), 74: ("topic", "describe_configs")}
 #: A group whose members' topics may not all be described is not shown.
 DESCRIBED_WITH_TOPICS = {69, 77}
-#: Who may ask these of the cluster may name anything in it.
-BY_CLUSTER = {35, 43, 45, 46, 55}
+#: Of what these name it is left out that may not be described: their answers have no code for it.
+LEFT_OUT = {35, 46}
 #: Nothing of these depends on anybody's rights.
 FREE = {17, 18, 36, 60}
 #: Of these the whole answer follows the rights there are when it is given.

@@ -123,6 +123,90 @@ def test_names_of_configs_are_listed_that_may_be_described(version: int) -> None
     assert kept == (["open1", "open1", "1", "m"] if version else ["m"])
 
 
+#: API -> (the array of topics, what an item calls its topic, an item of two partitions).
+NAMED: dict[int, tuple[str, str, Any]] = {
+    35: ("topics", "topic", {"partitions": [0, 2]}),
+    43: ("topic_partitions", "topic", {"partitions": [0, 2]}),
+    45: ("topics", "name", {"partitions": [{"partition_index": at, "replicas": [1]} for at in (0, 2)]}),
+    46: ("topics", "name", {"partition_indexes": [0, 2]}),
+    55: ("topics", "topic_name", {"partitions": [{"partition_index": at} for at in (0, 2)]}),
+}
+#: API -> where its answer has codes: (the topics, what they are called, their partitions, what those are called).
+CODED = {43: ("replica_election_results", "topic", "partition_result", "partition_id"),
+         45: ("responses", "name", "partitions", "partition_index"),
+         55: ("topics", "topic_name", "partitions", "partition_index")}
+BY_NAME = [(api, version) for api in NAMED for version in spanning(api)]
+
+
+def naming(api: int, version: int, *names: str) -> dict[str, Any]:
+    array, called, item = NAMED[api]
+    return asked(api, version, **{array: [{called: name, **item} for name in names]})
+
+
+def names_of(api: int, sent: dict[str, Any]) -> list[str]:
+    return [one[NAMED[api][1]] for one in sent[NAMED[api][0]]]
+
+
+def coded(api: int, *topics: tuple[str, int]) -> dict[str, Any]:
+    """The broker's answer."""
+    array, called, partitions, index = CODED[api]
+    return {array: [{called: name, partitions: [{index: at, "error_code": code} for at in (0, 2)]}
+                    for name, code in topics]}
+
+
+def codes_of(api: int, answer: dict[str, Any]) -> dict[str, dict[int, int]]:
+    array, called, partitions, index = CODED[api]
+    assert answer.get("error_code", 0) == 0
+    return {topic[called]: {one[index]: one["error_code"] for one in topic[partitions]} for topic in answer[array]}
+
+
+@pytest.mark.parametrize(("api", "version"), BY_NAME)
+@pytest.mark.parametrize("rule", ["forbid", "ask"])
+def test_a_rule_that_speaks_of_the_topic_comes_before_the_clusters_permission(
+        api: int, version: int, rule: str) -> None:
+    operation, _ = ASKED[api]
+    speaks: Any = {rule: (f"{operation} topic shut",)}
+    desk = Desk(f"{operation} {CLUSTER}", **speaks)
+    if rule == "ask":
+        assert desk.request(api, version, naming(api, version, "a", "shut", "b"))[0] == "wait"
+        desk.opened.answered({verdict.wanted: ("R-1", "pending") for *_, verdict in desk.opened.denials})
+    treatment, sent = desk.request(api, version, naming(api, version, "a", "shut", "b"))
+    assert treatment == "replace" and names_of(api, sent) == ["a", "b"]
+    assert desk.denied() == [(operation, "topic", "shut")]
+    if api in CODED:
+        _, answer = desk.response(api, version, coded(api, ("a", 0), ("b", 7)))
+        assert codes_of(api, answer) == {"a": {0: 0, 2: 0}, "b": {0: 7, 2: 7}, "shut": {0: 29, 2: 29}}
+    treatment, sent = desk.request(api, version, naming(api, version, "shut", "shut"))
+    if api in CODED:
+        assert treatment == "answer" and codes_of(api, sent) == {"shut": {0: 29, 2: 29}}
+    else:
+        assert treatment == "replace" and names_of(api, sent) == [], "empty, not null: nothing is asked about"
+
+
+@pytest.mark.parametrize(("api", "version"), BY_NAME)
+def test_a_rule_on_another_operation_says_nothing_of_it(api: int, version: int) -> None:
+    operation, _ = ASKED[api]
+    desk = Desk(f"{operation} {CLUSTER}", "write topic shut", forbid=("read topic shut", "delete topic shut"))
+    assert desk.request(api, version, naming(api, version, "a", "shut"))[0] == "forward" and desk.denied() == []
+
+
+@pytest.mark.parametrize(("api", "version"), BY_NAME)
+def test_a_listener_that_observes_tells_of_it_only(api: int, version: int) -> None:
+    operation, _ = ASKED[api]
+    desk = Desk(f"{operation} {CLUSTER}", forbid=(f"{operation} topic shut",), observe=True)
+    assert desk.request(api, version, naming(api, version, "a", "shut"))[0] == "forward"
+    assert desk.denied() == [(operation, "topic", "shut")]
+
+
+@pytest.mark.parametrize("version", spanning(43))
+def test_a_brokers_error_for_the_whole_election_is_passed_on_alone(version: int) -> None:
+    desk = Desk(f"alter {CLUSTER}", forbid=("alter topic shut",))
+    desk.request(43, version, naming(43, version, "a", "shut"))
+    if version >= 1:
+        _, answer = desk.response(43, version, {"error_code": 41, "replica_election_results": []})
+        assert (answer["error_code"], answer["replica_election_results"]) == (41, [])
+
+
 def test_a_refusal_that_would_name_too_much_closes() -> None:
     topics = [{"name": "x" * 200, "partitions": [{"partition_index": 0, "replicas": None}]} for _ in range(6000)]
     desk = Desk()
