@@ -9,6 +9,7 @@ import ssl
 
 import pytest
 
+from kproxy._ext.quota import Budgets, SharedQuotas, Tally
 from kproxy._ext.tls_context import TlsContext
 from tests.support.bare_node import (
     MIB,
@@ -24,12 +25,15 @@ from tests.support.bare_node import (
     serving,
 )
 from tests.support.certificates import Authority
+from tests.support.frames import request
 from tests.support.scripted_control import until
 from tests.support.world import on_uvloop
 
 OURS = Authority("ours")
 SERVER = OURS.issue("server", ("kafka.test",))
 CONTEXT = TlsContext(True, certificates=SERVER[0], key=SERVER[1], authorities=b"", client_auth="none")
+#: As short as requests are.
+METADATA = request(3, 0, 2, {"topics": []}, client_id=None)
 BOTH = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
 
 
@@ -214,3 +218,39 @@ async def test_a_farewell_behind_the_last_request_is_seen_with_it():
         assert await receive(broker, len(produce(1, 30_000))) == produce(1, 30_000)
         await until(lambda: shell.ended == 1)
         assert shell.half.session.cause == "client_closed" and await is_ended(broker)
+
+
+@pytest.mark.parametrize("version", BOTH)
+@pytest.mark.parametrize("farewell", [True, False])
+@on_uvloop
+async def test_a_client_that_leaves_while_a_quota_makes_it_wait_is_let_go(version: ssl.TLSVersion, farewell: bool):
+    async with serving(CONTEXT) as node:
+        shell, client, broker = await connect(node, version)
+        shell.half.session.budgets = Budgets(SharedQuotas(), [(1, Tally("r"), 1, 0, 0)])
+        await client.send(produce(1))
+        assert await receive(broker, len(produce(1))) == produce(1)
+        assert shell.half.session.muted
+        if farewell:
+            with pytest.raises(ssl.SSLWantReadError):
+                client.tls.unwrap()
+            await client.flush()
+        client.socket.close()
+        await until(lambda: shell.ended == 1)
+        assert shell.half.session.cause == "client_closed" and shell.half.mute_timer is None
+
+
+@pytest.mark.parametrize("version", BOTH)
+@on_uvloop
+async def test_what_a_client_wrote_before_it_left_is_taken_when_the_wait_is_over(version: ssl.TLSVersion):
+    async with serving(CONTEXT) as node:
+        shell, client, broker = await connect(node, version)
+        shell.half.session.budgets = Budgets(SharedQuotas(), [(1, Tally("r"), 1, 0, 0)])
+        await client.send(produce(1))
+        assert await receive(broker, len(produce(1))) == produce(1)
+        await client.send(METADATA)
+        client.socket.close()
+        await connect(node)
+        assert shell.ended == 0, "whatever else came, this was seen before"
+        shell.half.unmute()
+        assert await receive(broker, len(METADATA)) == METADATA
+        await until(lambda: shell.ended == 1)
