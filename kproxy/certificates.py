@@ -5,6 +5,7 @@ Pure: the files and the clock are the caller's. RFC 5280 for the fields, RFC 746
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import msgspec
@@ -61,6 +62,39 @@ def read_authorities(certificates: bytes, now: float | None) -> float:
     latest = max(found, key=lambda one: one.not_valid_after_utc)
     _check_time(min(one.not_valid_before_utc for one in found), latest.not_valid_after_utc, now)
     return _seconds(latest.not_valid_after_utc)
+
+
+def check_server_names(certificates: bytes, bootstrap: str, before: str, behind: str, brokers: range) -> None:
+    """Whether clients can verify the names they are led to by the subjectAltName of the first certificate (RFC 9525):
+    ``bootstrap``, and one at least of ``before`` ID ``behind`` with an id of ``brokers``. A certificate may name some
+    brokers only, those that there are. Raises CertificateProblem."""
+    from cryptography import x509
+
+    try:
+        own = x509.load_pem_x509_certificates(certificates)[0]
+        found = own.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = [name.lower() for name in found.value.get_values_for_type(x509.DNSName)]
+    except x509.ExtensionNotFound:
+        names = []
+    except ValueError:
+        return  # It is read_chain that tells of a file which cannot be read.
+    told = ", ".join(names) or "no server"
+    if not _is_named(bootstrap, names):
+        raise CertificateProblem(f"the certificate does not name {bootstrap}, where clients begin; it names {told}")
+    first = f"{before}{brokers.start}{behind}"
+    if not _is_named(first, names) and not any(_id_in(name, before, behind) in brokers for name in names):
+        raise CertificateProblem(f"the certificate names no broker, such as {first}; it names {told}")
+
+
+def _is_named(name: str, names: Iterable[str]) -> bool:
+    """A star stands for the whole first label and nothing else."""
+    _, _, parent = name.partition(".")
+    return any(one in (name, f"*.{parent}") for one in names)
+
+
+def _id_in(name: str, before: str, behind: str) -> int:
+    written = name.removeprefix(before).removesuffix(behind)
+    return int(written) if name == f"{before}{written}{behind}" and written.isdecimal() else -1
 
 
 def _check_time(begins: datetime, ends: datetime, now: float | None) -> None:

@@ -31,17 +31,19 @@ def check_issuer(issuer: Issuer, value: Value) -> None:
     claims = [name for name in _PLACEHOLDER.findall(issuer.principal) if name != "issuer"]
     if len(claims) != 1 or re.search(r"[{}]", _PLACEHOLDER.sub("", issuer.principal)):
         # Two claims in one name could be cut in two ways, so two people could share it.
-        value.complain(f"principal {issuer.principal!r} must hold one claim, such as {{sub}}, besides {{issuer}}")
+        _place(value, "principal").complain(f"principal {issuer.principal!r} must hold one claim, such as {{sub}},"
+                                            " besides {issuer}")
     for what, url in (("issuer", issuer.issuer), ("jwks_url", issuer.jwks_url)):
         is_fetched = what == "jwks_url" or not (issuer.jwks_url or issuer.jwks_file)
         if url and is_fetched and not _is_safe_url(url):
-            value.complain(f"{what} must be an https URL (http on loopback only), or name a jwks_file")
+            _place(value, what).complain(f"{what} must be an https URL (http on loopback only), or name a jwks_file")
     if issuer.jwks_url and issuer.jwks_file:
-        value.complain("jwks_url and jwks_file exclude each other")
+        _place(value, "jwks_file").complain("jwks_url and jwks_file exclude each other")
     if not issuer.max_lifetime > 0:
-        value.complain("max_lifetime must be longer than nothing")
+        _place(value, "max_lifetime").complain("max_lifetime must be longer than nothing")
     if issuer.jwks_max_stale < issuer.jwks_refresh:
-        value.complain("jwks_max_stale is shorter than jwks_refresh: keys would lapse between two fetches")
+        _place(value, "jwks_max_stale").complain("jwks_max_stale is shorter than jwks_refresh: keys would lapse"
+                                                 " between two fetches")
 
 
 def check_together(config: Config, report: Report, root: Value) -> None:
@@ -62,7 +64,8 @@ def check_together(config: Config, report: Report, root: Value) -> None:
 
 def _check_listener(config: Config, listener: Listener, value: Value) -> None:
     if listener.cluster and listener.cluster not in config.clusters:
-        value.complain(f"cluster {listener.cluster!r} is not configured")
+        known = f"; known here: {', '.join(config.clusters)}" if config.clusters else ""
+        _place(value, "cluster").complain(f"cluster {listener.cluster!r} is not configured{known}")
     if isinstance(listener.advertise, AdvertiseNames) and listener.tls is None:
         value.complain("advertise.sni needs tls: a client names the broker it wants in the handshake")
     loopback = is_loopback(listener.host)

@@ -71,6 +71,7 @@ def _credential(value: Value, files: Files) -> settings.Credential:
 def read_listener(name: str, section: Section, mode: settings.Mode, files: Files) -> settings.Listener:
     host, port = section.need("bind", address, ("127.0.0.1", 1))
     tls, proxy = section.section("tls"), section.section("proxy_protocol")
+    cert, _ = tls.entries.get("cert", (None, 0)) if tls is not None else (None, 0)
     listener = settings.Listener(
         name=name,
         cluster=section.need("cluster", some_text, ""),
@@ -85,6 +86,8 @@ def read_listener(name: str, section: Section, mode: settings.Mode, files: Files
         proxy_protocol=_proxy_protocol(proxy) if proxy is not None else None,
     )
     section.close()
+    if cert is not None and isinstance(listener.advertise, settings.AdvertiseNames) and listener.advertise.bootstrap:
+        files.server_names(cert, listener.advertise)
     return listener
 
 

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from kproxy.certificates import CertificateProblem, read_authorities, read_chain
+from kproxy.certificates import CertificateProblem, check_server_names, read_authorities, read_chain
+from kproxy.model.settings import AdvertiseNames
 from kproxy.yaml_nodes import Section, Value, Wrong, some_text
 
 
@@ -68,6 +69,15 @@ class Files:
             self._examine(entries["cert"], lambda now: read_chain(
                 self._read(entries["cert"], cert), self._read(entries["key"], key, is_private=True), now))
         return cert, key
+
+    def server_names(self, cert: Value, advertise: AdvertiseNames) -> None:
+        """Whether the certificate at the path under ``cert`` is for the names that clients are led to."""
+        try:
+            found = self._read(cert, self.path(cert)) if self.now is not None else b""
+        except Wrong:
+            return  # That it cannot be read has been told where it was taken.
+        brokers = range(advertise.first_broker, advertise.last_broker + 1)
+        self._examine(cert, lambda _: check_server_names(found, advertise.bootstrap, *advertise.parts(), brokers))
 
     def authorities(self, section: Section, name: str) -> str:
         """The path under ``name``, empty where it is not given."""

@@ -226,7 +226,8 @@ def integer(minimum: int = 0, maximum: int = 2**63 - 1) -> Converter[int]:
         written = value.node.value
         number = int(written, 0) if written[:2] in ("0x", "0o") else int(written, 10)
         if not minimum <= number <= maximum:
-            raise Wrong(value, f"{number} is not between {minimum} and {maximum}")
+            raise Wrong(value, f"{number} is less than {minimum}" if number < minimum and maximum == 2**63 - 1 else
+                        f"{number} is not between {minimum} and {maximum}")
         return number
 
     return convert

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import msgspec
 import typer
 
 from kproxy import policy as policies
+from kproxy.cli.node import DEFAULT_CONFIG, ConfigOption, JsonOption
 from kproxy.config import examine_config, read_policy
 from kproxy.control.loading import find_issuer_problems
 from kproxy.errors import ConfigError, PolicyError, Problem
@@ -38,7 +39,8 @@ def examine(path: Path) -> Examined:
     config, problems = examine_config(source, str(path), path.resolve().parent, dict(os.environ))
     policy = None
     if config is not None:
-        problems = [*problems, *find_issuer_problems(config)]
+        told = {problem.path for problem in problems}
+        problems = [*problems, *(one for one in find_issuer_problems(config) if one.path not in told)]
     if config is not None and config.policy_path:
         try:
             policy = policies.load(read_policy(config.policy_path))
@@ -56,8 +58,7 @@ def examine(path: Path) -> Examined:
 def register(app: typer.Typer) -> None:
     @app.command()
     def check(
-        config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("kproxy.yaml"),
-        as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+        config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False,
     ) -> None:
         """Resolve configuration and policy and report every problem. Exit 1 if there is any."""
         examined = examine(config)

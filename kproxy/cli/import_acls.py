@@ -39,10 +39,14 @@ def import_command(
         typer.echo(msgspec.json.encode({"acls": len(acls), "file": str(out), "unsaid": made.unsaid}).decode())
     else:
         typer.echo(f"{len(acls)} ACLs are in {out}, {len(made.unsaid)} of them not exactly")
+    if not acls:
+        typer.echo("there are no ACLs: this policy allows nobody anything. Is the account allowed to describe them, and"
+                   " has the cluster an authorizer?", err=True)
     for reason in made.unsaid:
         typer.echo(f"not equivalent: {reason}", err=True)
     if made.unsaid and not allow_partial:
-        raise KproxyError(f"{out} is not equivalent to the ACLs; look at it, and say --allow-partial if it will do")
+        raise KproxyError(f"{out} is written, and is not equivalent to the ACLs: look at NOT EQUIVALENT in it. With"
+                          " --allow-partial this is no failure")
 
 
 def ask_cluster(bootstrap: str, properties: dict[str, str]) -> list[Acl]:
@@ -98,5 +102,7 @@ def _write(out: Path, made: Imported) -> None:
     try:
         with open(out, "x", encoding="utf-8") as file:
             file.write(made.text)
+    except FileExistsError:
+        raise KproxyError(f"{out} is there already: move it away, or name another file") from None
     except OSError as error:
         raise KproxyError(f"{out} cannot be written: {error.strerror}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -11,6 +10,7 @@ import typer
 
 from kproxy import policy as policies
 from kproxy.cli.import_acls import import_command
+from kproxy.cli.node import DEFAULT_CONFIG, ConfigOption, JsonOption
 from kproxy.cli.preview import preview_command
 from kproxy.config import load_config, read_policy
 from kproxy.model.access import Access, Client, Facts, Principal
@@ -21,7 +21,7 @@ Pairs = Annotated[list[str], typer.Option(help="A fact as KEY=VALUE; may be give
 
 
 def register(app: typer.Typer) -> None:
-    group = typer.Typer(no_args_is_help=True, help="What a policy would decide, and why.")
+    group = typer.Typer(no_args_is_help=True, help="What a policy would decide, and why; a policy made from ACLs.")
     group.command("explain")(explain)
     group.command("preview")(preview_command)
     group.command("import-acls")(import_command)
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     operation: Annotated[str, typer.Option(help="Kafka's ACL operation in lower case.")],
-    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("kproxy.yaml"),
+    config: ConfigOption = DEFAULT_CONFIG,
     principal: Annotated[str, typer.Option(help="The principal's name.")] = "somebody",
     issuer: Annotated[str, typer.Option(help="Alias of the issuer.")] = "",
     groups: Annotated[str, typer.Option(help="Groups, separated by commas.")] = "",
@@ -43,7 +43,7 @@ def explain(
     consumer_group: Annotated[str, typer.Option("--group", help="The consumer group asked about.")] = "",
     transactional_id: Annotated[str, typer.Option(help="The transactional id asked about.")] = "",
     cluster: Annotated[bool, typer.Option(help="Ask about the cluster itself.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Decide one access by the policy on disk and show every rule that was looked at."""
     settings = load_config(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterator
 
@@ -74,7 +75,8 @@ def _roles(policy: Policy) -> Iterator[Problem]:
     wanted += [(rule.role, rule.at) for rule in policy.quotas if rule.role]
     for role, at in wanted:
         if role not in known:
-            yield problem(f"role {role!r} is not defined", at)
+            close = difflib.get_close_matches(role, sorted(known), 1, 0.6)
+            yield problem(f"role {role!r} is not defined{f'; did you mean {close[0]}?' if close else ''}", at)
 
 
 def _labels(policy: Policy) -> Iterator[Problem]:

@@ -31,6 +31,8 @@ def check_quotas(policy: Policy) -> Iterator[Problem]:
     """Quotas that are two for the same."""
     seen: dict[str, Quota] = {}
     for rule in policy.quotas:
+        if not (rule.role or rule.principal):
+            continue  # Whose it is could not be read, which has been told.
         first = seen.setdefault(rule.name, rule)
         if first is not rule:
             yield Problem(f"{rule.name} has a quota already, at {first.at.file}:{first.at.line}; put both into one",

@@ -156,7 +156,8 @@ def _configs(value: Value) -> tuple[ConfigLimit, ...]:
 
 def _config(name: str, value: Value) -> ConfigLimit:
     if value.kind() == "text":
-        choice("forbidden")(value)
+        if some_text(value) != "forbidden":
+            raise Wrong(value, f"expected limits such as {{max: 4}}, or forbidden, found {some_text(value)!r}")
         return ConfigLimit(name, forbidden=True)
     section = Section(value)
     is_blank = not section.entries

@@ -233,3 +233,20 @@ def test_a_safeguard_that_cannot_be_kept_is_a_problem_with_its_place(app: Typer,
     (folder / "policy" / "safeguards.yaml").write_text(SAFEGUARDS.replace("record", "override"))
     code, output = run(app, "check", "--config", folder / "kproxy.yaml")
     assert code == 1 and "safeguards.yaml:3: safeguards[0]: produce.max_batch_bytes cannot be overridden" in output
+
+
+def test_an_issuers_problem_is_told_once_and_at_its_line(app: Typer, folder: Path) -> None:
+    source = CONFIG.replace("MODE", "enforce").replace("https://idp", "http://idp").replace("[kproxy]", "[]")
+    (folder / "kproxy.yaml").write_text(source)
+    code, output = run(app, "check", "--config", folder / "kproxy.yaml")
+    told = [line.removeprefix(f"{folder}/") for line in output.splitlines() if "issuers.corp" in line]
+    assert (code, told) == (1, [
+        "kproxy.yaml:6: identity.issuers.corp.audience: the list is empty",
+        "kproxy.yaml:6: identity.issuers.corp.issuer: issuer must be an https URL (http on loopback only), or name a"
+        " jwks_file"])
+
+
+def test_the_environment_names_the_configuration(app: Typer, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KPROXY_CONFIG", str(folder / "kproxy.yaml"))
+    assert run(app, "check")[1].splitlines()[-1].startswith("good: policy ")
+    assert run(app, "policy", "explain", "--operation", "read", "--topic", "orders")[1].startswith("deny: ")

@@ -139,7 +139,7 @@ limits: {max.connections: many}
         f"kproxy.yaml:3: clusters.c.tls.ca: {folder}/x cannot be read: No such file or directory",
         "kproxy.yaml:4: clusters: duplicate key 'c'",
         "kproxy.yaml:6: listeners.l.authenticate[1]: mtls is not supported yet",
-        "kproxy.yaml:6: listeners.l: cluster 'd' is not configured",
+        "kproxy.yaml:6: listeners.l.cluster: cluster 'd' is not configured; known here: c",
         "kproxy.yaml:6: listeners.l: tokens would travel in the clear: set tls, bind to loopback or set"
         " allow_plaintext: true",
         "kproxy.yaml:6: listeners.l: tokens are asked for, but identity.issuers is empty: nobody could log in",

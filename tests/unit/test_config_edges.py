@@ -69,7 +69,10 @@ def test_a_version_that_is_none() -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = tmp_path_factory.mktemp("names")
-    Authority().write(found, "k", "kafka.example.com", "*.kafka.example.com")
+    authority = Authority()
+    authority.write(found, "k", "kafka.example.com", "*.Kafka.example.com", "kafka", "*.kafka", "b.1002.kafka")
+    authority.write(found, "start", "kafka.example.com", "b64.kafka.example.com", "bx.kafka.example.com")
+    (found / "none.pem").write_text("nothing")
     return found
 
 
@@ -118,6 +121,36 @@ def test_brokers_by_name(folder: Path, written: str, names: AdvertiseNames) -> N
 def test_names_that_are_none(folder: Path, written: str, words: str) -> None:
     _, [problem] = examine(folder, f"{{sni: {written}}}")
     assert words in problem
+
+
+@pytest.mark.parametrize(("written", "pair", "problems"), [
+    ('{pattern: "b{node}.kafka.example.com"}', "start", []),
+    ('{pattern: "b{node}.kafka.example.com", brokers: 0-63}', "start", [
+        "listeners.l.tls.cert: the certificate names no broker, such as b0.kafka.example.com; it names"
+        " kafka.example.com, b64.kafka.example.com, bx.kafka.example.com"]),
+    ('{pattern: "b{node}.mesh.example.com", bootstrap: kafka.example.com}', "start", [
+        "listeners.l.tls.cert: the certificate names no broker, such as b0.mesh.example.com; it names"
+        " kafka.example.com, b64.kafka.example.com, bx.kafka.example.com"]),
+    ('{pattern: "b{node}.kafka.example.org"}', "start", [
+        "listeners.l.tls.cert: the certificate does not name kafka.example.org, where clients begin; it names"
+        " kafka.example.com, b64.kafka.example.com, bx.kafka.example.com"]),
+    ('{pattern: "b.{node}.example.com", bootstrap: x.kafka.example.com}', "k", [
+        "listeners.l.tls.cert: the certificate names no broker, such as b.0.example.com; it names"
+        " kafka.example.com, *.kafka.example.com, kafka, *.kafka, b.1002.kafka"]),
+    ('{pattern: "b{node}.kafka", bootstrap: x.y.kafka}', "k", [
+        "listeners.l.tls.cert: the certificate does not name x.y.kafka, where clients begin; it names"
+        " kafka.example.com, *.kafka.example.com, kafka, *.kafka, b.1002.kafka"]),
+])
+def test_the_certificate_names_where_clients_are_led(folder: Path, written: str, pair: str,
+                                                     problems: list[str]) -> None:
+    _, found = examine(folder, f"{{sni: {written}}}", f"tls: {{cert: {pair}.crt, key: {pair}.key}}")
+    assert [one.partition(": ")[2] for one in found] == problems
+
+
+@pytest.mark.parametrize("cert", ["none.pem", "absent.crt"])
+def test_a_certificate_that_cannot_be_read_is_told_once(folder: Path, cert: str) -> None:
+    _, found = examine(folder, '{sni: {pattern: "b{node}.kafka"}}', f"tls: {{cert: {cert}, key: k.key}}")
+    assert len(found) == 1 and ".tls.cert: " in found[0]
 
 
 def test_names_need_tls(folder: Path) -> None:

@@ -130,7 +130,13 @@ def test_the_command_writes_a_policy_and_no_file_twice(tmp_path: Path) -> None:
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"acls": 3, "file": str(out), "unsaid": []})
     assert effect(out.read_text(), "corp:alice", topic="orders") == "allow"
     again = run("--listing", str(tmp_path / "listing"), "--out", str(out))
-    assert (again.exit_code, str(again.exception)) == (1, f"{out} cannot be written: File exists")
+    assert (again.exit_code, str(again.exception)) == (1, f"{out} is there already: move it away, or name another file")
+
+
+def test_a_cluster_without_acls_is_pointed_out(tmp_path: Path) -> None:
+    (tmp_path / "listing").write_text("\n")
+    done = run("--listing", str(tmp_path / "listing"), "--out", str(tmp_path / "none.yaml"))
+    assert done.exit_code == 0 and "there are no ACLs: this policy allows nobody anything" in done.stderr
 
 
 def test_the_command_fails_over_what_it_cannot_say_unless_told_otherwise(tmp_path: Path) -> None:

@@ -149,6 +149,18 @@ def test_what_is_wrong_is_refused(source: str, words: str) -> None:
     assert len(found) == 1, found
 
 
+def test_quotas_of_nobody_known_are_not_two_for_one() -> None:
+    found = problems(ROLE, "quotas: [{for: {principal: ada}, requests: 5/s}, {for: {principal: bob}, requests: 5/s}]")
+    assert [one.partition(", with")[0] for one in found] == [
+        f"1.yaml:1: quotas[{number}].for.principal: a principal is ISSUER:SUBJECT" for number in (0, 1)]
+
+
+def test_a_role_that_is_nearly_one_is_named() -> None:
+    role = "roles: {scoring: {members: {groups: [g]}, allow: [{operations: [read], topics: [t]}]}}"
+    assert problems(role, "quotas: [{for: {role: scorin}, requests: 5/s}]") == [
+        "1.yaml:1: quotas[0]: role 'scorin' is not defined; did you mean scoring?"]
+
+
 def test_a_role_defined_in_two_files_is_refused() -> None:
     assert problems(ROLE, ROLE) == [
         "1.yaml:1: roles.r: role 'r' is also defined at 0.yaml:1",

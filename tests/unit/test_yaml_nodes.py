@@ -54,6 +54,7 @@ def test_what_a_scalar_means(converter: Any, source: str, expected: Any) -> None
     (boolean, "1", "found a number"), (boolean, "[true]", "found a list"),
     (integer(), "1.0", "expected a whole number"), (integer(), "'1'", "expected a whole number"),
     (integer(1, 5), "6", "6 is not between 1 and 5"), (integer(), "1_000", "expected a whole number"),
+    (integer(1), "0", "0 is less than 1"),
     (duration, "10", "expected a duration"), (duration, "10 m", "expected a duration"), (duration, "m", "a duration"),
     (size, "64 KiB", "expected a size"), (size, "64kib", "expected a size"), (size, "-1", "expected a size"),
     (tuple_of(text), "a", "expected a list, found text"), (tuple_of(text), "[]", "the list is empty"),
