@@ -13,6 +13,7 @@ import msgspec
 import typer
 
 from kproxy import policy as policies
+from kproxy.cli.node import DEFAULT_CONFIG, ConfigOption
 from kproxy.config import load_config, read_policy
 from kproxy.errors import KproxyError
 from kproxy.model.access import Client, Facts, Principal
@@ -38,7 +39,7 @@ def preview_command(
     form: Annotated[Form, typer.Option(help="Each line is a value (lines) or an object of key, value and headers"
                                             " (records), or the file is one value (whole).")] = "lines",
     principal: Annotated[str, typer.Option(help="The principal's name, for conditions that read it.")] = "somebody",
-    config: Annotated[Path, typer.Option("--config", "-c", help="The configuration file.")] = Path("kproxy.yaml"),
+    config: ConfigOption = DEFAULT_CONFIG,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, a line a record.")] = False,
 ) -> None:
     """Show sample records before and after the policy on disk, with the rules that fired."""

@@ -8,7 +8,7 @@ import typer
 
 from kproxy.cli.node import NodeClient, on_node, parse_duration, say_time, show_table
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `kproxy requests list` shows it.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; others read it.")]
 COLUMNS = {
     "id": lambda row: row["id"], "state": lambda row: row["state"], "principal": lambda row: row["principal"],

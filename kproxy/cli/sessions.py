@@ -8,7 +8,7 @@ import typer
 
 from kproxy.cli.node import NodeClient, NodeRefused, on_node, say_time, show_table
 
-IdArgument = Annotated[str, typer.Argument(metavar="ID")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `kproxy sessions list` shows it.")]
 COLUMNS = {
     "id": lambda row: row["id"], "principal": lambda row: row["principal"], "listener": lambda row: row["listener"],
     "mechanism": lambda row: row["mechanism"], "client": lambda row: row["client_id"],
@@ -39,7 +39,7 @@ def show(node: NodeClient, session: IdArgument) -> Any:
 
 
 def kill(
-    node: NodeClient, session: Annotated[str, typer.Argument(metavar="ID")] = "",
+    node: NodeClient, session: IdArgument = "",
     principal: Annotated[str, typer.Option(help="Close all of this principal's, instead of one.")] = "",
     reason: Annotated[str, typer.Option("--reason", help="Why; it goes into the audit.")] = "",
 ) -> Any:
