@@ -92,6 +92,8 @@ def _listeners(config: Config | None) -> list[dict[str, Any]]:
             "cluster": listener.cluster,
             "brokers": _say_brokers(listener.advertise),
             "authenticate": list(listener.authenticate),
+            "tls": listener.tls is not None,
+            "balancers": list(listener.proxy_protocol.trusted) if listener.proxy_protocol is not None else [],
             "mode": listener.mode,
         }
         for listener in config.listeners.values()
@@ -152,7 +154,9 @@ def lines(examined: Examined) -> list[str]:
         return [*map(str, examined.problems), f"{count} problem{'s' if count > 1 else ''}"]
     found = summary(examined)
     out = [f"listener {row['name']}: {row['bind']} to {row['cluster']}, brokers {row['brokers']},"
-           f" {'+'.join(row['authenticate'])}, {'enforcing' if row['mode'] == 'enforce' else 'OBSERVING ONLY'}"
+           f" {'+'.join(row['authenticate'])}{' over TLS' if row['tls'] else ''},"
+           + (f" behind {', '.join(row['balancers'])}," if row["balancers"] else "")
+           + f" {'enforcing' if row['mode'] == 'enforce' else 'OBSERVING ONLY'}"
            for row in found["listeners"]]
     if found["policy"] is not None:
         out += [f"{row['kind']} {row['name']}: {', '.join(row['operations'])} on {', '.join(row['resources'])}"

@@ -10,6 +10,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from kproxy.cli import check, policy
+from tests.support.certificates import Authority
 from tests.support.policies import EXAMPLE
 
 CONFIG = """
@@ -233,6 +234,15 @@ def test_a_safeguard_that_cannot_be_kept_is_a_problem_with_its_place(app: Typer,
     (folder / "policy" / "safeguards.yaml").write_text(SAFEGUARDS.replace("record", "override"))
     code, output = run(app, "check", "--config", folder / "kproxy.yaml")
     assert code == 1 and "safeguards.yaml:3: safeguards[0]: produce.max_batch_bytes cannot be overridden" in output
+
+
+def test_a_listener_says_what_stands_before_it(app: Typer, folder: Path) -> None:
+    Authority().write(folder, "own")
+    more = "tls: {cert: own.crt, key: own.key}, proxy_protocol: {trusted: [10.0.0.0/24, 10.0.1.7]}, mode: enforce"
+    (folder / "kproxy.yaml").write_text(CONFIG.replace("mode: MODE", more))
+    assert run(app, "check", "--config", folder / "kproxy.yaml")[1].splitlines()[0] == (
+        "listener l: 127.0.0.1:9092 to c, brokers 0-3 at h:9100+, OAUTHBEARER over TLS, behind 10.0.0.0/24,"
+        " 10.0.1.7/32, enforcing")
 
 
 def test_an_issuers_problem_is_told_once_and_at_its_line(app: Typer, folder: Path) -> None:
