@@ -45,9 +45,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.skipped and not hasattr(report, "wasxfail") and on_ci() and _is_guarded(item):
         _make_failed(report)
-    if report.when == "call" and not report.skipped:
-        _ran[suite_of(item.path)] += 1
     return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Counts in the process that tells the outcome, which need not be the one that ran the test (pytest-xdist)."""
+    if report.when == "call" and not report.skipped:
+        _ran[suite_of(Path(report.fspath))] += 1
 
 
 @pytest.hookimpl(wrapper=True)
@@ -71,7 +75,8 @@ def missing_suites(ran: Counter[str], tests: Path) -> list[str]:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if exitstatus != pytest.ExitCode.OK or not on_ci() or not _whole_suite(session.config):
+    is_part = hasattr(session.config, "workerinput")
+    if is_part or exitstatus != pytest.ExitCode.OK or not on_ci() or not _whole_suite(session.config):
         return
     missing = missing_suites(_ran, session.config.rootpath / "tests")
     if missing:
