@@ -12,6 +12,7 @@ from kproxy import policy as policies
 from kproxy.cli.import_acls import import_command
 from kproxy.cli.node import DEFAULT_CONFIG, ConfigOption, JsonOption
 from kproxy.cli.preview import preview_command
+from kproxy.cli.simulate import simulate_command
 from kproxy.config import load_config, read_policy
 from kproxy.model.access import Access, Client, Facts, Principal
 from kproxy.model.policy import LEGAL_OPERATIONS
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="What a policy would decide, and why; a policy made from ACLs.")
     group.command("explain")(explain)
     group.command("preview")(preview_command)
+    group.command("simulate")(simulate_command)
     group.command("import-acls")(import_command)
     app.add_typer(group, name="policy")
 

@@ -22,6 +22,7 @@ from kproxy.dataplane.proxy_header import Ends, Header
 from kproxy.errors import BrokerUnreachable, CloseCause, KproxyError, TokenRefused
 from kproxy.identity.sasl import client_message, oauthbearer_error_json
 from kproxy.model.access import Client, Facts
+from kproxy.model.audit_event import roles_rest_on
 from kproxy.model.messages import SessionView
 from kproxy.model.policy import QuotaInForce
 from kproxy.model.settings import Listener
@@ -193,7 +194,7 @@ class Connection:
             return
         session.resume_login(facts, self._now())
         self._connections.expires(session.number, facts.expires_at)
-        details = {"software": session.client_software}
+        details = {"software": session.client_software, **roles_rest_on(facts)}
         subject = getattr(self.half.transport, "peer", None)
         if subject:
             details["certificate"] = subject
@@ -214,7 +215,8 @@ class Connection:
         self._decide = None
         self.renew_quotas(self._now())
         self._connections.expires(session.number, facts.expires_at)
-        self._runtime.journal.tell("reauthenticated", session, {"details": {"expires_at": facts.expires_at}})
+        self._runtime.journal.tell("reauthenticated", session, {
+            "details": {"expires_at": facts.expires_at, **roles_rest_on(facts)}})
         self.review(self._now())
 
     async def _ask_broker(self) -> None:
@@ -222,7 +224,7 @@ class Connection:
         session = self.half.session
         cluster = self.listener.cluster
         if session.facts.mechanism == "none":
-            self._runtime.journal.tell("connect", session, {})
+            self._runtime.journal.tell("connect", session, {"details": roles_rest_on(session.facts)})
         # A place that is taken for a session that has ended would never be given back.
         if self._is_gone() or not self._enter():
             return

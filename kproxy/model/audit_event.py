@@ -60,6 +60,14 @@ class AuditEvent(msgspec.Struct, frozen=True, omit_defaults=True):
     details: dict[str, Any] = {}
 
 
+def roles_rest_on(facts: Facts) -> dict[str, Any]:
+    """What of a principal decides about roles and stands in no other field: with it, a line can be decided anew."""
+    rest: dict[str, Any] = {"groups": list(facts.principal.groups)}
+    if facts.principal.attributes:
+        rest["attributes"] = facts.principal.attributes
+    return rest
+
+
 KINDS = (
     "connect", "reauthenticated", "login_failed", "disconnect", "flow", "denied", "guard_hit", "safeguard", "would",
     "condition_error",
