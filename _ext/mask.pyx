@@ -1,10 +1,11 @@
 """Record rules, compiled; see the .pxd. The work on bytes is in _ext/cpp/record_rewriter.hpp."""
+import hmac
 from collections import namedtuple
 from functools import lru_cache
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from libc.stdint cimport uint64_t
-from libcpp.memory cimport make_shared, unique_ptr
+from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
@@ -38,7 +39,11 @@ cdef extern from *:
 ENTITIES = ("email", "credit_card", "us_ssn", "iban", "ipv4", "private_key", "api_key")
 if len(ENTITIES) != ENTITY_COUNT:
     raise ImportError(f"mask.pyx names {len(ENTITIES)} entities, _ext/cpp/entities.hpp {ENTITY_COUNT}")
-ACTIONS = {"redact": 0, "replace": 1, "mask": 2, "hmac": 3, "block": 4}
+#: Numbers of _ext/cpp/actions.hpp; what replaces a value by what it is called is a replacement there.
+ACTIONS = {"redact": 0, "replace": 1, "replace_with_type": 1, "mask": 2, "hmac": 3, "block": 4, "token": 5, "clear": 6,
+           "date_shift": 7, "bucket": 8, "drop_field": 9}
+#: What a DetectRule whose action is ``clear`` looks for.
+TOKEN = "token"
 OUTCOMES = ("same", "replaced", "refused")
 
 Transformed = namedtuple("Transformed", "status data error_code message record_errors records")
@@ -50,24 +55,24 @@ cdef class Program:
 
 def compile_plan(plan, keys, limits=None):
     """``limits``: settings.Limits, its defaults if None. Raises PolicyError for an entity that is not in the catalogue, a
-    key that is not configured, or an action that a record's key may not have (only ``hmac`` and ``block`` leave equal
-    keys equal)."""
+    key that is not configured, or an action that a record's key may not have (only ``hmac``, ``token`` and ``block`` leave
+    equal keys equal)."""
     cdef Program program = Program.__new__(Program)
     names = {}
     messages = {}
     for rule in plan.fields:
-        program.rules.fields.push_back(build_field(rule, keys, names.setdefault(rule.rule, len(names))))
+        program.rules.fields.push_back(build_field(program, rule, keys, names.setdefault(rule.rule, len(names))))
     for rule in plan.allow_lists:
-        program.rules.fields.push_back(build_allow_list(rule, keys, names.setdefault(rule.rule, len(names))))
+        program.rules.fields.push_back(build_allow_list(program, rule, keys, names.setdefault(rule.rule, len(names))))
     for rule in plan.key_fields:
         check_key_action(rule)
-        program.rules.key_fields.push_back(build_field(rule, keys, names.setdefault(rule.rule, len(names))))
+        program.rules.key_fields.push_back(build_field(program, rule, keys, names.setdefault(rule.rule, len(names))))
     for rule in plan.headers:
-        program.rules.headers.push_back(build_header(rule, keys, names.setdefault(rule.rule, len(names))))
-    # What blocks stands first: of two rules about one entity the first one has its count.
-    for rule in sorted(plan.detectors, key=lambda rule: rule.action.kind != "block"):
+        program.rules.headers.push_back(build_header(program, rule, keys, names.setdefault(rule.rule, len(names))))
+    # What blocks stands first: of two rules about one entity the first one has its count. Tokens are found by no detector.
+    for rule in sorted(plan.detectors, key=lambda rule: (rule.action.kind == "clear", rule.action.kind != "block")):
         check_detector(plan, rule)
-        add_detector(program, rule, build_action(rule.action, keys, rule.rule), names.setdefault(rule.rule, len(names)))
+        add_detector(program, rule, build_action(program, rule, keys, rule.entity), names.setdefault(rule.rule, len(names)))
         messages[rule.rule] = messages.get(rule.rule) or rule.message
     build_detectors(program)
     for name in names:
@@ -90,45 +95,51 @@ def compile_plan(plan, keys, limits=None):
 
 
 cdef object check_detector(plan, rule):
-    if rule.entity not in ENTITIES:
+    if (rule.entity == TOKEN) != (rule.action.kind == "clear"):
+        raise PolicyError([Problem(f"rule {rule.rule}: tokens are what is cleared, and nothing else is")])
+    if rule.entity not in ENTITIES and rule.entity != TOKEN:
         raise PolicyError([Problem(f"rule {rule.rule} names the entity {rule.entity}, which no detector finds")])
     if "key" in plan.parts:
         check_key_action(rule)
 
 
 cdef object check_key_action(rule):
-    if rule.action.kind not in ("hmac", "block"):
-        raise PolicyError([Problem(f"rule {rule.rule}: on keys only hmac or block is possible")])
+    if rule.action.kind not in ("hmac", "token", "clear", "block"):
+        raise PolicyError([Problem(f"rule {rule.rule}: on keys only hmac, token or block is possible")])
 
 
-cdef FieldRule build_field(rule, keys, int name) except *:
+cdef FieldRule build_field(Program program, rule, keys, int name) except *:
     cdef FieldRule field
     field.path = [step.encode() for step in rule.path]
-    field.action = build_action(rule.action, keys, rule.rule)
+    field.action = build_action(program, rule, keys, rule.rule)
     field.rule = name
     return field
 
 
-cdef FieldRule build_allow_list(rule, keys, int name) except *:
+cdef FieldRule build_allow_list(Program program, rule, keys, int name) except *:
     cdef FieldRule field
     field.is_allow_list = True
     field.kept = [[step.encode() for step in path] for path in rule.paths]
-    field.action = build_action(rule.action, keys, rule.rule)
+    field.action = build_action(program, rule, keys, rule.rule)
     field.rule = name
     return field
 
 
-cdef HeaderRule build_header(rule, keys, int name) except *:
+cdef HeaderRule build_header(Program program, rule, keys, int name) except *:
     cdef HeaderRule header
     header.name_parts = [part.encode() for part in rule.name]
-    header.action = build_action(rule.action, keys, rule.rule)
+    header.action = build_action(program, rule, keys, rule.rule)
     header.rule = name
     return header
 
 
 cdef int add_detector(Program program, rule, Action action, int name) except -1:
     cdef DetectRule detect
-    detect.entity = ENTITIES.index(rule.entity)
+    if rule.entity == TOKEN:
+        detect.entity = -1
+        program.rules.token_rules = min(program.rules.token_rules, program.rules.detects.size())
+    else:
+        detect.entity = ENTITIES.index(rule.entity)
     detect.action = action
     detect.rule = name
     detect.message = rule.message.encode()
@@ -139,25 +150,83 @@ cdef int add_detector(Program program, rule, Action action, int name) except -1:
 cdef int build_detectors(Program program) except -1:
     cdef vector[int] entities
     cdef size_t i
-    for i in range(program.rules.detects.size()):
+    for i in range(min(program.rules.token_rules, program.rules.detects.size())):
         entities.push_back(program.rules.detects[i].entity)
     program.rules.detectors = make_shared[Detectors](entities)
     return 0
 
 
-cdef Action build_action(action, keys, str rule) except *:
+cdef Action build_action(Program program, rule, keys, str label) except *:
+    """``label``: what the value is called where its type takes its place."""
     cdef Action made
+    action = rule.action
     made.kind = ACTIONS[action.kind]
-    made.text = action.text.encode()
+    made.text = action.text.encode() if action.kind != "replace_with_type" else f"[{label}]".encode()
     made.keep_first = action.keep_first
     made.keep_last = action.keep_last
     made.character = action.character.encode()
+    made.keep_format = action.keep_format
+    made.days = action.days
+    made.per = -1
+    if action.kind == "bucket":
+        made.buckets = build_buckets(rule)
+    if not action.key:
+        return made
+    for key in (action.key, *action.old_keys):
+        if key not in keys:
+            raise PolicyError([Problem(f"rule {rule.rule} names the key {key}, which is not configured")])
+    made.key_id = action.key.encode()
     if action.kind == "hmac":
-        if action.key not in keys:
-            raise PolicyError([Problem(f"rule {rule} names the key {action.key}, which is not configured")])
-        made.key_id = action.key.encode()
         made.key = make_shared[KeyedHash](<string>keys[action.key])
+    elif action.kind == "date_shift":
+        made.key = make_shared[KeyedHash](<string>derive_key(keys[action.key], b"kproxy date_shift", 32))
+        if action.per:
+            made.per = number_of_path(program, action.per)
+    else:
+        made.tokens = make_shared[TokenKeys]()
+        for key in (action.key, *action.old_keys):
+            made.tokens.get().add(<string>key.encode(), <string>derive_key(keys[key], b"kproxy token", 64))
     return made
+
+
+cdef int number_of_path(Program program, path) except -1:
+    """Where ``path``, of members only, stands in ``per_paths``; kproxy.policy.field_paths tells how it is spelled."""
+    cdef vector[string] names = [(step[1:] if step.startswith("\\") else step).encode() for step in path]
+    cdef size_t at = 0
+    while at < program.rules.per_paths.size() and program.rules.per_paths[at] != names:
+        at += 1
+    if at == program.rules.per_paths.size():
+        program.rules.per_paths.push_back(names)
+    return at
+
+
+cdef shared_ptr[Buckets] build_buckets(rule) except *:
+    cdef shared_ptr[Buckets] made = make_shared[Buckets]()
+    cdef bint fits
+    action = rule.action
+    numbers = [action.size, *(bound for one in action.ranges for bound in (one.start, one.end))]
+    made.get().scale = max(len(number.partition(".")[2]) for number in numbers)
+    if action.size:
+        fits = made.get().set_size(<string>action.size.encode())
+    else:
+        fits = all([made.get().add(<string>one.start.encode(), <string>one.end.encode(), <string>one.text.encode())
+                    for one in action.ranges])
+    if not fits:
+        raise PolicyError([Problem(f"rule {rule.rule}: the bounds of its buckets are no numbers")])
+    return made
+
+
+def derive_key(bytes key not None, bytes purpose not None, int size):
+    """HKDF-SHA-256 (RFC 5869) without salt, so that one configured key serves several purposes: ``size`` bytes, 8,160 at
+    most."""
+    secret = hmac.digest(bytes(32), key, "sha256")
+    made = block = b""
+    for number in range(1, 256):
+        if len(made) >= size:
+            break
+        block = hmac.digest(secret, block + purpose + bytes((number,)), "sha256")
+        made += block
+    return made[:size]
 
 
 cdef void begin_frame(Py_ssize_t length) noexcept:
@@ -196,8 +265,8 @@ cdef class Plan:
         """What was seen since the last call, and forgets it: names and numbers, never a value.
 
         What a refused record set held is not counted. ``unknown`` (values that are not JSON where fields were to be looked
-        at) and ``uninspected`` (record sets that could not be read, passed because no rule is in force) are there only
-        when not 0."""
+        at), ``unread_tokens`` (that were to be cleared, and that no key of the rule made as they are) and ``uninspected``
+        (record sets that could not be read, passed because no rule is in force) are there only when not 0."""
         cdef vector[string] paths
         cdef vector[uint64_t] emitted, masked
         cdef RecordRewriter* rewriter = self.rewriter.get()
@@ -218,6 +287,8 @@ cdef class Plan:
                 counts["rules"][name] = rewriter.counts.rules[i]
         if rewriter.counts.unknown:
             counts["unknown"] = rewriter.counts.unknown
+        if rewriter.counts.unread_tokens:
+            counts["unread_tokens"] = rewriter.counts.unread_tokens
         if rewriter.counts.uninspected:
             counts["uninspected"] = rewriter.counts.uninspected
         rewriter.counts.clear()

@@ -1,86 +1,37 @@
 // What is done to a value that must not be seen.
 #pragma once
 
-#include <openssl/core_names.h>
-#include <openssl/evp.h>
-#include <openssl/params.h>
-
-#include <cstring>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "buckets.hpp"
+#include "dates.hpp"
+#include "keyed_hash.hpp"
+#include "masking.hpp"
+#include "tokens.hpp"
+
 namespace kproxy {
 
-enum ActionKind : int { REDACT, REPLACE, MASK, HMAC_TOKEN, BLOCK };
-
-// HMAC-SHA-256 (RFC 2104) under one key, which is set up once: that costs more than a short value does.
-class KeyedHash {
-  public:
-    explicit KeyedHash(const std::string& key) {
-        EVP_MAC* method = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
-        context_.reset(method ? EVP_MAC_CTX_new(method) : nullptr);
-        EVP_MAC_free(method);
-        char name[] = "SHA256";
-        OSSL_PARAM parameters[] = {OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0), OSSL_PARAM_construct_end()};
-        if (!context_ || !EVP_MAC_init(context_.get(), reinterpret_cast<const unsigned char*>(key.data()), key.size(), parameters))
-            throw std::runtime_error("HMAC-SHA-256 cannot be set up");
-    }
-
-    // The first `length` (at most 32) bytes of the value's hash.
-    void hash(std::string_view value, unsigned char* out, size_t length) {
-        unsigned char digest[32];
-        size_t made = 0;
-        if (!EVP_MAC_init(context_.get(), nullptr, 0, nullptr) ||
-            !EVP_MAC_update(context_.get(), reinterpret_cast<const unsigned char*>(value.data()), value.size()) ||
-            !EVP_MAC_final(context_.get(), digest, &made, sizeof digest) || made != sizeof digest)
-            throw std::runtime_error("HMAC-SHA-256 failed");
-        std::memcpy(out, digest, length);
-    }
-
-  private:
-    struct Free {
-        void operator()(EVP_MAC_CTX* context) const { EVP_MAC_CTX_free(context); }
-    };
-    std::unique_ptr<EVP_MAC_CTX, Free> context_;
-};
+// In the order of mask.pyx's ACTIONS.
+enum ActionKind : int { REDACT, REPLACE, MASK, HMAC_TOKEN, BLOCK, TOKEN, CLEAR, DATE_SHIFT, BUCKET, DROP_FIELD,
+                        DROP_RECORD, MARK, QUARANTINE };
 
 struct Action {
     int kind = REDACT;
     std::string text;            // replace
     int keep_first = 0;          // mask: characters, not bytes
     int keep_last = 0;
-    std::string character = "*";
+    std::string character = "*"; // empty: whatever has the shape of the one it hides
+    bool keep_format = false;
     std::string key_id;          // hmac
-    std::shared_ptr<KeyedHash> key;     // one thread's
+    std::shared_ptr<KeyedHash> key;     // hmac, date_shift; one thread's
+    std::shared_ptr<TokenKeys> tokens;  // token, clear; one thread's
+    std::shared_ptr<Buckets> buckets;
+    int days = 0;                // date_shift: at most
+    int per = -1;                // the path in Rules::per_paths whose value says by how many
 };
-
-inline bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
-
-inline void mask_text(const Action& action, std::string_view plain, std::string* out) {
-    size_t count = 0;
-    for (char c : plain) count += begins_character(c);
-    size_t first = static_cast<size_t>(action.keep_first), last = static_cast<size_t>(action.keep_last);
-    if (first + last >= count) first = last = 0;    // A value too short to keep parts of shows nothing.
-    if (count == plain.size() && action.character.size() == 1) {
-        out->append(plain.data(), first);
-        out->append(count - first - last, action.character[0]);
-        out->append(plain.data() + count - last, last);
-        return;
-    }
-    size_t number = 0;
-    bool shown = false;
-    for (char c : plain) {
-        if (begins_character(c)) {
-            shown = number < first || number >= count - last;
-            number++;
-            if (!shown) *out += action.character;
-        }
-        if (shown) out->push_back(c);
-    }
-}
 
 // `key id:` and the first 32 hex digits of the value's hash: equal values stay equal, so joins still work.
 inline void hmac_text(const Action& action, std::string_view plain, std::string* out) {
@@ -94,23 +45,75 @@ inline void hmac_text(const Action& action, std::string_view plain, std::string*
     }
 }
 
-enum ValueKind : int { TEXT_VALUE, NUMBER_VALUE, BOOLEAN_VALUE, NULL_VALUE, CONTAINER_VALUE, BYTES_VALUE };
-
 // What takes a value's place: the format at hand says how it is written.
 struct Hidden {
     std::string text;                       // the value as people read it, without quotes or escapes
     ValueKind kind = TEXT_VALUE;            // NUMBER_VALUE: the text is a number of JSON's
     bool dropped = false;                   // the field itself goes
+    bool same = false;                      // `text` is what stood there: nothing need be written
+    bool cleared = false;                   // `text` is what a token stood for: nothing was hidden
 };
 
-inline void hide(const Action& action, ValueKind, std::string_view plain, Hidden* out) {
+inline void mask_value(const Action& action, ValueKind kind, std::string_view plain, Hidden* out) {
+    Kept kept{static_cast<size_t>(action.keep_first), static_cast<size_t>(action.keep_last)};
+    if (!action.keep_format) {
+        mask_text(kept, action.character, plain, &out->text);
+    } else if (kind == BOOLEAN_VALUE) {
+        out->text = "false";
+        out->kind = BOOLEAN_VALUE;
+    } else if (kind != CONTAINER_VALUE) {
+        mask_shape(kept, action.character, kind == NUMBER_VALUE, plain, &out->text);
+        if (kind == NUMBER_VALUE && !out->text.empty()) out->kind = NUMBER_VALUE;
+    }
+}
+
+// A value that is a token already stays it, whoever wrote it, so that equal values stay equal from topic to topic.
+inline void seal_value(const Action& action, ValueKind kind, std::string_view plain, Hidden* out) {
+    ValueKind was;
+    if (action.tokens->open(plain, &was, &out->text)) {
+        out->text.assign(plain);
+        out->same = true;
+    } else if (!action.tokens->seal(kind, plain, &out->text)) {
+        out->text.clear();
+    }
+}
+
+inline void clear_token(const Action& action, std::string_view plain, Hidden* out) {
+    out->cleared = action.tokens->open(plain, &out->kind, &out->text);
+    if (out->cleared) return;
+    out->kind = TEXT_VALUE;
+    out->text.assign(plain);
+    out->same = true;
+}
+
+// Numbers stay numbers. What the action cannot be done to is redacted: it is no date, no number, or in no bucket.
+inline void blur_value(const Action& action, ValueKind kind, std::string_view plain, std::string_view entity, Hidden* out) {
+    bool done = false;
+    if (action.kind == BUCKET) {
+        done = action.buckets->find(plain, &out->text);
+    } else {
+        int64_t days = shift_of(*action.key, entity, action.days);
+        done = shift_epoch(plain, days, &out->text) || (kind != NUMBER_VALUE && shift_iso_date(plain, days, &out->text));
+    }
+    if (!done) out->text.clear();
+    if (done && kind == NUMBER_VALUE && is_json_number(out->text)) out->kind = NUMBER_VALUE;
+}
+
+// `entity`: the value at the path that a date_shift is `per`. What is for a whole record hides its values for as long as
+// they are there.
+inline void hide(const Action& action, ValueKind kind, std::string_view plain, Hidden* out, std::string_view entity = {}) {
     out->text.clear();
     out->kind = TEXT_VALUE;
-    out->dropped = false;
+    out->dropped = action.kind == DROP_FIELD;
+    out->same = out->cleared = false;
     switch (action.kind) {
         case REPLACE: out->text = action.text; break;
-        case MASK: mask_text(action, plain, &out->text); break;
+        case MASK: mask_value(action, kind, plain, out); break;
         case HMAC_TOKEN: hmac_text(action, plain, &out->text); break;
+        case TOKEN: seal_value(action, kind, plain, out); break;
+        case CLEAR: clear_token(action, plain, out); break;
+        case DATE_SHIFT:
+        case BUCKET: blur_value(action, kind, plain, entity, out); break;
         default: break;
     }
 }
@@ -147,7 +150,7 @@ struct HeaderRule {
 };
 
 struct DetectRule {
-    int entity;
+    int entity;                  // -1: tokens
     Action action;
     int rule;
     std::string message;

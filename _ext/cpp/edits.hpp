@@ -34,6 +34,13 @@ class Edits {
         }
     }
 
+    // Forgets the edits of what stands at `at` or behind it.
+    void cut_from(size_t at) {
+        while (!list_.empty() && list_.back().at >= at) cut(list_.size() - 1);
+    }
+    // Whether the last one ends right before `at`.
+    bool reach(size_t at) const { return !list_.empty() && list_.back().at + list_.back().length == at; }
+
     // An edit whose text is written to text() until end().
     void begin(size_t at, size_t length) {
         list_.push_back({at, length, texts_.size(), 0});

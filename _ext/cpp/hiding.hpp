@@ -26,6 +26,7 @@ class Hiding {
     // How far things had come, so that what follows can be taken back.
     struct State {
         size_t edits, events, shown;
+        uint64_t unread_tokens;
     };
 
     // `fields` are about this kind of part.
@@ -46,7 +47,12 @@ class Hiding {
         verdict = told;
         events_.clear();
         shown_.clear();
+        unread_tokens_ = 0;
+        entities_.assign(rules.per_paths.size(), std::string());
     }
+
+    // What stands in the part at path number `per` of Rules::per_paths.
+    void set_entity(size_t per, std::string_view value) { entities_[per].assign(value); }
 
     // The part came to its end: what it held is counted.
     void keep() {
@@ -55,6 +61,7 @@ class Hiding {
             if (event.rule >= 0) counts_.rules[static_cast<size_t>(event.rule)]++;
             if (event.entity >= 0) counts_.entities[event.entity]++;
         }
+        counts_.unread_tokens += unread_tokens_;
     }
 
     // The part is not what its format says.
@@ -63,10 +70,11 @@ class Hiding {
         if (!fields.empty()) verdict->unknown = true;
     }
 
-    State state() const { return {edits->count(), events_.size(), shown_.size()}; }
+    State state() const { return {edits->count(), events_.size(), shown_.size(), unread_tokens_}; }
     void go_back(const State& before) {
         edits->cut(before.edits);
         events_.resize(before.events);
+        unread_tokens_ = before.unread_tokens;
         shown_.forget(before.shown, [](PathNode* node, uint32_t count) { PathTree::take_back(node, count); });
     }
 
@@ -81,7 +89,13 @@ class Hiding {
         return verdict->too_large;
     }
 
-    // Field rule number `rule` meets the value at `node`, or the name of a member, which counts as no value, if that is null.
+    // The field rule for a leaf that says `plain`, of the one for its path. NO_RULE: there is none, because it is for tokens
+    // and the leaf is none that may be read in clear here.
+    int rule_of_leaf(int rule, std::string_view plain) {
+        return clears(rule) && !is_clearable(fields[static_cast<size_t>(rule)].action, plain) ? NO_RULE : rule;
+    }
+
+    // Field rule number `rule`, one that rule_of_leaf() gave for a leaf, meets the value at `node`, or the name of a member, which counts as no value, if that is null.
     // True: hidden() is what stands there instead.
     bool hide_field(PathNode* node, int rule, std::string_view plain, ValueKind kind) {
         const FieldRule& field = fields[static_cast<size_t>(rule)];
@@ -92,6 +106,10 @@ class Hiding {
     // if they are to look at all.
     void hide_whole(std::string_view part, size_t shift, const Action& action, int rule, PathNode* node, bool detect,
                     std::vector<Found>* found) {
+        if (action.kind == CLEAR && !is_clearable(action, part)) {
+            if (detect && !rules.detects.empty()) hide_in_text(part, shift, found);
+            return;
+        }
         if (detect && !rules.detects.empty()) find_escaped(part, found);
         resolve(found->data(), found->data() + found->size(), true);
         if (!hide_by(action, rule, node, part, TEXT_VALUE)) return;
@@ -110,17 +128,26 @@ class Hiding {
     }
 
     // Whether the rule changes what it meets.
-    bool hides(int rule) const { return !rules.observe && fields[static_cast<size_t>(rule)].action.kind != BLOCK; }
+    bool hides(int rule) const {
+        int kind = fields[static_cast<size_t>(rule)].action.kind;
+        return !rules.observe && kind != BLOCK && kind != CLEAR;
+    }
+    // Whether it gives back what tokens stand for, and hides nothing.
+    bool clears(int rule) const { return rule >= 0 && fields[static_cast<size_t>(rule)].action.kind == CLEAR; }
+    // Whether it leaves the field out, where the format can: also where it is null.
+    bool drops(int rule) const { return !rules.observe && fields[static_cast<size_t>(rule)].action.kind == DROP_FIELD; }
 
     // What stands in the place of `plain`, which a detector found. Good until the next call.
     const Hidden& hide_found(const Resolved& hit, std::string_view plain, ValueKind kind = TEXT_VALUE) {
-        if (!hit.whole || hit.rule->action.kind != MASK) {
-            hide(hit.rule->action, kind, plain, &hidden_);
+        if (hit.rule->action.kind == CLEAR) return clear_found(hit, plain);
+        if (!hit.whole || (hit.rule->action.kind != MASK && hit.rule->action.kind != BUCKET)) {
+            apply(hit.rule->action, kind, plain);
             return hidden_;
         }
         Action action = hit.rule->action;
+        if (action.kind == BUCKET || action.keep_format) action.kind = REDACT;
         action.keep_first = action.keep_last = 0;
-        hide(action, kind, plain, &hidden_);
+        apply(action, kind, plain);
         return hidden_;
     }
 
@@ -130,6 +157,7 @@ class Hiding {
 
     void find_in(std::string_view text, std::vector<Found>* found) {
         rules.detectors->find(text, found);
+        if (rules.token_rules < rules.detects.size()) find_tokens(text, found);
         in_order(found);
     }
 
@@ -172,7 +200,7 @@ class Hiding {
                 if (rules.observe) continue;
                 Resolved& before = resolved_.back();
                 before.length = covered - before.at;
-                before.whole = before.whole || before.rule->entity != rule.entity;
+                before.whole = before.whole || before.rule->entity != rule.entity || before.rule->action.kind == CLEAR;
                 continue;
             }
             events_.push_back({nullptr, rule.rule, rule.entity});
@@ -190,6 +218,7 @@ class Hiding {
         resolve(found->data(), found->data() + found->size(), false);
         for (const Resolved& hit : resolved_) {
             hide_found(hit, text.substr(hit.at, hit.length));
+            if (hidden_.same) continue;
             edits->begin(shift + hit.at, hit.length);
             edits->text().append(hidden_.text);
             edits->end();
@@ -206,6 +235,9 @@ class Hiding {
         if (hidden_.text.capacity() > (KEEP << 6)) std::string().swap(hidden_.text);
         for (auto& level : unescaped_) level.give_back(KEEP << 6);
         if (behind_.capacity() > KEEP) std::vector<Found>().swap(behind_);
+        if (within_.capacity() > KEEP) std::vector<Found>().swap(within_);
+        for (auto& entity : entities_)
+            if (entity.capacity() > KEEP) std::string().swap(entity);
     }
 
   private:
@@ -217,6 +249,49 @@ class Hiding {
         int rule, entity;       // a rule that applied, and what its detector found; or -1
     };
 
+    void apply(const Action& action, ValueKind kind, std::string_view plain) {
+        std::string_view entity;
+        if (action.per >= 0) entity = entities_[static_cast<size_t>(action.per)];
+        hide(action, kind, plain, &hidden_, entity);
+    }
+
+    // What stands for a token is given only where no other rule hides something in it, or beside it.
+    const Hidden& clear_found(const Resolved& hit, std::string_view plain) {
+        if (hit.whole) {
+            apply(Action(), TEXT_VALUE, plain);
+            return hidden_;
+        }
+        apply(hit.rule->action, TEXT_VALUE, plain);
+        unread_tokens_ += !hidden_.cleared;
+        if (!hidden_.cleared || !holds_other(hidden_.text)) return hidden_;
+        hidden_.text.assign(plain);
+        hidden_.kind = TEXT_VALUE;
+        hidden_.same = true;
+        hidden_.cleared = false;
+        return hidden_;
+    }
+
+    // Whether detectors find something that a rule hides or blocks.
+    bool holds_other(std::string_view text) {
+        if (rules.detectors->empty()) return false;
+        find_in(text, &within_);
+        find_escaped(text, &within_);
+        for (const Found& hit : within_)
+            if (static_cast<size_t>(hit.which) < rules.token_rules) return true;
+        return false;
+    }
+
+    // Each is for the first rule whose keys may have made it, or else for the first one, which counts it.
+    void find_tokens(std::string_view text, std::vector<Found>* found) {
+        TokenSpan span;
+        for (size_t from = 0; span.find(text, from); from = span.at + span.length) {
+            size_t which = rules.token_rules;
+            while (which < rules.detects.size() && !rules.detects[which].action.tokens->knows(span.key_id)) which++;
+            if (which == rules.detects.size()) which = rules.token_rules;
+            found->push_back({span.at, span.length, static_cast<int>(which)});
+        }
+    }
+
     static void in_order(std::vector<Found>* found) {
         std::sort(found->begin(), found->end(), [](const Found& a, const Found& b) {
             return a.at != b.at ? a.at < b.at : (a.length != b.length ? a.length > b.length : a.which < b.which);
@@ -224,17 +299,26 @@ class Hiding {
     }
 
     bool hide_by(const Action& action, int rule, PathNode* node, std::string_view plain, ValueKind kind) {
-        events_.push_back({rules.observe ? nullptr : node, rule, -1});
-        if (rules.observe) {
-            if (node) show(node);
-            return false;
-        }
+        bool shown = rules.observe || action.kind == CLEAR;
+        events_.push_back({shown ? nullptr : node, rule, -1});
+        if (shown && node) show(node);
+        if (rules.observe) return false;
         if (action.kind == BLOCK) {
             block(rule, std::string());
             return false;
         }
-        hide(action, kind, plain, &hidden_);
-        return true;
+        apply(action, kind, plain);
+        return !hidden_.same;
+    }
+
+    // Whether the text is a token whose value may be seen here. Where nothing changes anyway nobody looks.
+    bool is_clearable(const Action& action, std::string_view plain) {
+        if (rules.observe) return true;
+        apply(action, TEXT_VALUE, plain);
+        TokenSpan span;
+        if (hidden_.cleared) return !holds_other(hidden_.text);
+        unread_tokens_ += span.is_all(plain);
+        return false;
     }
 
     void block(int rule, const std::string& message) {
@@ -244,7 +328,9 @@ class Hiding {
     }
 
     Counts& counts_;
-    std::vector<Found> behind_;
+    std::vector<Found> behind_, within_;
+    std::vector<std::string> entities_;     // by path of Rules::per_paths
+    uint64_t unread_tokens_ = 0;
     Unescaped unescaped_[LEVELS];
     std::vector<Resolved> resolved_;
     std::vector<Event> events_;

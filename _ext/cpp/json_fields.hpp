@@ -15,6 +15,7 @@
 #include "edits.hpp"
 #include "hiding.hpp"
 #include "json_index.hpp"
+#include "json_lookup.hpp"
 #include "json_paths.hpp"
 #include "json_tokens.hpp"
 #include "rules.hpp"
@@ -113,6 +114,8 @@ class PartRewriter {
         index_ = &scratch.index;
         if (!index_->read(begin_, size_)) return false;
         end_ = index_->end();
+        for (size_t per = 0; per < rules_.per_paths.size(); per++)
+            hiding_.set_entity(per, JsonLookup(*index_, begin_).leaf_at(rules_.per_paths[per]));
         calm_down(0);
         return walk_value(index_->begin(), root, 0) == end_;
     }
@@ -142,17 +145,17 @@ class PartRewriter {
         } else if (!is_json_scalar(token)) {
             return nullptr;
         }
-        bool fits = leaf(token, plain, node, token != "null");
+        bool fits = leaf(at, token, plain, node, token != "null");
         calm_down(at[1]);
         return fits ? at + 1 : nullptr;
     }
 
     Place walk_container(Place at, PathNode* node, int depth) {
-        bool hidden = node->match->field_rule >= 0;
+        bool hidden = node->match->field_rule >= 0 && !hiding_.clears(node->match->field_rule);
         Hiding::State before = hiding_.state();
         if (hidden) hiding_.part_shown();     // so that no entry before is added to
         Place behind = begin_[*at] == '{' ? walk_object(at + 1, node, depth) : walk_array(at + 1, node, depth);
-        if (behind && hidden) hide_container(node, std::string_view(begin_ + *at, behind[-1] + 1 - *at), before);
+        if (behind && hidden) hide_container(at, node, std::string_view(begin_ + *at, behind[-1] + 1 - *at), before);
         return behind;
     }
 
@@ -203,7 +206,7 @@ class PartRewriter {
         if (has_escape(at) && !index_->unescape(token, &name)) return false;
         bool touched = look_ && is_touched(*at, *at + token.size());
         size_t events_before = hiding_.event_count();
-        bool held = touched && (hide_string(token, name, false) || hiding_.event_count() > events_before);
+        bool held = touched && (hide_string(nullptr, token, name, false) || hiding_.event_count() > events_before);
         calm_down(at[1]);
         // A name that holds what detectors look for is no name to write into an audit log.
         *child = held ? paths_.detected_member(node, name) : paths_.member(node, name);
@@ -214,9 +217,10 @@ class PartRewriter {
     bool walk_hidden_key(Place at, PathNode* node, PathNode** child) {
         std::string_view token = token_at(at), name = token.substr(1, token.size() - 2);
         if (has_escape(at) && !index_->unescape(token, &name)) return false;
-        if (look_ && is_touched(*at, *at + token.size())) hide_string(token, name, true);
+        if (look_ && is_touched(*at, *at + token.size())) hide_string(nullptr, token, name, true);
         *child = paths_.unnamed_member(node, name);
-        hide_by_rule(node->match->name_rule, nullptr, token, name, TEXT_VALUE);
+        int rule = hiding_.rule_of_leaf(node->match->name_rule, name);
+        if (rule >= 0) hide_by_rule(nullptr, rule, nullptr, token, name, TEXT_VALUE);
         calm_down(at[1]);
         return !hiding_.is_too_large();
     }
@@ -240,31 +244,70 @@ class PartRewriter {
 
     // -- hiding ------------------------------------------------------------------------------------------------------
 
-    // `plain` is what the leaf says, `token` how it is written. A null stays null: hiding it would invent a value.
-    bool leaf(std::string_view token, std::string_view plain, PathNode* node, bool has_value) {
+    // `plain` is what the leaf says, `token` how it is written. A null stays null, unless the field goes: hiding it would
+    // invent a value.
+    bool leaf(Place at, std::string_view token, std::string_view plain, PathNode* node, bool has_value) {
         bool touched = look_ && is_touched(offset(token.data()), offset(token.data()) + token.size());
-        if (!node->is_free && has_value) {
-            if (touched) hide_string(token, plain, true);
-            hide_by_rule(node->match->leaf_rule, node, token, plain, kind_of(token));
+        int rule = node->is_free ? NO_RULE : hiding_.rule_of_leaf(node->match->leaf_rule, plain);
+        if (rule >= 0 && (has_value || hiding_.drops(rule))) {
+            if (touched) hide_string(at, token, plain, true);
+            hide_by_rule(at, rule, node, token, plain, kind_of(token));
             return !hiding_.is_too_large();
         }
-        bool masked = touched && has_value && hide_string(token, plain, false);
+        bool masked = touched && has_value && hide_string(at, token, plain, false);
         if (masked) hiding_.on_masked(node);
         else hiding_.show(node);
         return !hiding_.is_too_large();
     }
 
     // A rule on an object or array hides it whole: what was found inside is forgotten, unless it blocks.
-    void hide_container(PathNode* node, std::string_view token, const Hiding::State& before) {
+    void hide_container(Place at, PathNode* node, std::string_view token, const Hiding::State& before) {
         if (rules_.observe) return hiding_.observe_field(node->match->field_rule);
         hiding_.go_back(before);
-        hide_by_rule(node->match->field_rule, node, token, token, CONTAINER_VALUE);
+        hide_by_rule(at, node->match->field_rule, node, token, token, CONTAINER_VALUE);
     }
 
-    void hide_by_rule(int rule, PathNode* node, std::string_view token, std::string_view plain, ValueKind kind) {
+    // `at`: where the value begins; null for a member's name, which cannot go by itself.
+    void hide_by_rule(Place at, int rule, PathNode* node, std::string_view token, std::string_view plain, ValueKind kind) {
         if (!hiding_.hide_field(node, rule, plain, kind)) return;
+        if (hiding_.hidden().dropped && at) return drop(at, token);
         edits_->begin(shift_ + offset(token.data()), token.size());
-        append_quoted(hiding_.hidden().text, &edits_->text());
+        append_hidden(at != nullptr, plain);
+        edits_->end();
+    }
+
+    // What is no text is written as it is, where that is a value of JSON's.
+    void append_hidden(bool as_value, std::string_view plain) {
+        const Hidden& hidden = hiding_.hidden();
+        bool bare = as_value && ((hidden.kind == NUMBER_VALUE && is_json_number(hidden.text)) ||
+                                 (hidden.kind == BOOLEAN_VALUE && is_json_scalar(hidden.text)) ||
+                                 (hidden.kind == CONTAINER_VALUE && !hidden.text.empty() && (hidden.text[0] == '{' || hidden.text[0] == '[')));
+        if (bare) edits_->text().append(hidden.text);
+        else append_quoted(text_of(hidden, plain), &edits_->text());
+    }
+
+    // What stands in the place of `plain`. A token of bytes stays one where they are no text.
+    static std::string_view text_of(const Hidden& hidden, std::string_view plain) {
+        return hidden.cleared && !simdjson::validate_utf8(hidden.text.data(), hidden.text.size()) ? plain : hidden.text;
+    }
+
+    // Takes out the value that begins at `at`, with its name and the comma that parts it from a neighbour: from the one
+    // before, or from the one behind while there is none before.
+    void drop(Place at, std::string_view token) {
+        size_t end = offset(token.data()) + token.size();
+        if (at == index_->begin()) return write("null", *at, end);
+        Place first = begin_[at[-1]] == ':' ? at - 2 : at;
+        edits_->cut_from(shift_ + *first);
+        char before = begin_[first[-1]];
+        Place behind = std::lower_bound(at, end_, static_cast<uint32_t>(end));
+        if (before == ',' && !edits_->reach(shift_ + *first)) write("", first[-1], end);
+        else if (end_ - behind > 1 && begin_[*behind] == ',') write("", *first, behind[1]);
+        else write("", *first, end);
+    }
+
+    void write(std::string_view text, size_t at, size_t end) {
+        edits_->begin(shift_ + at, end - at);
+        edits_->text().append(text);
         edits_->end();
     }
 
@@ -280,41 +323,79 @@ class PartRewriter {
         return escape_at_ < end;
     }
 
-    // True: something in the string (or number) is hidden now. With `guards_only` the string will be hidden by a field
-    // rule, and only what blocks is looked for.
-    bool hide_string(std::string_view token, std::string_view plain, bool guards_only) {
-        size_t at = offset(token.data());
-        bool quoted = token[0] == '"';
+    // True: something in the string (or number) that stands at `at` is hidden now; null: in the name of a member. With
+    // `guards_only` it will be hidden by a field rule, and only what blocks is looked for.
+    bool hide_string(Place at, std::string_view token, std::string_view plain, bool guards_only) {
+        size_t begin = offset(token.data()), end = begin + token.size();
         size_t first = next_hit_, last = first;
-        bool inside = quoted && plain.size() + 2 == token.size() && !std::memchr(token.data(), '\\', token.size());
+        bool inside = token[0] == '"' && plain.size() + 2 == token.size() && !std::memchr(token.data(), '\\', token.size());
         // The first hit that is not inside ends it: one that spans many strings is met in each of them.
-        for (; inside && last < hits_.size() && hits_[last].at < at + token.size(); last++)
-            inside = inside && hits_[last].at > at && hits_[last].at + hits_[last].length < at + token.size();
-        if (inside) {
-            const auto& resolved = hiding_.resolve(hits_.data() + first, hits_.data() + last, guards_only);
-            for (const Resolved& hit : resolved) {
-                edits_->begin(shift_ + hit.at, hit.length);
-                append_escaped(hiding_.hide_found(hit, std::string_view(begin_ + hit.at, hit.length)).text, &edits_->text());
-                edits_->end();
-            }
-            return !resolved.empty();
+        for (; inside && last < hits_.size() && hits_[last].at < end; last++)
+            inside = inside && hits_[last].at > begin && hits_[last].at + hits_[last].length < end;
+        if (!inside) {
+            hiding_.find_in(plain, &found_);
+            hiding_.find_escaped(plain, &found_);
         }
-        hiding_.find_in(plain, &found_);
-        hiding_.find_escaped(plain, &found_);
-        const auto& resolved = hiding_.resolve(found_.data(), found_.data() + found_.size(), guards_only);
+        const auto& resolved = inside ? hiding_.resolve(hits_.data() + first, hits_.data() + last, guards_only)
+                                      : hiding_.resolve(found_.data(), found_.data() + found_.size(), guards_only);
         if (resolved.empty()) return false;
-        edits_->begin(shift_ + at, token.size());
+        for (const Resolved& hit : resolved) {
+            if (!at || hit.rule->action.kind != DROP_FIELD) continue;
+            drop(at, token);
+            return true;
+        }
+        size_t shift = inside ? begin + 1 : 0;      // of the finds' places
+        if (at && resolved.size() == 1 && resolved[0].at == shift && resolved[0].length == plain.size())
+            return hide_all_found(resolved[0], token, plain);
+        return inside ? hide_inside(resolved) : hide_rewritten(resolved, token, plain);
+    }
+
+    // As hide_string(), of a value that was found from its start to its end.
+    bool hide_all_found(const Resolved& hit, std::string_view token, std::string_view plain) {
+        const Hidden& hidden = hiding_.hide_found(hit, plain, kind_of(token));
+        if (hidden.same) return hit.rule->action.kind != CLEAR;
+        bool cleared = hidden.cleared;
+        edits_->begin(shift_ + offset(token.data()), token.size());
+        append_hidden(true, plain);
+        edits_->end();
+        return !cleared;
+    }
+
+    // Of text without escapes, where only what was found is written anew.
+    bool hide_inside(const std::vector<Resolved>& resolved) {
+        bool masked = false;
+        for (const Resolved& hit : resolved) {
+            std::string_view found(begin_ + hit.at, hit.length);
+            const Hidden& hidden = hiding_.hide_found(hit, found);
+            masked = masked || hit.rule->action.kind != CLEAR || hit.whole;
+            if (hidden.same) continue;
+            edits_->begin(shift_ + hit.at, hit.length);
+            append_escaped(text_of(hidden, found), &edits_->text());
+            edits_->end();
+        }
+        return masked;
+    }
+
+    bool hide_rewritten(const std::vector<Resolved>& resolved, std::string_view token, std::string_view plain) {
+        bool masked = false, changed = false;
+        size_t number = edits_->count();
+        edits_->begin(shift_ + offset(token.data()), token.size());
         edits_->text().push('"');
         size_t done = 0;
         for (const Resolved& hit : resolved) {
             append_escaped(plain.substr(done, hit.at - done), &edits_->text());
-            append_escaped(hiding_.hide_found(hit, plain.substr(hit.at, hit.length)).text, &edits_->text());
+            std::string_view found = plain.substr(hit.at, hit.length);
+            const Hidden& hidden = hiding_.hide_found(hit, found);
+            masked = masked || hit.rule->action.kind != CLEAR || hit.whole;
+            changed = changed || !hidden.same;
+            append_escaped(text_of(hidden, found), &edits_->text());
             done = hit.at + hit.length;
         }
         append_escaped(plain.substr(done), &edits_->text());
         edits_->text().push('"');
         edits_->end();
-        return true;
+        if (!changed) edits_->cut(number);
+        return masked;
     }
 
     size_t offset(const char* at) const { return static_cast<size_t>(at - begin_); }

@@ -1,6 +1,7 @@
 // What records are held against, and what was found while doing so.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -19,6 +20,8 @@ struct Rules {
     std::vector<HeaderRule> headers;            // of several about one header the first counts
     std::vector<DetectRule> detects;            // in the order of the detectors
     std::shared_ptr<Detectors> detectors;
+    size_t token_rules = SIZE_MAX;              // from here on, `detects` are about tokens and no detector finds them
+    std::vector<std::vector<std::string>> per_paths;    // member names; what a date_shift is per
     std::vector<std::string> rule_messages;     // shown to a refused client
     bool observe = false;
     bool count_fields = false;
@@ -30,7 +33,10 @@ struct Rules {
 
     // Without rules in force nothing is refused: what cannot be read is only not counted.
     bool enforced() const {
-        return !observe && !(fields.empty() && key_fields.empty() && headers.empty() && detects.empty());
+        auto hides = [](const auto& list) {
+            return std::any_of(list.begin(), list.end(), [](const auto& rule) { return rule.action.kind != CLEAR; });
+        };
+        return !observe && (hides(fields) || hides(key_fields) || hides(headers) || hides(detects));
     }
 
     const HeaderRule* about_header(std::string_view name) const {
@@ -54,6 +60,7 @@ struct Counts {
     uint64_t entities[ENTITIES] = {};
     uint64_t records = 0;
     uint64_t unknown = 0;                       // values that are not JSON where fields were to be looked at
+    uint64_t unread_tokens = 0;                 // that no key of the rule made, or that were altered: they stay as they are
     uint64_t uninspected = 0;                   // batches that could not be read, passed where no rule is in force
 
     void add(const Counts& more) {
@@ -62,11 +69,12 @@ struct Counts {
         records += more.records;
         unknown += more.unknown;
         uninspected += more.uninspected;
+        unread_tokens += more.unread_tokens;
     }
     void clear() {
         for (auto& count : rules) count = 0;
         for (auto& count : entities) count = 0;
-        records = unknown = uninspected = 0;
+        records = unknown = uninspected = unread_tokens = 0;
     }
 };
 

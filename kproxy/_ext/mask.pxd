@@ -20,14 +20,25 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
     const int ENTITY_COUNT "kproxy::ENTITIES"
     cdef cppclass KeyedHash:
         KeyedHash(const string& key) except +
+    cdef cppclass TokenKeys:
+        void add(const string& id, const string& key) except +
+    cdef cppclass Buckets:
+        int scale
+        bool add(const string& start, const string& end, const string& text) except +
+        bool set_size(const string& written) except +
     cdef cppclass Action:
         int kind
         string text
         int keep_first
         int keep_last
         string character
+        bool keep_format
         string key_id
         shared_ptr[KeyedHash] key
+        shared_ptr[TokenKeys] tokens
+        shared_ptr[Buckets] buckets
+        int days
+        int per
     cdef cppclass FieldRule:
         vector[string] path
         Action action
@@ -60,6 +71,8 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         vector[HeaderRule] headers
         vector[DetectRule] detects
         shared_ptr[Detectors] detectors
+        size_t token_rules
+        vector[vector[string]] per_paths
         vector[string] rule_messages
         bool observe
         bool count_fields
@@ -75,6 +88,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         uint64_t records
         uint64_t unknown
         uint64_t uninspected
+        uint64_t unread_tokens
         void clear()
     cdef cppclass Buffer:
         const char* data()

@@ -9,6 +9,8 @@ from kproxy.model.record_plan import RecordPlan
 from kproxy.model.settings import Limits
 
 ENTITIES: tuple[str, ...]
+ACTIONS: dict[str, int]
+TOKEN: str
 
 class Transformed(NamedTuple):
     status: str
@@ -34,6 +36,8 @@ class Plan:
     def take_counts(self) -> dict[str, Any]: ...
 
 def compile_plan(plan: RecordPlan, keys: Mapping[str, bytes], limits: Limits | None = None) -> Program: ...
+
+def derive_key(key: bytes, purpose: bytes, size: int) -> bytes: ...
 
 class Finder:
     entities: tuple[str, ...]

@@ -15,6 +15,8 @@ from kproxy.model.spool import OUTCOME, READ
 DIRECTIONS = {READ: "consume", OUTCOME: "produce"}
 KINDS = {"read": READ, "write": OUTCOME}
 
+#: Actions after which nothing is hidden: a guard's, and the one that gives back what a token stands for.
+_SHOWS = ("block", "clear")
 #: A session that moves many short runs of offsets, because others write between its records, is written out early.
 MOST_RUNS = 512
 #: Plans kept for their counts. A client that may use any topic of a wide pattern makes one with every name it invents.
@@ -60,11 +62,13 @@ class FlowBook:
                 fields = {"fields": "inspected", "fields_emitted": counts["fields_emitted"],
                           "fields_masked": counts["fields_masked"], "entities": counts["entities"],
                           "rules": counts["rules"]}
-                if counts["uninspected"]:
-                    # Sets that nobody could read passed, because no rule is in force for this reader.
-                    fields["details"] = {"uninspected": counts["uninspected"]}
-                    if not counts["records"]:
-                        fields["fields"] = "not_inspected"
+                # Sets that nobody could read passed, because no rule is in force for this reader; and tokens of
+                # another key stayed as they were.
+                details = {name: counts[name] for name in ("uninspected", "unread_tokens") if counts[name]}
+                if details:
+                    fields["details"] = details
+                if counts["uninspected"] and not counts["records"]:
+                    fields["fields"] = "not_inspected"
             self._journal.tell("flow", session, {
                 "topic": topic, "direction": DIRECTIONS[kind], "partitions": msgspec.Raw(runs) if runs else [],
                 "records": records, "bytes": size, **fields})
@@ -78,14 +82,15 @@ class FlowBook:
         plans = self._plans.get(key)
         if not plans:
             return None
-        total: dict[str, Any] = {"records": 0, "uninspected": 0, "fields_emitted": Counter(),
+        total: dict[str, Any] = {"records": 0, "uninspected": 0, "unread_tokens": 0, "fields_emitted": Counter(),
                                  "fields_masked": Counter(), "entities": Counter(), "rules": Counter()}
         for plan in plans:
             counts = plan.take_counts()
             for (rule, entity), hidden in pair_masked(plan.program.plan, counts).items():
                 self._on_masked(rule, entity, hidden)
             total["records"] += counts["records"]
-            total["uninspected"] += counts.get("uninspected", 0)
+            for name in ("uninspected", "unread_tokens"):
+                total[name] += counts.get(name, 0)
             for name in ("fields_emitted", "fields_masked", "entities", "rules"):
                 total[name].update(counts[name])
         del plans[:-1]
@@ -102,10 +107,10 @@ def pair_masked(plan: RecordPlan, counts: dict[str, Any]) -> dict[tuple[str, str
     for detector in plan.detectors:
         found = counts["entities"].get(detector.entity, 0)
         # Counts are by entity, so of two rules about one entity the first, which acts, has them.
-        if found and detector.entity not in seen and detector.action.kind != "block":
+        if found and detector.entity not in seen and detector.action.kind not in _SHOWS:
             pairs[detector.rule, detector.entity] = found
         seen.add(detector.entity)
-    for rule in {named.rule for named in plan.named_parts() if named.action.kind != "block"}:
+    for rule in {named.rule for named in plan.named_parts() if named.action.kind not in _SHOWS}:
         by_path = counts["rules"].get(rule, 0) - sum(found for (name, _), found in pairs.items() if name == rule)
         if by_path > 0:
             pairs[rule, "field"] = by_path

@@ -151,23 +151,25 @@ class Mask(msgspec.Struct, frozen=True, gc=False):
     directions: Annotated[tuple[Direction, ...], Written(default="produce, consume")]
     """what is written, what is read, or both"""
     action: Annotated[Action, Written(
-        kind="`redact`, `{replace: text}`, `{mask: {keep_first: 2, keep_last: 4, character: \"*\"}}`, "
-             "`{hmac: {key: k1}}` or `block`")]
+        kind="one of the [actions](#actions)")]
     """what happens to what is found (a guard's is always `block`)"""
     fields: Annotated[tuple[tuple[str, ...], ...], Written(kind="list of paths", default="none")] = ()
     """[paths](#paths) into values: `user.email`, `items[*].phone`, `**.ssn`"""
     fields_except: Annotated[tuple[tuple[str, ...], ...], Written(kind="list of paths", default="none")] = ()
     """an allow-list: all that stands elsewhere in a value is hidden"""
     key_fields: Annotated[tuple[tuple[str, ...], ...], Written(kind="list of paths", default="none")] = ()
-    """paths into JSON keys of records; `$` is the whole key, whatever it is written in. Only `hmac` or `block`"""
+    """paths into JSON keys of records; `$` is the whole key, whatever it is written in. Only `hmac`, `token` or
+    `block`"""
     header_names: Annotated[tuple[Pattern, ...], Written(default="none")] = ()
     """the headers whose values are hidden"""
     detect: Annotated[tuple[str, ...], Written(kind=f"list of `{'`, `'.join(ENTITIES)}`", default="none")] = ()
     """what is looked for wherever it stands"""
     parts: tuple[Part, ...] = ("value", "headers")
-    """where to detect. On keys a mask may only `hmac` or `block`"""
+    """where to detect. On keys a mask may only `hmac`, `token` or `block`"""
     except_roles: Annotated[tuple[str, ...], Written(kind="list of roles", default="none")] = ()
-    """who sees the value all the same"""
+    """who sees the value all the same; of tokens, the token"""
+    clear_for: Annotated[tuple[str, ...], Written(kind="list of roles", default="none")] = ()
+    """who reads what a `token` stands for"""
     when: When = None
     """the rule counts while this is true"""
     on_unknown: Literal["refuse", "pass"] = "refuse"

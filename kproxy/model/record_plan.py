@@ -7,19 +7,37 @@ from typing import Literal
 import msgspec
 
 Direction = Literal["produce", "consume"]
-ActionKind = Literal["redact", "replace", "mask", "hmac", "block"]
+ActionKind = Literal["redact", "replace", "replace_with_type", "mask", "hmac", "token", "clear", "date_shift", "bucket",
+                     "drop_field", "block"]
 
 #: What detectors can find; the native matcher names the same (a test holds the two together).
 ENTITIES: tuple[str, ...] = ("email", "credit_card", "us_ssn", "iban", "ipv4", "private_key", "api_key")
 
 
+class Bucket(msgspec.Struct, frozen=True):
+    """Numbers from ``start`` up to, and without, ``end``, written as decimals; "" where there is no end. They become
+    ``text``."""
+
+    start: str
+    end: str
+    text: str
+
+
 class Action(msgspec.Struct, frozen=True):
-    """How a found value is hidden.
+    """How a found value is hidden. What an action cannot be done to (no number, no date) is redacted.
 
     * ``redact``: the value becomes an empty string; * ``replace``: it becomes ``text``;
-    * ``mask``: all but ``keep_first`` and ``keep_last`` characters become ``character``;
+    * ``replace_with_type``: it becomes the entity's name, or the rule's for a field, in brackets;
+    * ``mask``: all but ``keep_first`` and ``keep_last`` characters become ``character``. ``keep_format``: only letters
+      and digits do, by default each by one of its shape, and a number stays a number;
     * ``hmac``: it becomes the first 32 hex digits of HMAC-SHA-256 under ``keys[key]``, prefixed with the key id
       and a colon;
+    * ``token``: AES-SIV under a key made of ``keys[key]``, see _ext/cpp/tokens.hpp; ``old_keys`` made tokens before;
+    * ``clear``: a token becomes the value that it was made of;
+    * ``date_shift``: a date, a time or seconds or milliseconds since 1970 move by up to ``days`` days, and by the same
+      number for one value at the path ``per`` under one key;
+    * ``bucket``: a number becomes the start of its bucket of ``size``, or the text of its range;
+    * ``drop_field``: the member or element goes;
     * ``block``: the batch is refused.
     """
 
@@ -29,14 +47,20 @@ class Action(msgspec.Struct, frozen=True):
     keep_last: int = 0
     character: str = "*"
     key: str = ""
+    keep_format: bool = False
+    old_keys: tuple[str, ...] = ()
+    days: int = 0
+    per: tuple[str, ...] = ()
+    size: str = ""
+    ranges: tuple[Bucket, ...] = ()
 
 
 class FieldRule(msgspec.Struct, frozen=True):
     """A path as kproxy.policy.field_paths has it. Every occurrence is meant; of several rules about one value the first
     in the plan counts.
 
-    What is hidden becomes a string, also where it was a number, a boolean, an object or an array (hidden whole); a null
-    stays null."""
+    What is hidden becomes a string, also where it was a number, a boolean, an object or an array (hidden whole), but
+    for the actions that keep numbers; a null stays null, unless the field is dropped."""
 
     path: tuple[str, ...]
     action: Action
@@ -61,7 +85,8 @@ class HeaderRule(msgspec.Struct, frozen=True):
 
 
 class DetectRule(msgspec.Struct, frozen=True):
-    """An entity of the detector catalogue, looked for in every inspected part."""
+    """An entity of the detector catalogue, looked for in every inspected part; or tokens, where the action is
+    ``clear``."""
 
     entity: str
     action: Action

@@ -69,7 +69,7 @@ def _names(policy: Policy) -> Iterator[Problem]:
 
 def _roles(policy: Policy) -> Iterator[Problem]:
     known = {role.name for role in policy.roles}
-    wanted = [(role, mask.at) for mask in policy.masks for role in mask.except_roles]
+    wanted = [(role, mask.at) for mask in policy.masks for role in (*mask.except_roles, *mask.clear_for)]
     wanted += [(rule.approver_role, rule.at) for rule in policy.approvals if rule.approver_role]
     wanted += [(role, rule.at) for rule in policy.safeguards for role in (*rule.roles, *rule.except_roles)]
     wanted += [(rule.role, rule.at) for rule in policy.quotas if rule.role]

@@ -145,8 +145,9 @@ class _Access:
 
 def _keys(policy: Policy, config: Config) -> Iterator[Problem]:
     for mask in policy.masks:
-        if mask.action.key and mask.action.key not in config.keys:
-            yield problem(f"key {mask.action.key!r} is not among the keys of {config.file}", mask.at)
+        for key in (mask.action.key, *mask.action.old_keys):
+            if key and key not in config.keys:
+                yield problem(f"key {key!r} is not among the keys of {config.file}", mask.at)
 
 
 def _facts(policy: Policy, config: Config, declared_lost: bool) -> Iterator[Problem]:

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
+from msgspec.structs import replace
+
 from kproxy.model.policy import Guard, Mask, Part, Policy
 from kproxy.model.record_plan import Action, AllowList, DetectRule, Direction, FieldRule, HeaderRule, RecordPlan
 from kproxy.model.settings import Mode
 from kproxy.policy import globs
 from kproxy.policy.expressions import ACCESS_NAMES, Program, compile_text
-from kproxy.policy.field_paths import Path
+from kproxy.policy.field_paths import Path, covers
 from kproxy.policy.inquiry import Inquiry
 
 R = TypeVar("R", Mask, Guard)
@@ -52,22 +54,22 @@ class Planner:
         guards = [ready for ready in self._guards.find(inquiry.name) if direction in ready.rule.directions]
         if not masks and not guards and not count_fields:
             return Planned(None, inquiry.valid_until, inquiry.sorted_errors())
-        roles = inquiry.seat.role_set
-        active_masks = _applying(inquiry, (ready for ready in masks if roles.isdisjoint(ready.rule.except_roles)))
+        hiding, clearing = _masks_in_force(inquiry, masks, direction)
         active_guards = _applying(inquiry, guards)
+        both = [*hiding, *clearing]
+        lists = tuple(AllowList(mask.fields_except, mask.action, mask.name) for mask in both if mask.fields_except)
         plan = RecordPlan(
             direction=direction,
-            fields=_fields(active_masks, lambda mask: mask.fields),
-            allow_lists=tuple(AllowList(mask.fields_except, mask.action, mask.name)
-                              for mask in active_masks if mask.fields_except),
-            key_fields=_fields(active_masks, lambda mask: mask.key_fields),
+            fields=_fields(hiding, clearing, lambda mask: mask.fields, [mask for mask in hiding if mask.fields_except]),
+            allow_lists=lists,
+            key_fields=_fields(hiding, clearing, lambda mask: mask.key_fields, []),
             headers=tuple(HeaderRule(globs.parse(name), mask.action, mask.name)
-                          for mask in active_masks for name in mask.header_names),
-            detectors=_detectors(active_guards, active_masks),
-            parts=_parts(active_guards, active_masks),
+                          for mask in both for name in mask.header_names),
+            detectors=_detectors(active_guards, hiding, clearing),
+            parts=_parts(active_guards, both),
             observe=mode == "observe",
             count_fields=True,
-            on_unknown="pass" if _is_lenient(active_masks) else "refuse",
+            on_unknown="pass" if _is_lenient(hiding, clearing) else "refuse",
         )
         return Planned(plan, inquiry.valid_until, inquiry.sorted_errors())
 
@@ -85,31 +87,56 @@ def _applying(inquiry: Inquiry, found: Iterable[Ready[R]]) -> list[R]:
             if ready.when is None or inquiry.ask(ready.when, ready.name) is not False]
 
 
-def _fields(masks: list[Mask], paths: Callable[[Mask], Iterable[Path]]) -> tuple[FieldRule, ...]:
-    """One rule per path."""
+def _masks_in_force(inquiry: Inquiry, found: Iterable[Ready[Mask]],
+                    direction: Direction) -> tuple[list[Mask], list[Mask]]:
+    """Masks that hide, and those that give this reader what their tokens stand for: these with the action ``clear``.
+    Only a condition that is true clears: one in error hides."""
+    roles = inquiry.seat.role_set
+    hiding: list[Mask] = []
+    clearing: list[Mask] = []
+    for name, ready in sorted({ready.name: ready for ready in found}.items()):
+        mask = ready.rule
+        clears = direction == "consume" and not roles.isdisjoint(mask.clear_for)
+        is_spared = not roles.isdisjoint(mask.except_roles)
+        if is_spared and not clears:
+            continue
+        holds = True if ready.when is None else inquiry.ask(ready.when, name)
+        if clears and holds is True:
+            clearing.append(replace(mask, action=replace(mask.action, kind="clear")))
+        elif holds is not False and not is_spared:
+            hiding.append(mask)
+    return hiding, clearing
+
+
+def _fields(hiding: list[Mask], clearing: list[Mask], paths: Callable[[Mask], Iterable[Path]],
+            lists: list[Mask]) -> tuple[FieldRule, ...]:
+    """One rule per path. What hides comes before what clears, and the allow-lists ``lists`` hide what they do not name
+    from readers who may clear it elsewhere."""
     rules: dict[Path, FieldRule] = {}
-    for mask in masks:
+    for mask in (*hiding, *clearing):
         for path in paths(mask):
-            rules.setdefault(path, FieldRule(path, mask.action, mask.name))
-    return tuple(rules[path] for path in sorted(rules))
+            if mask.action.kind != "clear" or all(covers(one.fields_except, path) for one in lists):
+                rules.setdefault(path, FieldRule(path, mask.action, mask.name))
+    return tuple(rules[path] for path in sorted(rules, key=lambda path: (rules[path].action.kind == "clear", path)))
 
 
-def _is_lenient(masks: list[Mask]) -> bool:
-    """Whether every mask that reads into values and keys lets pass what it cannot read."""
-    reading = [mask for mask in masks if mask.fields or mask.fields_except or mask.key_fields]
-    return bool(reading) and all(mask.on_unknown == "pass" for mask in reading)
+def _is_lenient(hiding: list[Mask], clearing: list[Mask]) -> bool:
+    """Whether every mask that reads into values and keys lets pass what it cannot read; one that clears does."""
+    reading = [mask for mask in hiding if mask.fields or mask.fields_except or mask.key_fields]
+    return bool(reading or clearing) and all(mask.on_unknown == "pass" for mask in reading)
 
 
-def _detectors(guards: list[Guard], masks: list[Mask]) -> tuple[DetectRule, ...]:
+def _detectors(guards: list[Guard], hiding: list[Mask], clearing: list[Mask]) -> tuple[DetectRule, ...]:
     """One rule per entity. A guard comes before a mask, because what it refuses needs no hiding."""
     rules: dict[str, DetectRule] = {}
     for guard in guards:
         for entity in guard.detect:
             rules.setdefault(entity, DetectRule(entity, _BLOCK, guard.name, guard.message))
-    for mask in masks:
+    for mask in hiding:
         for entity in mask.detect:
             rules.setdefault(entity, DetectRule(entity, mask.action, mask.name))
-    return tuple(rules[entity] for entity in sorted(rules))
+    tokens = (DetectRule("token", mask.action, mask.name) for mask in clearing if mask.detect)
+    return (*(rules[entity] for entity in sorted(rules)), *tokens)
 
 
 def _parts(guards: list[Guard], masks: list[Mask]) -> tuple[Part, ...]:

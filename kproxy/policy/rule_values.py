@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from kproxy.model.policy import ALL, LEGAL_OPERATIONS, OPERATIONS, Condition, Place, Resources
-from kproxy.model.record_plan import ENTITIES, Action
+from kproxy.model.record_plan import ENTITIES
 from kproxy.policy import expressions, field_paths, globs
 from kproxy.yaml_nodes import (
     Converter,
@@ -11,8 +11,6 @@ from kproxy.yaml_nodes import (
     Value,
     Wrong,
     boolean,
-    choice,
-    integer,
     some_text,
     text,
     tuple_of,
@@ -88,46 +86,12 @@ def take_resources(section: Section, operations: tuple[str, ...]) -> Resources:
     return resources
 
 
-def action(value: Value) -> Action:
-    """redact, block, ``{replace: text}``, ``{mask: {keep_first, keep_last, character}}`` or ``{hmac: {key}}``."""
-    if value.kind() == "text":
-        return Action(kind=choice("redact", "block")(value))
-    section = Section(value)
-    if len(section.entries) != 1:
-        raise Wrong(value, "an action is one of redact, block, {replace: …}, {mask: …}, {hmac: …}")
-    if "replace" in section.entries:
-        return Action(kind="replace", text=section.take("replace", text, ""))
-    hmac, mask = section.section("hmac"), section.section("mask")
-    section.close()
-    if hmac is not None:
-        key = hmac.need("key", some_text, "")
-        hmac.close()
-        return Action(kind="hmac", key=key)
-    if mask is None:
-        return Action(kind="redact")
-    found = Action(
-        kind="mask",
-        keep_first=mask.take("keep_first", integer(0, 1 << 20), 0),
-        keep_last=mask.take("keep_last", integer(0, 1 << 20), 0),
-        character=mask.take("character", _character, "*"),
-    )
-    mask.close()
-    return found
-
-
 def field_path(value: Value) -> field_paths.Path:
     """``user.email``, ``items[*].phone``, ``**.ssn``; see kproxy.policy.field_paths."""
     try:
         return field_paths.parse(some_text(value))
     except field_paths.BadPath as error:
         raise Wrong(value, str(error)) from None
-
-
-def _character(value: Value) -> str:
-    found = some_text(value)
-    if len(found) != 1 or ord(found) < 0x20 or found in '"\\':
-        raise Wrong(value, "the masking character is one character that JSON needs no escape for")
-    return found
 
 
 def _listed(kinds: tuple[str, ...]) -> str:

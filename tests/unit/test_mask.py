@@ -246,7 +246,7 @@ def test_an_unknown_key_or_entity_is_an_error_when_compiled():
         plan(fields={"a": Action("hmac", key="k9")})
     with pytest.raises(PolicyError, match="no detector"):
         plan(detect={"shoe_size": REDACT})
-    with pytest.raises(PolicyError, match="only hmac or block"):
+    with pytest.raises(PolicyError, match="only hmac, token or block"):
         plan(detect={"email": REDACT}, parts=("key",))
 
 

@@ -105,7 +105,7 @@ def test_what_is_hidden_of_keys_counts_under_a_path_of_its_own():
 def test_on_keys_only_what_keeps_them_apart():
     for rule in (RecordPlan("consume", key_fields=(FieldRule((), REDACT, "k"),)),
                  RecordPlan("consume", detectors=(DetectRule("email", REDACT, "d"),), parts=("key",))):
-        with pytest.raises(PolicyError, match="on keys only hmac or block is possible"):
+        with pytest.raises(PolicyError, match="on keys only hmac, token or block is possible"):
             mask.compile_plan(rule, KEYS)
 
 
@@ -122,9 +122,9 @@ def test_on_keys_only_what_keeps_them_apart():
      "do two things to the header x-*"),
     ("fields_except: ['$'], action: redact", "fields_except names the whole value, so nothing is hidden"),
     ("key_fields: ['$'], action: redact",
-     "redact on keys would move records to other partitions: only hmac or block there"),
+     "redact on keys would move records to other partitions: only hmac, token or block there"),
     ("fields: ['by_mail.~'], action: redact",
-     "redact would give several members of one object the same name: only hmac or block on by_mail.~"),
+     "redact would give several members of one object the same name: only hmac, token or block on by_mail.~"),
 ])  # fmt: skip
 def test_rules_that_cannot_be_kept_are_told(rule: str, words: str):
     with pytest.raises(PolicyError) as refused:
