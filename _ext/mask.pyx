@@ -35,10 +35,23 @@ cdef extern from *:
                                          vector[uint64_t]* emitted, vector[uint64_t]* masked)
 
 
-#: The detector catalogue, in the order of its numbers.
-ENTITIES = ("email", "credit_card", "us_ssn", "iban", "ipv4", "private_key", "api_key")
-if len(ENTITIES) != ENTITY_COUNT:
-    raise ImportError(f"mask.pyx names {len(ENTITIES)} entities, _ext/cpp/entities.hpp {ENTITY_COUNT}")
+Entity = namedtuple("Entity", "name group pattern words literals source")
+
+
+cdef tuple read_catalogue():
+    rows = []
+    for number in range(ENTITY_COUNT):
+        row = entity_row(number)
+        words = tuple((<bytes>row.words).decode().split("|")) if row.words[0] else ()
+        literals = tuple((<bytes>row.literals).decode().split("|")) if row.literals[0] else ()
+        rows.append(Entity((<bytes>row.name).decode(), (<bytes>row.group).decode(), (<bytes>row.pattern).decode(), words,
+                           literals, (<bytes>row.source).decode()))
+    return tuple(rows)
+
+
+#: The detector catalogue, in the order of its numbers: the rows of _ext/cpp/entity_rows.inc.
+CATALOGUE = read_catalogue()
+ENTITIES = tuple(row.name for row in CATALOGUE)
 #: Numbers of _ext/cpp/actions.hpp; what replaces a value by what it is called is a replacement there.
 ACTIONS = {"redact": 0, "replace": 1, "replace_with_type": 1, "mask": 2, "hmac": 3, "block": 4, "token": 5, "clear": 6,
            "date_shift": 7, "bucket": 8, "drop_field": 9}

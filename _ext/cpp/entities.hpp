@@ -1,188 +1,89 @@
-// The entities that can be found in text: for each a pattern, which finds candidates, and a check, which decides (Luhn,
-// mod 97, number ranges, boundaries). How one is added: docs/development.md, A new detector.
+// The entities that can be found in text, a row each: a pattern, which finds candidates, a check, which decides (check digits,
+// ranges, boundaries), words beside a find that decide where a check cannot, and what bytes tell that it may be there.
+// How one is added: docs/development.md, A new detector. What each is and what it finds: docs/detectors.md.
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <iterator>
 #include <string>
 #include <string_view>
 
+#include "found.hpp"
+#include "network_checks.hpp"
+#include "payment_checks.hpp"
+#include "person_checks_europe.hpp"
+#include "person_checks_world.hpp"
+
 namespace kproxy {
 
-// In the order of ENTITIES in kproxy/model/record_plan.py and in mask.pyx.
-enum Entity : int { EMAIL, CREDIT_CARD, US_SSN, IBAN, IPV4, PRIVATE_KEY, API_KEY, ENTITIES };
-
-// Repetitions are bounded where a check may refuse what they matched: else refusals over one long run cost its square.
-inline const char* entity_pattern(int entity) {
-    static const char* patterns[] = {
-        // RFC 5321 shapes without quoted local parts or address literals.
-        R"([A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,63})",
-        // ISO/IEC 7812: 13 to 19 digits, perhaps in groups; the check decides which groups belong together.
-        R"([0-9](?:[ -]?[0-9]){12,18})",
-        // Social Security Administration: area, group, serial; without separators nothing tells it from any number.
-        R"([0-9]{3}[- ][0-9]{2}[- ][0-9]{4})",
-        // ISO 13616: country, check digits, then what the country's length says.
-        R"([A-Za-z]{2}[0-9]{2}(?: ?[A-Za-z0-9]){11,30})",
-        R"([0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]{1,3})",
-        // RFC 7468 labels; a block that is cut off counts to its end.
-        R"((?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----|\z))",
-        // Prefixes that their issuers publish for secret scanning, and what calls itself a key or token.
-        R"(\b(?:(?:AKIA|ASIA)[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{22,})"
-        R"(|glpat-[A-Za-z0-9_-]{20,}|xox[abeprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{35})"
-        R"(|sk_(?:live|test)_[0-9a-zA-Z]{16,}|sk-[A-Za-z0-9_-]{20,}|npm_[A-Za-z0-9]{36}|pypi-[A-Za-z0-9_-]{16,})"
-        R"(|SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{16,}))"
-        R"(|(?i:api|access|secret|auth)[_-]?(?i:key|token)[=:] ?[A-Za-z0-9_./+-]{20,})",
-    };
-    static_assert(std::size(patterns) == ENTITIES, "a pattern for each entity, in their order");
-    return patterns[entity];
-}
-
-// The most bytes that an entity's pattern matches. 0: no limit.
-inline size_t longest_match(int entity) {
-    static const size_t longest[] = {0, 37, 11, 64, 15, 0, 0};
-    static_assert(std::size(longest) == ENTITIES, "a longest match for each entity, in their order");
-    return longest[entity];
-}
-
-struct Found {
-    size_t at;
-    size_t length;
-    int which;                  // the detector, as an index into the list given
+// In the order of the rows below, and of ENTITIES in kproxy/model/record_plan.py.
+enum Entity : int {
+    EMAIL, CREDIT_CARD, US_SSN, IBAN, IPV4, PRIVATE_KEY, API_KEY,
+    US_ITIN, US_PASSPORT, US_DRIVER_LICENSE, UK_NINO, UK_NHS, DE_TAX_ID, DE_ID_CARD, FR_NIR, ES_DNI, ES_NIE,
+    IT_CODICE_FISCALE, NL_BSN, BE_NATIONAL_NUMBER, PL_PESEL, SE_PERSONNUMMER, FI_HETU, DK_CPR, NO_FODSELSNUMMER, PT_NIF,
+    CH_AHV, IE_PPS, CZ_RODNE_CISLO, RO_CNP, BG_EGN, HR_OIB, EE_ISIKUKOOD, GR_AMKA, AT_SVNR, TR_TCKN,
+    IN_AADHAAR, IN_PAN, BR_CPF, BR_CNPJ, CA_SIN, AU_TFN, AU_MEDICARE, AU_ABN, SG_NRIC, KR_RRN, ZA_ID, MX_CURP, CN_RESIDENT_ID,
+    IL_ID, JP_MY_NUMBER, TH_ID, TW_ID, HK_ID, CL_RUT, AR_CUIT, MY_NRIC,
+    DATE_OF_BIRTH, PHONE, NATIONAL_PHONE,
+    SWIFT_BIC, US_BANK_ROUTING, BITCOIN_ADDRESS, ETHEREUM_ADDRESS,
+    IPV6, MAC_ADDRESS, URL_CREDENTIALS,
+    AWS_ACCESS_KEY_ID, AWS_SECRET_KEY, GCP_SERVICE_ACCOUNT_KEY, GCP_API_KEY, AZURE_STORAGE_KEY, GITHUB_TOKEN, GITLAB_TOKEN,
+    SLACK_TOKEN, STRIPE_KEY, JWT, PASSWORD, AUTH_HEADER,
+    US_NPI, US_MBI, US_DEA, ICD10, VIN, IMEI,
+    ENTITIES
 };
 
-inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
-inline bool is_word(char c) { return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; }
+// A set of entities, and behind them of a plan's own detectors.
+using EntitySet = unsigned __int128;
+constexpr int MOST_ENTITIES = 128;
+static_assert(ENTITIES < MOST_ENTITIES - 32, "an entity for every bit, and places for a plan's own");
 
-inline bool passes_luhn(const char* digits, size_t count) {
-    int sum = 0;
-    for (size_t i = 0; i < count; i++) {
-        int value = digits[count - 1 - i] - '0';
-        if (i % 2 == 1) {
-            value *= 2;
-            if (value > 9) value -= 9;
-        }
-        sum += value;
-    }
-    return sum % 10 == 0;
+constexpr EntitySet bit_of(int entity) { return EntitySet{1} << entity; }
+inline int lowest_of(EntitySet set) {
+    uint64_t low = static_cast<uint64_t>(set);
+    return low ? __builtin_ctzll(low) : 64 + __builtin_ctzll(static_cast<uint64_t>(set >> 64));
 }
 
-// Issuer ranges and the lengths their cards have in use. Lengths that ISO/IEC 7812 would allow and nobody issues are left
-// out: they would take one in seventy of random 18-digit ids for a card.
-inline bool has_card_issuer(const char* digits, size_t count) {
-    int two = (digits[0] - '0') * 10 + digits[1] - '0';
-    int four = two * 100 + (digits[2] - '0') * 10 + digits[3] - '0';
-    if (digits[0] == '4') return count == 13 || count == 16 || count == 19;                          // Visa
-    if ((two >= 51 && two <= 55) || (four >= 2221 && four <= 2720)) return count == 16;              // Mastercard
-    if (two == 34 || two == 37) return count == 15;                                                  // American Express
-    if (two == 36 || two == 38 || two == 39 || (four >= 3000 && four <= 3059)) return count == 14 || count == 16;  // Diners
-    if (four == 6011 || (four >= 6440 && four <= 6599)) return count == 16 || count == 19;           // Discover
-    if (four >= 3528 && four <= 3589) return count == 16 || count == 19;                             // JCB
-    if (two == 62) return count >= 16 && count <= 19;                                                // UnionPay
-    if (two == 81) return count == 16 || count == 19;
-    if (four == 6759 && count == 18) return true;                                                    // Maestro
-    if (two == 50 || (two >= 56 && two <= 58) || two == 63 || two == 67) return count == 13 || count == 16 || count == 19;
-    return false;
+// Words (letters, digits and _) that have a digit: of digits only, or of letters too; JOINED: with a sign and a word behind.
+enum WordKind : uint8_t { NO_WORD = 0, DIGITS = 1, MIXED = 2, ANY = 3, JOINED = 4 };
+
+constexpr uint64_t of_length(int first, int last) { return (last == 63 ? ~uint64_t{0} : (uint64_t{1} << (last + 1)) - 1) & ~((uint64_t{1} << first) - 1); }
+constexpr uint64_t of_length(int only) { return of_length(only, only); }
+
+// A word at which an entity may begin, or behind whose beginning `back` bytes before; there stands `lead`, if it is given.
+struct WordStart {
+    uint8_t kind = NO_WORD;
+    uint64_t lengths = 0;       // bit n: of n bytes; 63 or more count as 63
+    uint8_t back = 0;
+    char lead = '\0';
+};
+
+using Check = Judged (*)(std::string_view text, Found* hit);
+
+struct EntityRow {
+    const char* name;
+    const char* group;
+    const char* pattern;
+    size_t longest;             // the most bytes that the pattern matches; 0: no limit
+    Check check;                // may shorten, lengthen or move the hit; none: the pattern decides
+    const char* words;          // beside a find that the check doubts, as is_word_at() takes them, with | between
+    const char* source;         // of the rule
+    // What bytes say that it may be there; with none of both, prefilter.hpp knows, or nothing does.
+    const char* literals = "";  // one of which is there, in small letters, with | between
+    WordStart starts[3] = {};
+};
+
+// Repetitions are bounded where a check may refuse what they matched: else refusals over one long run cost its square.
+inline const EntityRow& entity_row(int entity) {
+    static const EntityRow rows[] = {
+#include "entity_rows.inc"
+    };
+    static_assert(std::size(rows) == ENTITIES, "a row for each entity, in their order");
+    return rows[entity];
 }
 
-// ISO 13616 registry: country code and total length. 0: not a country of the registry.
-inline int iban_length(char a, char b) {
-    static const char* lengths =
-        "AD24AE23AL28AT20AZ28BA20BE16BG22BH22BI27BR29BY28CH21CR22CY28CZ24DE22DJ27DK18DO28EE20EG29ES24FI18FK18FO18FR27GB22"
-        "GE22GI23GL18GR27GT28HN28HR21HU28IE22IL23IQ23IS26IT27JO30KW30KZ20LB28LC32LI21LT20LU20LV21LY25MC27MD24ME22MK19MN20"
-        "MR27MT31MU30NI28NL18NO15OM23PK24PL28PS29PT25QA29RO24RS22RU33SA24SC31SD18SE24SI19SK24SM27SO23ST25SV28TL23TN24TR26"
-        "UA29VA22VG24XK20YE30";
-    for (const char* row = lengths; *row; row += 4)
-        if (row[0] == a && row[1] == b) return (row[2] - '0') * 10 + row[3] - '0';
-    return 0;
-}
-
-inline bool passes_mod_97(const char* iban, size_t length) {
-    int rest = 0;
-    for (size_t i = 0; i < length; i++) {
-        char c = iban[(i + 4) % length];
-        rest = is_digit(c) ? (rest * 10 + c - '0') % 97 : (rest * 100 + c - 'A' + 10) % 97;
-    }
-    return rest == 1;
-}
-
-inline bool stands_alone(std::string_view text, size_t at, size_t length) {
-    return (at == 0 || !is_word(text[at - 1])) && (at + length >= text.size() || !is_word(text[at + length]));
-}
-
-// The length of the card number that begins with the digit group at `at`, or 0. Whole groups only, the longest run of
-// them that passes, so that a year beside a card number does not hide it.
-inline size_t card_at(std::string_view text, size_t at) {
-    if (at && is_word(text[at - 1])) return 0;
-    char digits[20];
-    size_t count = 0, best = 0, end = at;
-    for (;;) {
-        while (end < text.size() && is_digit(text[end])) {
-            if (count == 19) return best;
-            digits[count++] = text[end++];
-        }
-        bool alone = end >= text.size() || !is_word(text[end]);
-        if (count >= 13 && alone && has_card_issuer(digits, count) && passes_luhn(digits, count)) best = end - at;
-        bool goes_on = end + 1 < text.size() && (text[end] == ' ' || text[end] == '-') && is_digit(text[end + 1]);
-        if (!goes_on) return best;
-        end++;
-    }
-}
-
-inline bool check_ssn(std::string_view text, const Found& hit) {
-    const char* at = text.data() + hit.at;
-    int area = (at[0] - '0') * 100 + (at[1] - '0') * 10 + at[2] - '0';
-    bool group = at[4] != '0' || at[5] != '0';
-    bool serial = std::memcmp(at + 7, "0000", 4) != 0;
-    return at[3] == at[6] && area != 0 && area != 666 && area < 900 && group && serial &&
-           stands_alone(text, hit.at, hit.length) && !(hit.at && text[hit.at - 1] == '-') &&
-           !(hit.at + hit.length < text.size() && text[hit.at + hit.length] == '-');
-}
-
-inline char upper(char c) { return c >= 'a' && c <= 'z' ? static_cast<char>(c - 32) : c; }
-
-// Shortens the hit to the length of its country.
-inline bool check_iban(std::string_view text, Found* hit) {
-    size_t wanted = static_cast<size_t>(iban_length(upper(text[hit->at]), upper(text[hit->at + 1])));
-    if (!wanted || (hit->at && is_word(text[hit->at - 1]))) return false;
-    char compact[40];
-    size_t count = 0, at = hit->at;
-    for (; at < hit->at + hit->length && count < wanted; at++)
-        if (text[at] != ' ') compact[count++] = upper(text[at]);
-    if (count != wanted || (at < text.size() && is_word(text[at])) || !passes_mod_97(compact, count)) return false;
-    hit->length = at - hit->at;
-    return true;
-}
-
-inline bool check_ipv4(std::string_view text, const Found& hit) {
-    size_t end = hit.at + hit.length;
-    int part = 0;
-    size_t digits = 0;
-    for (size_t at = hit.at; at <= end; at++) {
-        if (at == end || text[at] == '.') {
-            if (part > 255 || (digits > 1 && text[at - digits] == '0')) return false;
-            part = 0;
-            digits = 0;
-        } else {
-            part = part * 10 + text[at] - '0';
-            digits++;
-        }
-    }
-    bool before = hit.at && (is_word(text[hit.at - 1]) || text[hit.at - 1] == '.');
-    bool goes_on = end + 1 < text.size() && text[end] == '.' && is_digit(text[end + 1]);
-    return !before && !goes_on && (end >= text.size() || !is_word(text[end]));
-}
-
-// Decides about a candidate, and may shorten or lengthen it.
-inline bool check_entity(int entity, std::string_view text, Found* hit) {
-    switch (entity) {
-        case CREDIT_CARD: return (hit->length = card_at(text, hit->at)) != 0;
-        case US_SSN: return check_ssn(text, *hit);
-        case IBAN: return check_iban(text, hit);
-        case IPV4: return check_ipv4(text, *hit);
-        default: return true;
-    }
-}
+inline const char* entity_pattern(int entity) { return entity_row(entity).pattern; }
+inline size_t longest_match(int entity) { return entity_row(entity).longest; }
 
 inline bool is_local_part(char c) {
     return is_word(c) || (c && std::strchr(".!#$%&'*+/=?^`{|}~-", c) != nullptr);
@@ -200,12 +101,21 @@ inline size_t address_end(std::string_view text, size_t sign) {
     return sign;
 }
 
-// Where to look on after a candidate at `at` was refused.
-inline size_t after_refusal(int entity, std::string_view text, size_t at) {
-    bool numeric = entity == CREDIT_CARD || entity == IPV4 || entity == US_SSN;
-    if (numeric)
-        while (at + 1 < text.size() && is_digit(text[at + 1])) at++;     // no entity begins within a digit group
-    return at + 1;
+// Where to look on after a candidate from `at` to `end` was refused.
+inline size_t after_refusal(int entity, std::string_view text, size_t at, size_t end) {
+    switch (entity) {
+        case CREDIT_CARD: case IPV4: case US_SSN:
+            while (at + 1 < text.size() && is_digit(text[at + 1])) at++;     // no entity begins within a digit group
+            return at + 1;
+        case NATIONAL_PHONE:
+            if (text[at] == '+') return end;                                // the other's
+            while (at + 1 < text.size() && is_digit(text[at]) && is_digit(text[at + 1])) at++;
+            return at + 1;
+        case IPV6: case AWS_SECRET_KEY: case AZURE_STORAGE_KEY:
+            return end;                                                     // the pattern takes all that belongs together
+        default:
+            return at + 1;
+    }
 }
 
 }  // namespace kproxy

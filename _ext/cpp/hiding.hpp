@@ -155,8 +155,10 @@ class Hiding {
 
     // -- finding -----------------------------------------------------------------------------------------------------
 
-    void find_in(std::string_view text, std::vector<Found>* found) {
-        rules.detectors->find(text, found);
+    // `around` is what stands before `text` where that was cut out of something (a member's name before its value): words
+    // that say what a find is may be there.
+    void find_in(std::string_view text, std::vector<Found>* found, std::string_view around = {}) {
+        rules.detectors->find(text, found, true, around);
         if (rules.token_rules < rules.detects.size()) find_tokens(text, found);
         in_order(found);
     }

@@ -333,7 +333,7 @@ class PartRewriter {
         for (; inside && last < hits_.size() && hits_[last].at < end; last++)
             inside = inside && hits_[last].at > begin && hits_[last].at + hits_[last].length < end;
         if (!inside) {
-            hiding_.find_in(plain, &found_);
+            hiding_.find_in(plain, &found_, std::string_view(begin_, begin));
             hiding_.find_escaped(plain, &found_);
         }
         const auto& resolved = inside ? hiding_.resolve(hits_.data() + first, hits_.data() + last, guards_only)

@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "found.hpp"
+
 namespace kproxy {
 
 // How many characters, not bytes, stay at either end.
@@ -14,7 +16,6 @@ struct Kept {
 inline bool begins_character(char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }
 inline bool is_decimal(char c) { return c >= '0' && c <= '9'; }
 inline bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
-inline bool is_upper(char c) { return c >= 'A' && c <= 'Z'; }
 
 inline void mask_text(Kept kept, std::string_view character, std::string_view plain, std::string* out) {
     size_t count = 0;

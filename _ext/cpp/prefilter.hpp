@@ -16,8 +16,7 @@
 
 namespace kproxy {
 
-constexpr unsigned bit_of(int entity) { return 1u << entity; }
-constexpr unsigned DIGIT_ENTITIES = bit_of(CREDIT_CARD) | bit_of(US_SSN) | bit_of(IBAN) | bit_of(IPV4);
+constexpr EntitySet DIGIT_ENTITIES = bit_of(CREDIT_CARD) | bit_of(US_SSN) | bit_of(IBAN) | bit_of(IPV4);
 
 // A place where an entity may begin; of an e-mail address, where its @ stands.
 struct Candidate {
@@ -28,8 +27,8 @@ struct Candidate {
 struct Places {
     static constexpr size_t MOST = 64;      // a text with more is searched whole
 
-    unsigned seen = 0;                      // entities, by bit_of()
-    unsigned near = 0;                      // those of them of which every place is in `list`
+    EntitySet seen = 0;                     // entities, by bit_of()
+    EntitySet near = 0;                     // those of them of which every place is in `list`
     std::vector<Candidate> list;
 
     void clear() {
@@ -83,7 +82,8 @@ class DigitGroups {
         uint64_t ends = behind & ~digits;
         uint64_t two = digits & two_.by(1, digits), four = two & four_.by(2, two), eight = four & eight_.by(4, four);
         uint64_t thirteen = eight & thirteen_.by(5, eight);
-        uint64_t alone = ends & long_.by(1, thirteen), joined = ends & joints;
+        uint64_t nine = eight & nine_.by(1, eight), ten = nine & ten_.by(1, nine);
+        uint64_t alone = ends & long_.by(1, thirteen | (nine & ~ten)), joined = ends & joints;
         for (uint64_t left = (digits & joined_.by(1, joined)) | alone_.by(1, alone); left; left &= left - 1)
             add_group(at + static_cast<size_t>(__builtin_ctzll(left)) - 1);
         uint64_t countries = countries_.by(2, letters & letters_.by(1, letters));
@@ -107,7 +107,7 @@ class DigitGroups {
         skipped_ = false;
     }
 
-    // A group that ends at `end`, and is long or goes on behind a space, dash or dot.
+    // A group that ends at `end`, and is long, or of nine digits, or goes on behind a space, dash or dot.
     void add_group(size_t end) {
         size_t at = end;
         while (at && is_digit(text_[at - 1])) at--;
@@ -116,7 +116,7 @@ class DigitGroups {
         if (dotted && !(at && text_[at - 1] == '.') && has_four_parts(at)) places_->add(at, IPV4);
         if (dotted && end - at < 13) return;
         if (card_at(text_, at)) places_->add(at, CREDIT_CARD);
-        if (joined && end - at == 3 && is_ssn(at)) places_->add(at, US_SSN);
+        if (end - at == 9 ? is_bare_ssn(at) : joined && end - at == 3 && is_ssn(at)) places_->add(at, US_SSN);
     }
 
     void add_iban(size_t at) {
@@ -138,12 +138,18 @@ class DigitGroups {
         const char* p = text_.data() + at;
         for (int i : {4, 5, 7, 8, 9, 10})
             if (!is_digit(p[i])) return false;
-        return p[3] == p[6] && (p[3] == '-' || p[3] == ' ') && check_ssn(text_, Found{at, 11, 0});
+        Found hit{at, 11, 0};
+        return p[3] == p[6] && (p[3] == '-' || p[3] == ' ') && check_ssn(text_, &hit) == FOUND;
+    }
+
+    bool is_bare_ssn(size_t at) const {
+        Found hit{at, 9, 0};
+        return check_ssn(text_, &hit) == DOUBTED;
     }
 
     std::string_view text_;
     Places* places_;
-    Moved words_, two_, four_, eight_, thirteen_, long_, joined_, alone_, letters_, countries_, outer_;
+    Moved words_, two_, four_, eight_, nine_, ten_, thirteen_, long_, joined_, alone_, letters_, countries_, outer_;
     uint64_t digits_before_ = 0;
     bool carry_ = false, skipped_ = false;
 };
@@ -211,7 +217,7 @@ __attribute__((target("avx2"), always_inline)) inline void look_at_digits(const 
     groups->look(at, digits, letters, both(same(low, '_'), same(high, '_')), both(joints(low), joints(high)));
 }
 
-__attribute__((target("avx2"))) inline void look_by_avx2(std::string_view text, unsigned wanted, Places* places) {
+__attribute__((target("avx2"))) inline void look_by_avx2(std::string_view text, EntitySet wanted, Places* places) {
     constexpr size_t BLOCK = 64, BEHIND = 4;    // of which the look for keys reads as well
     Starts starts{_mm256_setzero_si256(), _mm256_setzero_si256()};
     DigitGroups groups(text, places);
@@ -241,13 +247,34 @@ __attribute__((target("avx2"))) inline void look_by_avx2(std::string_view text, 
 
 #endif
 
+// Whether colons stand as in an IPv6 address: two together, or seven each between hexadecimal digits.
+inline bool may_hold_ipv6(std::string_view text) {
+    int between = 0;
+    for (size_t at = text.find(':'); at != std::string_view::npos; at = text.find(':', at + 1)) {
+        char behind = at + 1 < text.size() ? text[at + 1] : '\0';
+        if (behind == ':' || (is_hex(behind) && at && is_hex(text[at - 1]) && ++between == 7)) return true;
+    }
+    return false;
+}
+
+// Whether three colons or dashes stand three bytes apart, as in a MAC address.
+inline bool may_hold_mac(std::string_view text) {
+    for (char separator : {':', '-'})
+        for (size_t at = text.find(separator); at != std::string_view::npos; at = text.find(separator, at + 1))
+            if (at + 6 < text.size() && text[at + 3] == separator && text[at + 6] == separator) return true;
+    return false;
+}
+
 // Which of `wanted` the text may hold, and where.
-inline void look_for(std::string_view text, unsigned wanted, Places* places) {
+inline void look_for(std::string_view text, EntitySet wanted, Places* places) {
     places->clear();
 #if defined(__x86_64__)
     static const bool has_avx2 = __builtin_cpu_supports("avx2");
     if (has_avx2) {
-        look_by_avx2(text, wanted, places);
+        constexpr EntitySet at_once = DIGIT_ENTITIES | bit_of(EMAIL) | bit_of(PRIVATE_KEY) | bit_of(API_KEY);
+        if (wanted & at_once) look_by_avx2(text, wanted, places);
+        if (wanted & bit_of(IPV6) && may_hold_ipv6(text)) places->seen |= bit_of(IPV6);
+        if (wanted & bit_of(MAC_ADDRESS) && may_hold_mac(text)) places->seen |= bit_of(MAC_ADDRESS);
         places->seen &= wanted;
         return;
     }

@@ -75,6 +75,7 @@ def build_floors(target: Path) -> Path:
             "-lre2",
             "-lsimdjson",
             "-llz4",
+            "-lcrypto",
             "-lpthread",
         ],
         check=True,

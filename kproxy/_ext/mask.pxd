@@ -18,6 +18,14 @@ cdef enum PlanOutcome:
 
 cdef extern from "record_rewriter.hpp" namespace "kproxy":
     const int ENTITY_COUNT "kproxy::ENTITIES"
+    cdef cppclass EntityRow:
+        const char* name
+        const char* group
+        const char* pattern
+        const char* words
+        const char* literals
+        const char* source
+    const EntityRow& entity_row(int entity)
     cdef cppclass KeyedHash:
         KeyedHash(const string& key) except +
     cdef cppclass TokenKeys:
@@ -61,6 +69,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
     cdef cppclass Detectors:
         Detectors(const vector[int]& entities) except +
         void find(const string& text, vector[Found]* found, bool look_first) except +
+        void find(const string& text, vector[Found]* found, bool look_first, const string& around) except +
     cdef cppclass Limits:
         size_t most_bytes
         size_t any_ratio

@@ -8,6 +8,18 @@ from typing_extensions import Buffer
 from kproxy.model.record_plan import RecordPlan
 from kproxy.model.settings import Limits
 
+class Entity(NamedTuple):
+    """``words``: beside a find that its check alone cannot decide about; ``literals``: one of which tells that it may
+    be there; ``source`` of the rule."""
+
+    name: str
+    group: str
+    pattern: str
+    words: tuple[str, ...]
+    literals: tuple[str, ...]
+    source: str
+
+CATALOGUE: tuple[Entity, ...]
 ENTITIES: tuple[str, ...]
 ACTIONS: dict[str, int]
 TOKEN: str

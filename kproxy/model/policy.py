@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from kproxy.model.record_plan import ENTITIES, Action, Direction
+from kproxy.model.record_plan import Action, Direction
 from kproxy.model.written import NO_KEY, Duration, Pattern, Size, Written
 
 Part = Literal["value", "headers", "key"]
@@ -162,7 +162,7 @@ class Mask(msgspec.Struct, frozen=True, gc=False):
     `block`"""
     header_names: Annotated[tuple[Pattern, ...], Written(default="none")] = ()
     """the headers whose values are hidden"""
-    detect: Annotated[tuple[str, ...], Written(kind=f"list of `{'`, `'.join(ENTITIES)}`", default="none")] = ()
+    detect: Annotated[tuple[str, ...], Written(kind="list of [entities](detectors.md)", default="none")] = ()
     """what is looked for wherever it stands"""
     parts: tuple[Part, ...] = ("value", "headers")
     """where to detect. On keys a mask may only `hmac`, `token` or `block`"""
@@ -183,7 +183,7 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
     name: str
     topics: tuple[Pattern, ...]
     directions: Annotated[tuple[Direction, ...], Written(default="produce")]
-    detect: Annotated[tuple[str, ...], Written(kind=f"list of `{'`, `'.join(ENTITIES)}`")]
+    detect: Annotated[tuple[str, ...], Written(kind="list of [entities](detectors.md)")]
     message: Annotated[str, Written(default="none")] = ""
     """what the client is told"""
     parts: tuple[Part, ...] = ("value", "headers")

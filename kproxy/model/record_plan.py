@@ -11,7 +11,19 @@ ActionKind = Literal["redact", "replace", "replace_with_type", "mask", "hmac", "
                      "drop_field", "block"]
 
 #: What detectors can find; the native matcher names the same (a test holds the two together).
-ENTITIES: tuple[str, ...] = ("email", "credit_card", "us_ssn", "iban", "ipv4", "private_key", "api_key")
+ENTITIES: tuple[str, ...] = (
+    "email", "credit_card", "us_ssn", "iban", "ipv4", "private_key", "api_key", "us_itin", "us_passport",
+    "us_driver_license", "uk_nino", "uk_nhs", "de_tax_id", "de_id_card", "fr_nir", "es_dni", "es_nie",
+    "it_codice_fiscale", "nl_bsn", "be_national_number", "pl_pesel", "se_personnummer", "fi_hetu", "dk_cpr",
+    "no_fodselsnummer", "pt_nif", "ch_ahv", "ie_pps", "cz_rodne_cislo", "ro_cnp", "bg_egn", "hr_oib",
+    "ee_isikukood", "gr_amka", "at_svnr", "tr_tckn", "in_aadhaar", "in_pan", "br_cpf", "br_cnpj", "ca_sin",
+    "au_tfn", "au_medicare", "au_abn", "sg_nric", "kr_rrn", "za_id", "mx_curp", "cn_resident_id", "il_id",
+    "jp_my_number", "th_id", "tw_id", "hk_id", "cl_rut", "ar_cuit", "my_nric", "date_of_birth", "phone",
+    "national_phone", "swift_bic", "us_bank_routing", "bitcoin_address", "ethereum_address", "ipv6", "mac_address",
+    "url_credentials", "aws_access_key_id", "aws_secret_key", "gcp_service_account_key", "gcp_api_key",
+    "azure_storage_key", "github_token", "gitlab_token", "slack_token", "stripe_key", "jwt", "password",
+    "auth_header", "us_npi", "us_mbi", "us_dea", "icd10", "vin", "imei",
+)
 
 
 class Bucket(msgspec.Struct, frozen=True):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 from kproxy.model.policy import ALL, LEGAL_OPERATIONS, OPERATIONS, Condition, Place, Resources
 from kproxy.model.record_plan import ENTITIES
 from kproxy.policy import expressions, field_paths, globs
@@ -40,7 +42,9 @@ def operation(value: Value) -> str:
 def entity(value: Value) -> str:
     word = text(value)
     if word not in ENTITIES:
-        raise Wrong(value, f"{word!r} is no entity; known: {', '.join(ENTITIES)}")
+        close = difflib.get_close_matches(word, ENTITIES, 3) or [name for name in ENTITIES if word.lower() in name][:5]
+        meant = f"; did you mean {' or '.join(close)}?" if close else ";"
+        raise Wrong(value, f"{word!r} is no entity{meant} docs/detectors.md lists them")
     return word
 
 

@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from kproxy._ext import mask
+from tests.support.slow_catalogue import NUMBERS
+from tests.support.slow_numbers import DOUBT, NO, Number
+from tests.support.slow_shapes import SHAPES, Shape
+
 Span = tuple[int, int]
 
 _LENGTHS = (
@@ -59,13 +64,6 @@ def find_cards(text: str) -> list[Span]:
     return found
 
 
-def find_ssns(text: str) -> list[Span]:
-    found = re.finditer(r"(?<![\w-])([0-9]{3})([ -])([0-9]{2})\2([0-9]{4})(?![\w-])", text, re.A)
-    return [
-        m.span() for m in found if m[1] not in ("000", "666") and m[1][0] != "9" and m[3] != "00" and m[4] != "0000"
-    ]
-
-
 def find_ibans(text: str) -> list[Span]:
     found = []
     at = 0
@@ -102,7 +100,6 @@ def _by(pattern: str) -> Callable[[str], list[Span]]:
 FINDERS: dict[str, Callable[[str], list[Span]]] = {
     "email": _by(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,63}"),
     "credit_card": find_cards,
-    "us_ssn": find_ssns,
     "iban": find_ibans,
     "ipv4": find_ipv4s,
     "private_key": _by(
@@ -116,3 +113,100 @@ FINDERS: dict[str, Callable[[str], list[Span]]] = {
         r"|(?i:api|access|secret|auth)[_-]?(?i:key|token)[=:] ?[\w./+-]{20,}"
     ),
 }
+
+WORDS = {row.name: row.words for row in mask.CATALOGUE}
+#: What a number does not begin or end beside: a letter, digit or underscore, what makes a longer number of it.
+APART = r"(?<![\w+])(?<![0-9][-./]){}(?![\w]|[-./][0-9])"
+#: Where the boundaries of a number are others.
+BOUNDARIES = {
+    "us_ssn": r"(?<![\w-])(?:(?=[0-9]{{3}}[ -]){}|(?<![+])(?<![0-9][./])[0-9]{{9}}(?![./][0-9]))(?![\w-])",
+    "hk_id": r"(?<!\w){}",
+    "bitcoin_address": r"(?<!\w){}(?!\w)",
+}
+
+
+def in_latin(word: str) -> str:
+    """As the bytes of ``word`` stand in a text that was decoded as Latin 1."""
+    return word.encode().decode("latin-1")
+
+
+def has_words(words: tuple[str, ...], text: str, start: int, end: int) -> bool:
+    before = text[max(0, start - 64) : start]
+    cut = list(re.finditer(r"[;|\t&}\]]|\n(?<=\n\n)|,(?=[ \n\r\\]*[\"'])", before))
+    least = cut[-1].end() if cut else 0
+    equals = [at for at, c in enumerate(before) if c == "="]
+    least = max(least, equals[-2] + 1 if len(equals) > 1 else 0)
+    if not least and len(before) == 64:
+        least = len(before) - len(before.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
+    behind = re.split(r"[,;|\t\n&={}\[\]\":']", text[end : end + 32])[0]
+    return any(_has_word(in_latin(word), part) for word in words for part in (before[least:], behind))
+
+
+def _has_word(word: str, text: str) -> bool:
+    sign = "[\x00-/:-@\\[-`{-\x7f]"
+    compiled = re.compile(f"{sign}{{0,3}}".join(map(re.escape, word.split("_"))), re.A | re.I)
+    for at in range(len(text)):
+        found = compiled.match(text, at)
+        if (
+            found
+            and _begins(word, text, at)
+            and (
+                word[-1] >= "\x80"
+                or _ends(text, found.end())
+                or (text[found.end() : found.end() + 1] in ("s", "S") and _ends(text, found.end() + 1))
+            )
+        ):
+            return True
+    return False
+
+
+def _begins(word: str, text: str, at: int) -> bool:
+    if at == 0 or word[0] >= "\x80":
+        return True
+    camel = re.match(r"[a-z][A-Z]", text[at - 1 : at + 1]) is not None
+    return camel or not re.match(r"[A-Za-z\x80-\xff]", text[at - 1])
+
+
+def _ends(text: str, end: int) -> bool:
+    if re.match(r"[a-z][A-Z]|.[A-Z]", text[end - 1 : end + 1]) and not text[end - 1].isupper():
+        return True
+    return not re.match(r"[A-Za-z\x80-\xff]", text[end : end + 1])
+
+
+def find_numbers(entity: str, row: Number) -> Callable[[str], list[Span]]:
+    compiled = re.compile(BOUNDARIES.get(entity, APART).format(row.pattern).replace(r"\d", "[0-9]"), re.A)
+    words = WORDS[entity]
+
+    def find(text: str) -> list[Span]:
+        found, at = [], 0
+        while match := compiled.search(text, at):
+            judged = row.judge(match.group())
+            if judged == NO or (judged == DOUBT and not has_words(words, text, *match.span())):
+                at = match.start() + 1
+            else:
+                found.append(match.span())
+                at = match.end()
+        return found
+
+    return find
+
+
+def find_shapes(entity: str, row: Shape) -> Callable[[str], list[Span]]:
+    compiled, words = re.compile(row.pattern, re.A), WORDS[entity]
+
+    def find(text: str) -> list[Span]:
+        found, at = [], 0
+        while match := compiled.search(text, at):
+            span = row.cut(text, match)
+            if span and (not row.doubted or has_words(words, text, *span)):
+                found.append(span)
+                at = span[1]
+            else:
+                at = row.go_on(text, match)
+        return found
+
+    return find
+
+
+FINDERS |= {entity: find_numbers(entity, row) for entity, row in NUMBERS.items()}
+FINDERS |= {entity: find_shapes(entity, row) for entity, row in SHAPES.items()}

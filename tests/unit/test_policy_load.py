@@ -109,7 +109,7 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
     ("masks: [{name: m, topics: [t], fields: [a], parts: [headers], action: redact}]", "parts leaves value out"),
     ("masks: [{name: m, topics: [t], detect: [email], parts: [key], action: redact}]",
      "only hmac, token or block there"),
-    ("masks: [{name: m, topics: [t], detect: [phone], action: redact}]", "'phone' is no entity"),
+    ("masks: [{name: m, topics: [t], detect: [emial], action: redact}]", "'emial' is no entity; did you mean email"),
     ("masks: [{name: m, topics: [t], detect: [], action: redact}]", "the list is empty"),
     ("guards: [{name: g, topics: [t], detect: [email], action: redact}]", "'redact' is not one of block"),
     ("forbid: [{operations: [read], topics: [t]}]", "'name' is missing"),
