@@ -153,6 +153,7 @@ cdef int add_detector(Program program, rule, Action action, int name) except -1:
         program.rules.token_rules = min(program.rules.token_rules, program.rules.detects.size())
     else:
         detect.entity = ENTITIES.index(rule.entity)
+    program.rules.drops_found = program.rules.drops_found or rule.action.kind == "drop_field"
     detect.action = action
     detect.rule = name
     detect.message = rule.message.encode()

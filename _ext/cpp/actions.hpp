@@ -20,17 +20,17 @@ enum ActionKind : int { REDACT, REPLACE, MASK, HMAC_TOKEN, BLOCK, TOKEN, CLEAR, 
 
 struct Action {
     int kind = REDACT;
-    std::string text;            // replace
+    int per = -1;                // date_shift: the path in Rules::per_paths whose value says by how many
+    int days = 0;                // date_shift: at most
     int keep_first = 0;          // mask: characters, not bytes
     int keep_last = 0;
-    std::string character = "*"; // empty: whatever has the shape of the one it hides
     bool keep_format = false;
+    std::string text;            // replace
+    std::string character = "*"; // empty: whatever has the shape of the one it hides
     std::string key_id;          // hmac
     std::shared_ptr<KeyedHash> key;     // hmac, date_shift; one thread's
     std::shared_ptr<TokenKeys> tokens;  // token, clear; one thread's
     std::shared_ptr<Buckets> buckets;
-    int days = 0;                // date_shift: at most
-    int per = -1;                // the path in Rules::per_paths whose value says by how many
 };
 
 // `key id:` and the first 32 hex digits of the value's hash: equal values stay equal, so joins still work.
@@ -54,11 +54,9 @@ struct Hidden {
     bool cleared = false;                   // `text` is what a token stood for: nothing was hidden
 };
 
-inline void mask_value(const Action& action, ValueKind kind, std::string_view plain, Hidden* out) {
+[[gnu::noinline]] inline void mask_shape_of(const Action& action, ValueKind kind, std::string_view plain, Hidden* out) {
     Kept kept{static_cast<size_t>(action.keep_first), static_cast<size_t>(action.keep_last)};
-    if (!action.keep_format) {
-        mask_text(kept, action.character, plain, &out->text);
-    } else if (kind == BOOLEAN_VALUE) {
+    if (kind == BOOLEAN_VALUE) {
         out->text = "false";
         out->kind = BOOLEAN_VALUE;
     } else if (kind != CONTAINER_VALUE) {
@@ -68,7 +66,7 @@ inline void mask_value(const Action& action, ValueKind kind, std::string_view pl
 }
 
 // A value that is a token already stays it, whoever wrote it, so that equal values stay equal from topic to topic.
-inline void seal_value(const Action& action, ValueKind kind, std::string_view plain, Hidden* out) {
+[[gnu::noinline]] inline void seal_value(const Action& action, ValueKind kind, std::string_view plain, Hidden* out) {
     ValueKind was;
     if (action.tokens->open(plain, &was, &out->text)) {
         out->text.assign(plain);
@@ -78,7 +76,7 @@ inline void seal_value(const Action& action, ValueKind kind, std::string_view pl
     }
 }
 
-inline void clear_token(const Action& action, std::string_view plain, Hidden* out) {
+[[gnu::noinline]] inline void clear_token(const Action& action, std::string_view plain, Hidden* out) {
     out->cleared = action.tokens->open(plain, &out->kind, &out->text);
     if (out->cleared) return;
     out->kind = TEXT_VALUE;
@@ -87,12 +85,12 @@ inline void clear_token(const Action& action, std::string_view plain, Hidden* ou
 }
 
 // Numbers stay numbers. What the action cannot be done to is redacted: it is no date, no number, or in no bucket.
-inline void blur_value(const Action& action, ValueKind kind, std::string_view plain, std::string_view entity, Hidden* out) {
+[[gnu::noinline]] inline void blur_value(const Action& action, ValueKind kind, std::string_view plain, const std::string* entity, Hidden* out) {
     bool done = false;
     if (action.kind == BUCKET) {
         done = action.buckets->find(plain, &out->text);
     } else {
-        int64_t days = shift_of(*action.key, entity, action.days);
+        int64_t days = shift_of(*action.key, entity ? std::string_view(*entity) : std::string_view(), action.days);
         done = shift_epoch(plain, days, &out->text) || (kind != NUMBER_VALUE && shift_iso_date(plain, days, &out->text));
     }
     if (!done) out->text.clear();
@@ -101,14 +99,17 @@ inline void blur_value(const Action& action, ValueKind kind, std::string_view pl
 
 // `entity`: the value at the path that a date_shift is `per`. What is for a whole record hides its values for as long as
 // they are there.
-inline void hide(const Action& action, ValueKind kind, std::string_view plain, Hidden* out, std::string_view entity = {}) {
+inline void hide(const Action& action, ValueKind kind, std::string_view plain, Hidden* out, const std::string* entity = nullptr) {
     out->text.clear();
     out->kind = TEXT_VALUE;
     out->dropped = action.kind == DROP_FIELD;
     out->same = out->cleared = false;
     switch (action.kind) {
         case REPLACE: out->text = action.text; break;
-        case MASK: mask_value(action, kind, plain, out); break;
+        case MASK:
+            if (action.keep_format) mask_shape_of(action, kind, plain, out);
+            else mask_text({static_cast<size_t>(action.keep_first), static_cast<size_t>(action.keep_last)}, action.character, plain, &out->text);
+            break;
         case HMAC_TOKEN: hmac_text(action, plain, &out->text); break;
         case TOKEN: seal_value(action, kind, plain, out); break;
         case CLEAR: clear_token(action, plain, out); break;

@@ -31,7 +31,7 @@ class Hiding {
 
     // `fields` are about this kind of part.
     Hiding(const Rules& rules, const std::vector<FieldRule>& fields, PathTree& paths, Counts& counts)
-        : rules(rules), fields(fields), paths(paths), counts_(counts) {
+        : rules(rules), fields(fields), paths(paths), counts_(counts), entities_(rules.per_paths.size()) {
         paths.begin(matcher_of(fields));
         for (const FieldRule& field : fields) paths.expect_path(field.path);
     }
@@ -48,7 +48,7 @@ class Hiding {
         events_.clear();
         shown_.clear();
         unread_tokens_ = 0;
-        entities_.assign(rules.per_paths.size(), std::string());
+        for (auto& entity : entities_) entity.clear();
     }
 
     // What stands in the part at path number `per` of Rules::per_paths.
@@ -252,13 +252,11 @@ class Hiding {
     };
 
     void apply(const Action& action, ValueKind kind, std::string_view plain) {
-        std::string_view entity;
-        if (action.per >= 0) entity = entities_[static_cast<size_t>(action.per)];
-        hide(action, kind, plain, &hidden_, entity);
+        hide(action, kind, plain, &hidden_, action.per >= 0 ? &entities_[static_cast<size_t>(action.per)] : nullptr);
     }
 
     // What stands for a token is given only where no other rule hides something in it, or beside it.
-    const Hidden& clear_found(const Resolved& hit, std::string_view plain) {
+    [[gnu::noinline]] const Hidden& clear_found(const Resolved& hit, std::string_view plain) {
         if (hit.whole) {
             apply(Action(), TEXT_VALUE, plain);
             return hidden_;
@@ -274,7 +272,7 @@ class Hiding {
     }
 
     // Whether detectors find something that a rule hides or blocks.
-    bool holds_other(std::string_view text) {
+    [[gnu::noinline]] bool holds_other(std::string_view text) {
         if (rules.detectors->empty()) return false;
         find_in(text, &within_);
         find_escaped(text, &within_);
@@ -284,7 +282,7 @@ class Hiding {
     }
 
     // Each is for the first rule whose keys may have made it, or else for the first one, which counts it.
-    void find_tokens(std::string_view text, std::vector<Found>* found) {
+    [[gnu::noinline]] void find_tokens(std::string_view text, std::vector<Found>* found) {
         TokenSpan span;
         for (size_t from = 0; span.find(text, from); from = span.at + span.length) {
             size_t which = rules.token_rules;
@@ -314,7 +312,7 @@ class Hiding {
     }
 
     // Whether the text is a token whose value may be seen here. Where nothing changes anyway nobody looks.
-    bool is_clearable(const Action& action, std::string_view plain) {
+    [[gnu::noinline]] bool is_clearable(const Action& action, std::string_view plain) {
         if (rules.observe) return true;
         apply(action, TEXT_VALUE, plain);
         TokenSpan span;

@@ -114,10 +114,14 @@ class PartRewriter {
         index_ = &scratch.index;
         if (!index_->read(begin_, size_)) return false;
         end_ = index_->end();
-        for (size_t per = 0; per < rules_.per_paths.size(); per++)
-            hiding_.set_entity(per, JsonLookup(*index_, begin_).leaf_at(rules_.per_paths[per]));
+        if (!rules_.per_paths.empty()) look_up();
         calm_down(0);
         return walk_value(index_->begin(), root, 0) == end_;
+    }
+
+    [[gnu::noinline]] void look_up() {
+        for (size_t per = 0; per < rules_.per_paths.size(); per++)
+            hiding_.set_entity(per, JsonLookup(*index_, begin_).leaf_at(rules_.per_paths[per]));
     }
 
     // Of the value that begins at `at`, which is before the end: the place behind it, or null if it is not JSON.
@@ -279,6 +283,12 @@ class PartRewriter {
     // What is no text is written as it is, where that is a value of JSON's.
     void append_hidden(bool as_value, std::string_view plain) {
         const Hidden& hidden = hiding_.hidden();
+        if (hidden.kind == TEXT_VALUE && !hidden.cleared) append_quoted(hidden.text, &edits_->text());
+        else append_bare(as_value, plain);
+    }
+
+    [[gnu::noinline]] void append_bare(bool as_value, std::string_view plain) {
+        const Hidden& hidden = hiding_.hidden();
         bool bare = as_value && ((hidden.kind == NUMBER_VALUE && is_json_number(hidden.text)) ||
                                  (hidden.kind == BOOLEAN_VALUE && is_json_scalar(hidden.text)) ||
                                  (hidden.kind == CONTAINER_VALUE && !hidden.text.empty() && (hidden.text[0] == '{' || hidden.text[0] == '[')));
@@ -293,7 +303,7 @@ class PartRewriter {
 
     // Takes out the value that begins at `at`, with its name and the comma that parts it from a neighbour: from the one
     // before, or from the one behind while there is none before.
-    void drop(Place at, std::string_view token) {
+    [[gnu::noinline]] void drop(Place at, std::string_view token) {
         size_t end = offset(token.data()) + token.size();
         if (at == index_->begin()) return write("null", *at, end);
         Place first = begin_[at[-1]] == ':' ? at - 2 : at;
@@ -339,8 +349,7 @@ class PartRewriter {
         const auto& resolved = inside ? hiding_.resolve(hits_.data() + first, hits_.data() + last, guards_only)
                                       : hiding_.resolve(found_.data(), found_.data() + found_.size(), guards_only);
         if (resolved.empty()) return false;
-        for (const Resolved& hit : resolved) {
-            if (!at || hit.rule->action.kind != DROP_FIELD) continue;
+        if (at && rules_.drops_found && is_dropped(resolved)) {
             drop(at, token);
             return true;
         }
@@ -348,6 +357,10 @@ class PartRewriter {
         if (at && resolved.size() == 1 && resolved[0].at == shift && resolved[0].length == plain.size())
             return hide_all_found(resolved[0], token, plain);
         return inside ? hide_inside(resolved) : hide_rewritten(resolved, token, plain);
+    }
+
+    static bool is_dropped(const std::vector<Resolved>& resolved) {
+        return std::any_of(resolved.begin(), resolved.end(), [](const auto& hit) { return hit.rule->action.kind == DROP_FIELD; });
     }
 
     // As hide_string(), of a value that was found from its start to its end.

@@ -23,6 +23,7 @@ struct Rules {
     size_t token_rules = SIZE_MAX;              // from here on, `detects` are about tokens and no detector finds them
     std::vector<std::vector<std::string>> per_paths;    // member names; what a date_shift is per
     std::vector<std::string> rule_messages;     // shown to a refused client
+    bool drops_found = false;                   // some detector's find takes its field with it
     bool observe = false;
     bool count_fields = false;
     bool refuse_unknown = true;

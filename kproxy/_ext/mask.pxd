@@ -81,6 +81,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         vector[DetectRule] detects
         shared_ptr[Detectors] detectors
         size_t token_rules
+        bool drops_found
         vector[vector[string]] per_paths
         vector[string] rule_messages
         bool observe
