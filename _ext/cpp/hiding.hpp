@@ -307,6 +307,12 @@ class Hiding {
             block(rule, std::string());
             return false;
         }
+        if (action.kind == CLEAR && !is_clearable(action, plain)) {
+            // Whoever asks rule_of_leaf() has other rules look at such a leaf; for others nothing is shown that one hides.
+            if (!holds_other(plain)) return false;
+            apply(Action(), kind, plain);
+            return true;
+        }
         apply(action, kind, plain);
         return !hidden_.same;
     }

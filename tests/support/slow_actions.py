@@ -129,12 +129,12 @@ def open_token(text: str, action: Action, keys: dict[str, bytes]) -> str | None:
     found = re.fullmatch(r"(kproxy:t1:([A-Za-z0-9_.-]{1,64}):)([A-Za-z0-9_-]+)", text)
     if not found or found[2] not in (action.key, *action.old_keys):
         return None
-    made = base64.urlsafe_b64decode(found[3] + "=" * (-len(found[3]) % 4))
-    start = next(at for at, byte in enumerate(made) if byte < 0x80) + 1
     try:
+        made = base64.urlsafe_b64decode(found[3] + "=" * (-len(found[3]) % 4))
+        start = len(re.match(rb"[\x80-\xff]*", made)[0]) + 1  # type: ignore[index]
         siv = AESSIV(derived(keys[found[2]], "token", 64))
         said = siv.decrypt(made[start:], [found[1].encode()]).decode()
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         return None
     return said if seal(found[2], keys, said) == text else None
 
