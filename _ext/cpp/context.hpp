@@ -54,7 +54,8 @@ inline bool has_word(std::string_view text, const char* words) {
     return false;
 }
 
-// Where, in what stands before a find, the part begins that belongs to it. A comma with a quote behind it ends a JSON member;
+// Where, in what stands before a find, the part begins that belongs to it. A comma with a quote behind it ends a JSON member,
+// a full stop behind four letters a sentence ("Tel. 030" is none);
 // a second "=" is of another field ("ssn=… order=…").
 inline size_t own_part(std::string_view before) {
     int equals = 0;
@@ -62,6 +63,9 @@ inline size_t own_part(std::string_view before) {
         char c = before[at];
         if (is_among(c, ";|\t&}]") || (c == '\n' && at && before[at - 1] == '\n')) return at + 1;
         if (c == '=' && ++equals == 2) return at + 1;
+        bool stops = is_among(c, ".!?") && at >= 4 && at + 2 < before.size() && before[at + 1] == ' ' && is_letter(before[at + 2]);
+        for (size_t back = 1; stops && back <= 4; back++) stops = is_letter(before[at - back]);
+        if (stops) return at + 1;
         if (c != ',') continue;
         size_t next = at + 1;
         while (next < before.size() && is_among(before[next], " \n\r\\")) next++;
@@ -83,7 +87,7 @@ inline bool has_context(const char* words, std::string_view around, std::string_
         while (from < before.size() && is_letter(before[from])) from++;
     if (has_word(before.substr(from), words)) return true;
     std::string_view behind = text.substr(hit.at + hit.length, CONTEXT_BEHIND);
-    return has_word(behind.substr(0, behind.find_first_of(",;|\t\n&={}[]\":'")), words);
+    return has_word(behind.substr(0, std::min(behind.find_first_of(",;|\t\n&={}[]\":'"), behind.find(". "))), words);
 }
 
 }  // namespace kproxy

@@ -59,7 +59,13 @@ inline size_t card_at(std::string_view text, size_t at) {
     }
 }
 
-inline Judged check_card(std::string_view text, Found* hit) { return found_if((hit->length = card_at(text, hit->at)) != 0); }
+// Next to nobody issues these lengths any more, and milliseconds, articles, ids and half the world's people have them.
+inline Judged check_card(std::string_view text, Found* hit) {
+    hit->length = card_at(text, hit->at);
+    if (!hit->length) return UNFIT;
+    int count = Symbols(text, *hit).count;
+    return count == 13 || count == 17 || count == 18 ? DOUBTED : FOUND;
+}
 
 // ISO 13616 registry: country code and total length. 0: not a country of the registry.
 inline int iban_length(char a, char b) {

@@ -34,7 +34,7 @@ inline Judged check_de_tax_id(std::string_view text, Found* hit) {
         twice += count == 2;
         thrice += count == 3;
     }
-    return found_if(seen.even(3) && twice + thrice == 1 && passes_mod_11_10(seen) && stands_apart(text, *hit));
+    return if_bare_doubted(seen, seen.even(3) && twice + thrice == 1 && passes_mod_11_10(seen) && stands_apart(text, *hit));
 }
 
 // ICAO Doc 9303: weights 7 3 1.
@@ -89,8 +89,9 @@ inline Judged check_be_national(std::string_view text, Found* hit) {
     int check = seen.number(9, 2);
     bool spaced = seen.even(4) || !is_digit(text[hit->at + 6]);
     bool fits = 97 - number % 97 == check || 97 - (number + 2'000'000'000) % 97 == check;
-    return found_if(spaced && fits && is_short_day(seen.number(0, 2), seen.number(2, 2) % 20, seen.number(4, 2)) &&
-                    seen.number(2, 2) <= 52 && stands_apart(text, *hit));
+    bool born = is_short_day(seen.number(0, 2), seen.number(2, 2) % 20, seen.number(4, 2)) && seen.number(2, 2) <= 52;
+    if (!spaced || !fits || !born || !stands_apart(text, *hit)) return UNFIT;
+    return seen.separators > 1 ? FOUND : DOUBTED;
 }
 
 // The century is in the month: 80 for 1800, 0 for 1900, 20 for 2000, 40, 60.
@@ -109,7 +110,7 @@ inline Judged check_personnummer(std::string_view text, Found* hit) {
     bool born = from ? (seen.number(0, 2) >= 18 && seen.number(0, 2) <= 20 && is_day(seen.number(0, 4), month, day))
                      : is_short_day(year, month, day);
     if (!born || !passes_luhn(seen.value + from, 10) || !stands_apart(text, *hit)) return UNFIT;
-    return from ? FOUND : if_bare_doubted(seen, true);
+    return from ? FOUND : DOUBTED;
 }
 
 inline Judged check_hetu(std::string_view text, Found* hit) {
@@ -119,8 +120,9 @@ inline Judged check_hetu(std::string_view text, Found* hit) {
     int64_t number = 0;
     for (size_t i : {0, 1, 2, 3, 4, 5, 7, 8, 9}) number = number * 10 + found[i] - '0';
     auto two = [found](size_t at) { return (found[at] - '0') * 10 + found[at + 1] - '0'; };
-    return found_if("0123456789ABCDEFHJKLMNPRSTUVWXY"[number % 31] == found[10] && is_day(century + two(4), two(2), two(0)) &&
-                    stands_apart(text, *hit));
+    bool fits = "0123456789ABCDEFHJKLMNPRSTUVWXY"[number % 31] == found[10] && is_day(century + two(4), two(2), two(0));
+    if (!fits || !stands_apart(text, *hit)) return UNFIT;
+    return is_letter(sign) || is_letter(found[10]) ? FOUND : DOUBTED;     // digits only are others' numbers as well
 }
 
 // The check digit has not been kept since 2007.
@@ -135,7 +137,7 @@ inline Judged check_fodselsnummer(std::string_view text, Found* hit) {
     int day = seen.number(0, 2) % 40, month = seen.number(2, 2) % 40;
     int first = (11 - seen.weighed({3, 7, 6, 1, 8, 9, 4, 5, 2}) % 11) % 11;
     int second = (11 - seen.weighed({5, 4, 3, 2, 7, 6, 5, 4, 3, 2}) % 11) % 11;
-    return found_if(is_short_day(seen.number(4, 2), month, day) && first == seen[9] && second == seen[10] && stands_apart(text, *hit));
+    return doubted_if(is_short_day(seen.number(4, 2), month, day) && first == seen[9] && second == seen[10] && stands_apart(text, *hit));
 }
 
 inline Judged check_pt_nif(std::string_view text, Found* hit) {
@@ -154,7 +156,8 @@ inline Judged check_pps(std::string_view text, Found* hit) {
     int sum = seen.weighed({8, 7, 6, 5, 4, 3, 2});
     if (seen.count == 9) sum += 9 * (seen[8] - 9);
     int check = sum % 23;
-    return found_if((check ? static_cast<char>('A' + check - 1) : 'W') == seen.letter(7) && stands_apart(text, *hit));
+    bool fits = (check ? static_cast<char>('A' + check - 1) : 'W') == seen.letter(7) && byte_before(text, *hit) != '-';
+    return found_if(fits && stands_apart(text, *hit));
 }
 
 // Women have 50 added to the month, either may have 20 more.

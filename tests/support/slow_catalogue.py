@@ -31,7 +31,7 @@ NUMBERS: dict[str, Number] = {
         ("### ### ####", "##########"),
     ),
     "de_tax_id": Number(
-        r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}", sure(own.de_tax_id, grouped(3)), ("###########", "## ### ### ###")
+        r"[1-9]\d ?\d{3} ?\d{3} ?\d{3}", sure_if_grouped(own.de_tax_id, grouped(3)), ("###########", "## ### ### ###")
     ),
     "de_id_card": Number(
         r"[CFGHJKLMNPRTVWXYZ][CFGHJKLMNPRTVWXYZ0-9]{8}\d",
@@ -68,7 +68,7 @@ NUMBERS: dict[str, Number] = {
     ),
     "fi_hetu": Number(r"\d{6}[-+A-FU-Y]\d{3}[0-9A-FHJ-NPR-Y]", own.hetu, ("DDMMYY-###&", "DDMMYYA###&", "DDMMYY+###&")),
     "dk_cpr": Number(r"\d{6}-?\d{4}", unsure(own.dmy), ("DDMMYY-####", "DDMMYY####")),
-    "no_fodselsnummer": Number(r"\d{6} ?\d{5}", sure(own.fodselsnummer), ("DDMMYY#####", "DDMMYY #####")),
+    "no_fodselsnummer": Number(r"\d{6} ?\d{5}", unsure(own.fodselsnummer), ("DDMMYY#####", "DDMMYY #####")),
     "pt_nif": Number(r"[1-9]\d\d ?\d{3} ?\d{3}", unsure(own.pt_nif, grouped(2)), ("#########", "### ### ###")),
     "ch_ahv": Number(
         r"756\.?\d{4}\.?\d{4}\.?\d\d",

@@ -57,6 +57,8 @@ def find_cards(text: str) -> list[Span]:
                 and not re.match(r"\w", text[groups[at][1] : groups[at][1] + 1], re.A)
                 and is_card(re.sub(r"[ -]", "", text[start : groups[at][1]]))
             ]
+            if ends and len(re.sub(r"[ -]", "", text[start : groups[ends[-1]][1]])) in (13, 17, 18):
+                ends = ends if has_words(WORDS["credit_card"], text, start, groups[ends[-1]][1]) else []
             if ends:
                 found.append((start, groups[ends[-1]][1]))
                 first = ends[-1]
@@ -120,6 +122,7 @@ APART = r"(?<![\w+])(?<![0-9][-./]){}(?![\w]|[-./][0-9])"
 #: Where the boundaries of a number are others.
 BOUNDARIES = {
     "us_ssn": r"(?<![\w-])(?:(?=[0-9]{{3}}[ -]){}|(?<![+])(?<![0-9][./])[0-9]{{9}}(?![./][0-9]))(?![\w-])",
+    "ie_pps": APART.replace("{}", "(?<!-){}"),
     "hk_id": r"(?<!\w){}",
     "bitcoin_address": r"(?<!\w){}(?!\w)",
 }
@@ -132,13 +135,13 @@ def in_latin(word: str) -> str:
 
 def has_words(words: tuple[str, ...], text: str, start: int, end: int) -> bool:
     before = text[max(0, start - 64) : start]
-    cut = list(re.finditer(r"[;|\t&}\]]|\n(?<=\n\n)|,(?=[ \n\r\\]*[\"'])", before))
+    cut = list(re.finditer(r"[;|\t&}\]]|\n(?<=\n\n)|,(?=[ \n\r\\]*[\"'])|(?<=[A-Za-z]{4})[.!?](?= [A-Za-z])", before))
     least = cut[-1].end() if cut else 0
     equals = [at for at, c in enumerate(before) if c == "="]
     least = max(least, equals[-2] + 1 if len(equals) > 1 else 0)
     if not least and len(before) == 64:
         least = len(before) - len(before.lstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"))
-    behind = re.split(r"[,;|\t\n&={}\[\]\":']", text[end : end + 32])[0]
+    behind = re.split(r"[,;|\t\n&={}\[\]\":']|\. ", text[end : end + 32])[0]
     return any(_has_word(in_latin(word), part) for word in words for part in (before[least:], behind))
 
 

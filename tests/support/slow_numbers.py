@@ -152,7 +152,9 @@ def be_national(text: str) -> str:
     check, plain = number(values[9:]), number(values[:9])
     fits = check in (97 - plain % 97, 97 - (2_000_000_000 + plain) % 97)
     month = two(values, 2)
-    return YES if spaced and fits and month <= 52 and short_day(two(values, 0), month % 20, two(values, 4)) else NO
+    if not (spaced and fits and month <= 52 and short_day(two(values, 0), month % 20, two(values, 4))):
+        return NO
+    return YES if len(separators(text)) > 1 else DOUBT
 
 
 def pesel(values: list[int]) -> bool:
@@ -171,13 +173,15 @@ def personnummer(text: str) -> str:
         born = short_day(two(short, 0), two(short, 2), of_month)
     if not born or not luhn(short):
         return NO
-    return YES if len(values) == 12 or separators(text) else DOUBT
+    return YES if len(values) == 12 else DOUBT
 
 
 def hetu(text: str) -> str:
     century = {"+": 1800, **dict.fromkeys("-UVWXY", 1900), **dict.fromkeys("ABCDEF", 2000)}[text[6]]
     born = day(century + int(text[4:6]), int(text[2:4]), int(text[:2]))
-    return YES if born and "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(text[:6] + text[7:10]) % 31] == text[10] else NO
+    if not born or "0123456789ABCDEFHJKLMNPRSTUVWXY"[int(text[:6] + text[7:10]) % 31] != text[10]:
+        return NO
+    return YES if text[6].isalpha() or text[10].isalpha() else DOUBT
 
 
 def fodselsnummer(values: list[int]) -> bool:
@@ -272,7 +276,7 @@ def cnpj(text: str) -> str:
 
     if not text[-2:].isdigit() or len(set(values)) == 1 or [check(values[:12]), check(values[:13])] != values[12:]:
         return NO
-    return YES if separators(text) else DOUBT
+    return YES if len(separators(text)) > 1 else DOUBT
 
 
 def nric(text: str) -> str:

@@ -174,7 +174,7 @@ def test_a_doubted_number_counts_where_a_word_says_what_it_is():
         "social security number {}",
         '{{"userSsn":"{}"}}',
         "{} is my SSN",
-        '{{"tax_id": "{}"}}',
+        '{{"social-security": "{}"}}',
         "ssn={}",
         '{{\\"ssn\\":\\"{}\\"}}',
     ):
