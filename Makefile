@@ -19,7 +19,7 @@ test: ## the suite that CI runs
 	@scripts/setup.sh test && scripts/test.sh
 
 test-full: ## everything, the long runs included, and the native modules under sanitizers
-	@scripts/setup.sh test fuzz && scripts/test.sh --full && scripts/sanitize.sh
+	@scripts/setup.sh test fuzz clients && scripts/test.sh --full && scripts/sanitize.sh
 
 lint: ## ruff, mypy, import rules, and the house rules of tests/house
 	@scripts/setup.sh && scripts/lint.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that what a target needs from the system is there: apt_packages.sh build|test|bench|fuzz …
+# Makes sure that what a target needs from the system is there: apt_packages.sh build|test|bench|fuzz|clients …
 # It looks for the thing itself (a header, a program), so a machine that has it from elsewhere is left alone.
 # What is missing is installed with apt-get where that is allowed; else this says what is missing and how to get it.
 set -euo pipefail
@@ -64,6 +64,10 @@ check() {
             need_java
             need_program mvn maven
             need_program haproxy haproxy
+            ;;
+        clients)
+            # A client whose native half is compiled here.
+            need_header curl/curl.h libcurl4-openssl-dev
             ;;
         fuzz)
             # The sanitizers come with the compiler.

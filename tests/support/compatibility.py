@@ -85,6 +85,10 @@ TRIED = {
         **dict.fromkeys(("lz4", "zstd"), _NO_PLUGIN), "denied-group": "it says only that it found no coordinator",
         **_CLASSIC},
         by_group=True, quick=True),
+    "confluent-js": Tried("@confluentinc/kafka-javascript", {
+        "bad-token": "it says only that its connections broke",
+        "new-groups": "tried with confluent-kafka, of the same library",
+        **dict.fromkeys(("denied-read", "denied-group"), "it logs the refusal and waits on")}, by_group=True),
     "confluent": Tried("confluent-kafka"),
     "confluent-2.5": Tried("confluent-kafka", {"new-groups": "its groups of KIP-848 are a preview"}),
     "aiokafka": Tried("aiokafka", _CLASSIC),
@@ -160,6 +164,7 @@ _COMMANDS: dict[str, Callable[[], list[str]]] = {
     "franz-go": lambda: [str(driver_builds.build_go() / "franz")],
     "sarama": lambda: [str(driver_builds.build_go() / "sarama")],
     "confluent-2.5": _python_command,
+    "confluent-js": lambda: ["node", str(driver_builds.build_confluent_node() / "driver.js")],
     "kafkajs": lambda: ["node", str(driver_builds.build_node() / "driver.js")],
 }
 

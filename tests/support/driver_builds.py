@@ -90,6 +90,31 @@ def build_node() -> Path:
     return _built("node", sources, build)
 
 
+def build_confluent_node() -> Path:
+    """As build_node(), of librdkafka's client for node, whose native half is compiled here: its ready ones are not in
+    the registry. It takes minutes, Debian's libcurl4-openssl-dev, libssl-dev and libzstd-dev, and node's own headers.
+    Raises DriverMissing."""
+    folder = SOURCES / "node-confluent"
+    sources = _files(folder, "*.js", "package.json", "package-lock.json")
+
+    def build(fresh: Path) -> None:
+        headers = Path(os.path.realpath(_program("node", "nodejs"))).parents[1]
+        if not (headers / "include" / "node" / "node.h").exists():
+            raise DriverMissing(f"node's headers are not in {headers}/include/node (Debian: libnode-dev)")
+        for one in sources:
+            shutil.copy(one, fresh / one.name)
+        _run([_program("npm", "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund"], fresh)
+        package = fresh / "node_modules" / "@confluentinc" / "kafka-javascript"
+        _run(["node", "util/configure"], package, CKJS_LINKING="dynamic")
+        _run([_program("make", "make"), "-j2", "-C", "deps/librdkafka", "libs"], package)
+        _run(["node", str(fresh / "node_modules/node-gyp/bin/node-gyp.js"), "rebuild", f"--nodedir={headers}"], package,
+             CKJS_LINKING="dynamic")
+        shutil.rmtree(package / "deps")
+        shutil.rmtree(package / "build" / "Release" / "obj.target")
+
+    return _built("node-confluent", sources, build)
+
+
 def build_python() -> Path:
     """A folder for PYTHONPATH with the older confluent-kafka. Raises DriverMissing."""
     folder = SOURCES / "python"
@@ -129,7 +154,7 @@ def _built_java(name: str, sources: list[Path], release: str) -> Path:
 
 if __name__ == "__main__":
     try:
-        for path in (build_go(), build_node(), build_python(), *map(build_java, JAVA_RELEASES)):
+        for path in (build_go(), build_node(), build_confluent_node(), build_python(), *map(build_java, JAVA_RELEASES)):
             print(path)
     except DriverMissing as problem:
         sys.exit(f"driver_builds: {problem}")

@@ -41,6 +41,7 @@ def test_the_versions_tried_are_those_that_are_locked(results: dict[str, Any]) -
     """Whoever locks another version runs ``scripts/compatibility.py --run``."""
     go = dict(re.findall(r"^\s(\S+) v(\S+)$", (driver_builds.SOURCES / "go" / "go.mod").read_text(), re.M))
     node = json.loads((driver_builds.SOURCES / "node" / "package-lock.json").read_text())["packages"]
+    confluent_node = json.loads((driver_builds.SOURCES / "node-confluent/package-lock.json").read_text())["packages"]
     python = dict(re.findall(r"^([\w-]+)==(\S+)", (ROOT / "requirements.lock").read_text(), re.M))
     older = dict(re.findall(r"^([\w-]+)==(\S+)", (driver_builds.SOURCES / "python" / "requirements.txt").read_text(),
                             re.M))
@@ -51,6 +52,7 @@ def test_the_versions_tried_are_those_that_are_locked(results: dict[str, Any]) -
         "franz-go": go["github.com/twmb/franz-go"], "sarama": go["github.com/IBM/sarama"],
         "kafkajs": node["node_modules/kafkajs"]["version"], "confluent": python["confluent-kafka"],
         "confluent-2.5": older["confluent-kafka"],
+        "confluent-js": confluent_node["node_modules/@confluentinc/kafka-javascript"]["version"],
         "aiokafka": python["aiokafka"], "kafka-python": python["kafka-python"],
     }
     tried = {client: version.split()[0] for client, version in results["versions"].items() if client != "kcat"}
