@@ -1,5 +1,6 @@
 """Record rules, compiled; see the .pxd. The work on bytes is in _ext/cpp/record_rewriter.hpp."""
 import hmac
+import re
 from collections import namedtuple
 from functools import lru_cache
 
@@ -71,6 +72,7 @@ def compile_plan(plan, keys, limits=None):
     key that is not configured, or an action that a record's key may not have (only ``hmac``, ``token`` and ``block`` leave
     equal keys equal)."""
     cdef Program program = Program.__new__(Program)
+    program.entities = ENTITIES + tuple(own.name for own in plan.own)
     names = {}
     messages = {}
     for rule in plan.fields:
@@ -84,10 +86,10 @@ def compile_plan(plan, keys, limits=None):
         program.rules.headers.push_back(build_header(program, rule, keys, names.setdefault(rule.rule, len(names))))
     # What blocks stands first: of two rules about one entity the first one has its count. Tokens are found by no detector.
     for rule in sorted(plan.detectors, key=lambda rule: (rule.action.kind == "clear", rule.action.kind != "block")):
-        check_detector(plan, rule)
+        check_detector(program, plan, rule)
         add_detector(program, rule, build_action(program, rule, keys, rule.entity), names.setdefault(rule.rule, len(names)))
         messages[rule.rule] = messages.get(rule.rule) or rule.message
-    build_detectors(program)
+    build_detectors(program, plan.own)
     for name in names:
         text = messages.get(name) or f"kproxy: rule {name} does not allow this record"
         program.rules.rule_messages.push_back(text.encode())
@@ -107,10 +109,10 @@ def compile_plan(plan, keys, limits=None):
     return program
 
 
-cdef object check_detector(plan, rule):
+cdef object check_detector(Program program, plan, rule):
     if (rule.entity == TOKEN) != (rule.action.kind == "clear"):
         raise PolicyError([Problem(f"rule {rule.rule}: tokens are what is cleared, and nothing else is")])
-    if rule.entity not in ENTITIES and rule.entity != TOKEN:
+    if rule.entity not in program.entities and rule.entity != TOKEN:
         raise PolicyError([Problem(f"rule {rule.rule} names the entity {rule.entity}, which no detector finds")])
     if "key" in plan.parts:
         check_key_action(rule)
@@ -152,7 +154,7 @@ cdef int add_detector(Program program, rule, Action action, int name) except -1:
         detect.entity = -1
         program.rules.token_rules = min(program.rules.token_rules, program.rules.detects.size())
     else:
-        detect.entity = ENTITIES.index(rule.entity)
+        detect.entity = program.entities.index(rule.entity)
     program.rules.drops_found = program.rules.drops_found or rule.action.kind == "drop_field"
     detect.action = action
     detect.rule = name
@@ -161,12 +163,36 @@ cdef int add_detector(Program program, rule, Action action, int name) except -1:
     return 0
 
 
-cdef int build_detectors(Program program) except -1:
+cdef OwnDetector build_own(own) except *:
+    """The words of a deny list are a pattern, and what the look at the bytes looks for."""
+    cdef OwnDetector made
+    made.pattern = own.pattern.encode()
+    if own.deny_list:
+        made.pattern = ("(?i)" + "|".join(re.escape(word) for word in sorted(own.deny_list, key=len, reverse=True))).encode()
+        if all(word.isascii() and len(word) > 2 for word in own.deny_list):
+            made.literals = "|".join(own.deny_list).lower().encode()
+    made.words = "|".join(re.sub(r"[ _-]+", "_", word) for word in own.context).lower().encode()
+    made.luhn = own.checksum == "luhn"
+    return made
+
+
+def pattern_fault(str pattern not None):
+    """Why RE2 does not take ``pattern`` as a detector; empty if it does."""
+    return pattern_fault_of(<string>pattern.encode()).decode("utf-8", "replace")
+
+
+cdef int build_detectors(Program program, owns) except -1:
     cdef vector[int] entities
     cdef size_t i
     for i in range(min(program.rules.token_rules, program.rules.detects.size())):
         entities.push_back(program.rules.detects[i].entity)
-    program.rules.detectors = make_shared[Detectors](entities)
+    cdef vector[OwnDetector] built
+    for own in owns:
+        built.push_back(build_own(own))
+    try:
+        program.rules.detectors = make_shared[Detectors](entities, built)
+    except RuntimeError as error:
+        raise PolicyError([Problem(f"the detectors of {', '.join(own.name for own in owns)}: {error}")]) from None
     return 0
 
 
@@ -293,7 +319,7 @@ cdef class Plan:
                 counts["fields_emitted"][path] = counts["fields_emitted"].get(path, 0) + emitted[i]
             if masked[i]:
                 counts["fields_masked"][path] = counts["fields_masked"].get(path, 0) + masked[i]
-        for i, name in enumerate(ENTITIES):
+        for i, name in enumerate(self.program.entities):
             if rewriter.counts.entities[i]:
                 counts["entities"][name] = rewriter.counts.entities[i]
         for i, name in enumerate(self.program.rule_names):

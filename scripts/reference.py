@@ -54,6 +54,7 @@ DOCUMENTS: dict[str, dict[str, dict[str, type]]] = {
         "roles": {"": policy.Role},
         "rules": {"an allow": policy.Allow, "a forbid": policy.Forbid},
         "records": {"a mask": policy.Mask, "a guard": policy.Guard},
+        "detectors": {"": policy.Detector},
         "approvals": {"": policy.Approval},
         "safeguards": {"": policy.Safeguard},
         "safeguards.produce": {"": policy.ProduceLimits},

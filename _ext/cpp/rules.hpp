@@ -58,7 +58,7 @@ inline PathMatcher matcher_of(const std::vector<FieldRule>& fields) {
 
 struct Counts {
     std::vector<uint64_t> rules;                // by rule index
-    uint64_t entities[ENTITIES] = {};
+    uint64_t entities[MOST_ENTITIES] = {};     // from ENTITIES on, of the plan's own detectors
     uint64_t records = 0;
     uint64_t unknown = 0;                       // values that are not JSON where fields were to be looked at
     uint64_t unread_tokens = 0;                 // that no key of the rule made, or that were altered: they stay as they are
@@ -66,7 +66,7 @@ struct Counts {
 
     void add(const Counts& more) {
         for (size_t i = 0; i < rules.size(); i++) rules[i] += more.rules[i];
-        for (int i = 0; i < ENTITIES; i++) entities[i] += more.entities[i];
+        for (int i = 0; i < MOST_ENTITIES; i++) entities[i] += more.entities[i];
         records += more.records;
         unknown += more.unknown;
         uninspected += more.uninspected;

@@ -66,8 +66,15 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         size_t at
         size_t length
         int which
+    cdef cppclass OwnDetector:
+        string pattern
+        string words
+        string literals
+        bool luhn
+    string pattern_fault_of "kproxy::pattern_fault"(const string& pattern)
     cdef cppclass Detectors:
         Detectors(const vector[int]& entities) except +
+        Detectors(const vector[int]& entities, vector[OwnDetector] own) except +
         void find(const string& text, vector[Found]* found, bool look_first) except +
         void find(const string& text, vector[Found]* found, bool look_first, const string& around) except +
     cdef cppclass Limits:
@@ -118,6 +125,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
 
 cdef class Program:
     cdef Rules rules
+    cdef readonly tuple entities        # names by number: the catalogue's, then the plan's own
     cdef readonly tuple rule_names
     cdef readonly object plan           # the RecordPlan it was made of
 

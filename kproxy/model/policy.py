@@ -191,6 +191,21 @@ class Guard(msgspec.Struct, frozen=True, gc=False):
     at: Annotated[Place, NO_KEY] = Place()
 
 
+class Detector(msgspec.Struct, frozen=True, gc=False):
+    """What masks and guards may look for by ``name``, beside the entities of the catalogue."""
+
+    name: Annotated[str, NO_KEY]
+    pattern: Annotated[str, Written(kind="RE2 pattern", default="none")] = ""
+    """what is looked for; 2000 characters at most. A find is never part of a longer word"""
+    deny_list: Annotated[tuple[str, ...], Written(kind="list of texts", default="none")] = ()
+    """instead of a pattern: words that are looked for in any case, as whole words"""
+    context: Annotated[tuple[str, ...], Written(kind="list of texts", default="none")] = ()
+    """words of which one must stand beside a find, as the catalogue's do"""
+    checksum: Literal["none", "luhn"] = "none"
+    """what the digits of a find must pass (ISO/IEC 7812-1)"""
+    at: Annotated[Place, NO_KEY] = Place()
+
+
 class Approval(msgspec.Struct, frozen=True, gc=False):
     """An access that is allowed and yet waits for people. Times in seconds."""
 
@@ -359,6 +374,7 @@ class Policy(msgspec.Struct, frozen=True, gc=False):
     approvals: tuple[Approval, ...] = ()
     safeguards: tuple[Safeguard, ...] = ()
     quotas: tuple[Quota, ...] = ()
+    detectors: tuple[Detector, ...] = ()
     declared: tuple[str, ...] = ()
 
     def allows(self) -> list[Allow]:

@@ -106,6 +106,17 @@ class DetectRule(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class OwnDetector(msgspec.Struct, frozen=True):
+    """A detector of the policy's own: a pattern of RE2, or words to be found in any case. ``context``: words of
+    which one must stand beside a find, if any are named."""
+
+    name: str
+    pattern: str = ""
+    deny_list: tuple[str, ...] = ()
+    context: tuple[str, ...] = ()
+    checksum: Literal["none", "luhn"] = "none"
+
+
 class RecordPlan(msgspec.Struct, frozen=True):
     """Rules in force. ``observe`` counts what would happen and changes nothing. ``count_fields`` asks for field
     accounting even where no rule hides anything. ``on_unknown`` says what happens to a value that a field rule
@@ -114,6 +125,7 @@ class RecordPlan(msgspec.Struct, frozen=True):
     direction: Direction
     fields: tuple[FieldRule, ...] = ()
     detectors: tuple[DetectRule, ...] = ()
+    own: tuple[OwnDetector, ...] = ()
     parts: tuple[Literal["value", "headers", "key"], ...] = ("value", "headers")
     observe: bool = False
     count_fields: bool = False

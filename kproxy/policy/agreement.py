@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 from kproxy.errors import Problem
 from kproxy.model.policy import Allow, Approval, Condition, Forbid, Guard, Mask, Place, Policy, Safeguard
+from kproxy.model.record_plan import ENTITIES
 from kproxy.policy import globs
+from kproxy.policy.detector_values import MOST
 from kproxy.policy.expressions import GRANT_NAMES, compile_text
 from kproxy.policy.field_paths import covers, meet, write
 from kproxy.policy.quotas import check_quotas
@@ -49,10 +51,30 @@ def check_agreement(policy: Policy) -> list[Problem]:
         *_roles(policy),
         *_labels(policy),
         *_label_names(policy),
+        *_detectors(policy),
         *_actions(policy),
         *_safeguards(policy),
         *check_quotas(policy),
     ]
+
+
+def _detectors(policy: Policy) -> Iterator[Problem]:
+    """Names in ``detect`` that are neither of the catalogue nor of the policy, and more detectors than there may be."""
+    known = (*ENTITIES, *(own.name for own in policy.detectors))
+    for rule in policy.record_rules():
+        for name in rule.detect:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, 3) or [one for one in known if name.lower() in one][:5]
+                meant = f"; did you mean {' or '.join(close)}?" if close else ";"
+                yield problem(f"{name!r} is no entity{meant} docs/detectors.md lists them", rule.at)
+    seen: dict[str, Place] = {}
+    for own in policy.detectors:
+        if own.name in seen:
+            first = seen[own.name]
+            yield problem(f"detector {own.name!r} is also defined at {first.file}:{first.line}", own.at)
+        seen[own.name] = own.at
+    if len(seen) > MOST:
+        yield problem(f"the policy has {len(seen)} detectors of its own; {MOST} are the most", policy.detectors[-1].at)
 
 
 def _names(policy: Policy) -> Iterator[Problem]:

@@ -10,6 +10,7 @@ from typing import Any
 from kproxy.errors import PolicyError, Problem
 from kproxy.model.policy import Allow, Approval, Condition, Forbid, Policy, Role, TopicEntry
 from kproxy.policy import agreement
+from kproxy.policy.detector_values import detector
 from kproxy.policy.expressions import ACCESS_NAMES, GRANT_NAMES, SESSION_NAMES, compile_text
 from kproxy.policy.quota_values import quota
 from kproxy.policy.record_values import guard, mask
@@ -59,7 +60,7 @@ class _Reader:
         self.declared_lost = False
         self.parts: dict[str, list[Any]] = {
             "topics": [], "roles": [], "forbid": [], "masks": [], "guards": [], "approvals": [],
-            "safeguards": [], "quotas": [], "declared": []
+            "safeguards": [], "quotas": [], "detectors": [], "declared": []
         }
 
     def read(self, source: bytes, file: str) -> None:
@@ -77,6 +78,8 @@ class _Reader:
                 self._add(key, value.convert(convert, None))
         for name, value, _ in section.named("roles"):
             self._add("roles", value.convert(partial(_role, name), None))
+        for name, value, _ in section.named("detectors"):
+            self._add("detectors", value.convert(partial(detector, name), None))
         is_declaring = "declared" in section.entries
         declared: tuple[str, ...] | None = section.take("declared", tuple_of(some_text), None)
         self.parts["declared"] += declared or ()

@@ -9,7 +9,16 @@ from typing import Generic, TypeVar, cast
 from msgspec.structs import replace
 
 from kproxy.model.policy import Guard, Mask, Part, Policy
-from kproxy.model.record_plan import Action, AllowList, DetectRule, Direction, FieldRule, HeaderRule, RecordPlan
+from kproxy.model.record_plan import (
+    Action,
+    AllowList,
+    DetectRule,
+    Direction,
+    FieldRule,
+    HeaderRule,
+    OwnDetector,
+    RecordPlan,
+)
 from kproxy.model.settings import Mode
 from kproxy.policy import globs
 from kproxy.policy.expressions import ACCESS_NAMES, Program, compile_text
@@ -46,6 +55,8 @@ class Planner:
     def __init__(self, policy: Policy) -> None:
         self._masks = _index(policy.masks)
         self._guards = _index(policy.guards)
+        self._own = {own.name: OwnDetector(own.name, own.pattern, own.deny_list, own.context, own.checksum)
+                     for own in policy.detectors}
 
     def plan(self, inquiry: Inquiry, direction: Direction, mode: Mode, count_fields: bool) -> Planned:
         """Fields are counted wherever a mask or guard is meant for the topic, also for readers it spares: the audit has
@@ -58,6 +69,7 @@ class Planner:
         active_guards = _applying(inquiry, guards)
         both = [*hiding, *clearing]
         lists = tuple(AllowList(mask.fields_except, mask.action, mask.name) for mask in both if mask.fields_except)
+        detectors = _detectors(active_guards, hiding, clearing)
         plan = RecordPlan(
             direction=direction,
             fields=_fields(hiding, clearing, lambda mask: mask.fields, [mask for mask in hiding if mask.fields_except]),
@@ -65,7 +77,8 @@ class Planner:
             key_fields=_fields(hiding, clearing, lambda mask: mask.key_fields, []),
             headers=tuple(HeaderRule(globs.parse(name), mask.action, mask.name)
                           for mask in both for name in mask.header_names),
-            detectors=_detectors(active_guards, hiding, clearing),
+            detectors=detectors,
+            own=tuple(self._own[rule.entity] for rule in detectors if rule.entity in self._own),
             parts=_parts(active_guards, both),
             observe=mode == "observe",
             count_fields=True,

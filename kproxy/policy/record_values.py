@@ -6,7 +6,7 @@ from kproxy.model.policy import Guard, Mask
 from kproxy.policy.action_values import DISTINCT, action
 from kproxy.policy.expressions import ACCESS_NAMES
 from kproxy.policy.field_paths import NAMES, write
-from kproxy.policy.rule_values import condition, entity, field_path, glob, place
+from kproxy.policy.rule_values import condition, field_path, glob, place
 from kproxy.yaml_nodes import Section, Value, choice, some_text, text, tuple_of
 
 _directions = tuple_of(choice("produce", "consume"))
@@ -26,7 +26,7 @@ def mask(value: Value) -> Mask | None:
         fields_except=section.take("fields_except", tuple_of(field_path), ()),
         key_fields=section.take("key_fields", tuple_of(field_path), ()),
         header_names=section.take("header_names", tuple_of(glob), ()),
-        detect=section.take("detect", tuple_of(entity), ()),
+        detect=section.take("detect", tuple_of(some_text), ()),
         parts=section.take("parts", _parts, ("value", "headers")),
         except_roles=section.take("except_roles", tuple_of(some_text), ()),
         clear_for=section.take("clear_for", tuple_of(some_text), ()),
@@ -78,7 +78,7 @@ def guard(value: Value) -> Guard:
         name=section.need("name", some_text, ""),
         topics=section.need("topics", tuple_of(glob), ()),
         directions=section.take("directions", _directions, ("produce",)),
-        detect=section.need("detect", tuple_of(entity), ()),
+        detect=section.need("detect", tuple_of(some_text), ()),
         message=section.take("message", text, ""),
         parts=section.take("parts", _parts, ("value", "headers")),
         when=section.take("when", _when, None),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-
 from kproxy.model.policy import ALL, LEGAL_OPERATIONS, OPERATIONS, Condition, Place, Resources
-from kproxy.model.record_plan import ENTITIES
 from kproxy.policy import expressions, field_paths, globs
 from kproxy.yaml_nodes import (
     Converter,
@@ -36,15 +33,6 @@ def operation(value: Value) -> str:
     word = text(value)
     if word != ALL and word not in OPERATIONS:
         raise Wrong(value, f"{word!r} is no operation; known: {', '.join(sorted(OPERATIONS))}, {ALL}")
-    return word
-
-
-def entity(value: Value) -> str:
-    word = text(value)
-    if word not in ENTITIES:
-        close = difflib.get_close_matches(word, ENTITIES, 3) or [name for name in ENTITIES if word.lower() in name][:5]
-        meant = f"; did you mean {' or '.join(close)}?" if close else ";"
-        raise Wrong(value, f"{word!r} is no entity{meant} docs/detectors.md lists them")
     return word
 
 

@@ -73,7 +73,7 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
         "1.yaml:2: forbid[0].topic: unknown key 'topic'; known here: operations, topics, groups, transactional_ids,"
         " cluster, name, when, message",
         "1.yaml:3: forbidden: unknown key 'forbidden'; known here: topics, forbid, masks, guards, approvals,"
-        " safeguards, quotas, roles, declared",
+        " safeguards, quotas, roles, detectors, declared",
     ]
 
 
