@@ -74,12 +74,18 @@ def write(path: Path) -> str:
 
 
 def meet(one: Path, other: Path) -> bool:
-    """Whether in some document both are about one value, or one about a value within the other's."""
+    """Whether in some document both are about one value, or one names a value within the other's. A ``**`` reaches into
+    whatever there is and names nothing in particular, so it meets only what it is itself about."""
     wanted, seen = [(0, 0)], {(0, 0)}
     while wanted:
         first, second = wanted.pop()
-        if first == len(one) or second == len(other):
+        if first == len(one) and second == len(other):
             return True
+        if first == len(one) or second == len(other):
+            deeper = other if first == len(one) else one
+            if BENEATH not in deeper:
+                return True
+            continue
         for pair in _pairs_after(one, first, other, second):
             if pair not in seen:
                 seen.add(pair)

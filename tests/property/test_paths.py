@@ -147,11 +147,12 @@ def test_rules_that_meet_and_rules_that_do_not():
     for _ in range(150):
         one, other = short_path(chance), short_path(chance)
         at_one, at_other = ({place for place in PLACES if is_at(path, place)} for path in (one, other))
-        seen = (any(place[:length] in at_one for place in at_other for length in range(6))
-                or any(place[:length] in at_other for place in at_one for length in range(6)))
+        seen = not at_one.isdisjoint(at_other)
+        for deeper, places, above in ((other, at_other, at_one), (one, at_one, at_other)):
+            seen |= "**" not in deeper and any(place[:length] in above for place in places for length in range(6))
         assert field_paths.meet(one, other) == field_paths.meet(other, one) == seen, (one, other)
         met += seen
-    assert 30 < met < 140
+    assert 20 < met < 140
     assert not field_paths.meet(("a", "~"), ("a", "b")) and field_paths.meet(("**", "~"), ("a", "~"))
 
 
