@@ -215,7 +215,7 @@ cdef int give_records(Opening opening, Cell* cell, Mark* name, Mark* records, in
     cdef int outcome = PLAN_SAME
     if cell.plan != NULL:
         plan = <Plan>cell.plan
-        outcome = plan.transform_span(data, records.length, zstd)
+        outcome = opening.transform(plan, data, records.length, zstd)
         if outcome == PLAN_REFUSED:
             # What is refused begins with its batch, whose base offset comes first.
             opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules),

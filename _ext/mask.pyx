@@ -10,6 +10,8 @@ from libcpp.memory cimport make_shared, shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.vector cimport vector
 
+from kproxy._ext.registered cimport SchemaTable
+
 from kproxy.errors import PolicyError, Problem
 
 
@@ -25,7 +27,7 @@ cdef extern from *:
             emitted->push_back(shown);
             masked->push_back(hidden);
         };
-        rewriter.paths.take(tell);
+        rewriter.take_paths(tell);
         part = "key:";
         rewriter.key_paths.take(tell);
     }
@@ -58,7 +60,8 @@ ACTIONS = {"redact": 0, "replace": 1, "replace_with_type": 1, "mask": 2, "hmac":
            "date_shift": 7, "bucket": 8, "drop_field": 9}
 #: What a DetectRule whose action is ``clear`` looks for.
 TOKEN = "token"
-OUTCOMES = ("same", "replaced", "refused")
+OUTCOMES = ("same", "replaced", "refused", "needs_schema")
+FORMATS = ("auto", "json", "avro", "protobuf", "json_schema")
 
 Transformed = namedtuple("Transformed", "status data error_code message record_errors records")
 
@@ -77,6 +80,8 @@ def compile_plan(plan, keys, limits=None):
     messages = {}
     for rule in plan.fields:
         program.rules.fields.push_back(build_field(program, rule, keys, names.setdefault(rule.rule, len(names))))
+        if rule.tag:
+            program.rules.of_tags.push_back(program.rules.fields.size() - 1)
     for rule in plan.allow_lists:
         program.rules.fields.push_back(build_allow_list(program, rule, keys, names.setdefault(rule.rule, len(names))))
     for rule in plan.key_fields:
@@ -97,6 +102,7 @@ def compile_plan(plan, keys, limits=None):
         program.rules.limits.most_bytes = limits.records_max_bytes
         program.rules.limits.any_ratio = limits.records_any_ratio_bytes
         program.rules.limits.most_ratio = limits.records_max_ratio
+    program.rules.format = FORMATS.index(plan.format)
     program.rules.observe = plan.observe
     program.rules.count_fields = plan.count_fields
     program.rules.refuse_unknown = plan.on_unknown == "refuse"
@@ -126,6 +132,7 @@ cdef object check_key_action(rule):
 cdef FieldRule build_field(Program program, rule, keys, int name) except *:
     cdef FieldRule field
     field.path = [step.encode() for step in rule.path]
+    field.tag = rule.tag.encode()
     field.action = build_action(program, rule, keys, rule.rule)
     field.rule = name
     return field
@@ -279,11 +286,31 @@ cdef class Plan:
     def __cinit__(self, Program program not None):
         self.program = program
         self.rewriter.reset(new RecordRewriter(program.rules, len(program.rule_names)))
+        self.asked = True
+        self.needed = ()
+
+    def read_by(self, Registered schemas):
+        """The schemas of the cluster's registry. Those that are missing are to be asked for until ``asked``."""
+        self.schemas = schemas
+        self.asked = schemas is None
+
+    cdef void hold(self) noexcept:
+        self.rewriter.get().hold()
+
+    cdef void take_back(self) noexcept:
+        self.rewriter.get().take_back()
 
     cdef int transform_span(self, const unsigned char* data, Py_ssize_t length, bint zstd) except -1:
         cdef RecordRewriter* rewriter = self.rewriter.get()
-        cdef int outcome = rewriter.transform(<const char*>data, length, zstd)
-        if outcome == PLAN_REPLACED:
+        cdef const SchemaTable* known = NULL
+        cdef int outcome
+        if self.schemas is not None:
+            known = self.schemas.table.get()
+        rewriter.read_by(known, self.asked)
+        outcome = rewriter.transform(<const char*>data, length, zstd)
+        if outcome == PLAN_NEEDS_SCHEMA:
+            self.needed = tuple(rewriter.needed())
+        elif outcome == PLAN_REPLACED:
             self.out = PyBytes_FromStringAndSize(rewriter.out().data(), rewriter.out().size())
         elif outcome == PLAN_REFUSED:
             take_refusal(self)

@@ -3,7 +3,7 @@ from libc.stdlib cimport free, realloc
 
 from kproxy._ext.chunk cimport Chunk, build_span
 from kproxy._ext.fields cimport F_FORGOTTEN_TOPICS_DATA, F_NAME, F_TOPIC_ID, F_TOPICS
-from kproxy._ext.mask cimport begin_frame
+from kproxy._ext.mask cimport PLAN_NEEDS_SCHEMA, Plan, begin_frame
 from kproxy._ext.policy_table cimport EFFECT_ALLOW, EFFECT_ASK, Cell
 from kproxy._ext.schema cimport ARRAY, SCALAR, STRING, TRAILING, Mark, Marks, is_flexible, response_header_version
 from kproxy._ext.schema cimport walk_body
@@ -104,6 +104,7 @@ cdef class Opening:
         self.condition_errors = []
         self.refused_records = []
         self.guarded = []
+        self.held = []
         self.notes = NULL
         self.note_count = self.note_room = 0
 
@@ -124,6 +125,7 @@ cdef class Opening:
         self.memo = None
         self.named = None
         self.unknown = None
+        self.missing = None
         self.cause = None
         self.note_count = 0
         self.refused_count = 0
@@ -246,6 +248,37 @@ cdef class Opening:
 
     cdef bint visible(self, int resource, int operation, const unsigned char* name, Py_ssize_t length) except -1:
         return self.table.look_up(resource, operation, name, length, self.now).effect == EFFECT_ALLOW
+
+    cdef int transform(self, Plan plan, const unsigned char* data, Py_ssize_t length, bint zstd) except -1:
+        cdef int outcome
+        if plan.schemas is None:
+            return plan.transform_span(data, length, zstd)
+        plan.asked = self.schemas_asked
+        if not any(plan is other for other in self.held):
+            plan.hold()
+            self.held.append(plan)
+        outcome = plan.transform_span(data, length, zstd)
+        if outcome == PLAN_NEEDS_SCHEMA:
+            self.missing = set(plan.needed).union(self.missing or ())
+        return outcome
+
+    cdef bint lacks_schemas(self) except -1:
+        cdef Plan plan
+        if not self.held:
+            return False
+        held, self.held = self.held, []
+        if not self.missing:
+            return False
+        for plan in held:
+            plan.take_back()
+        self.treatment = WAIT
+        return True
+
+    cdef tuple ticket(self):
+        # Names first: what they are called decides who must be asked.
+        if self.unknown:
+            return "topic_ids", list(self.unknown)
+        return ("approval", list(self.wanted)) if self.wanted else ("schemas", list(self.missing))
 
     cdef str refusal_text(self, Cell* cell):
         verdict = <object>cell.verdict

@@ -21,7 +21,7 @@ cdef list feed(Session session, bint from_client, bytes data, double now):
     while at < chunk.filled:
         if scan_frame(chunk.data + at, chunk.filled - at, 1 << 30, &size) != FRAME:
             raise ValueError("a playbook feeds whole frames")
-        if from_client and session.waiting is not None:
+        if (session.waiting if from_client else session.answer_needs) is not None:
             held.append(("held", data[at:at + size]))
             at += size
             continue

@@ -255,7 +255,8 @@ cdef object refuse_or_edit(Opening opening, Cell* cell, Mark* name, Mark* record
     if cell.plan == NULL:
         return None
     plan = <Plan>cell.plan
-    outcome = plan.transform_span(text(opening, records), records.length, opening.head.api_version >= FIRST_WITH_ZSTD)
+    outcome = opening.transform(plan, text(opening, records), records.length,
+                                opening.head.api_version >= FIRST_WITH_ZSTD)
     if outcome == PLAN_REFUSED:
         opening.refused_records.append((span(opening, name), index, plan.message, dict(plan.record_rules), -1))
         return key_of(opening, name), index, plan.error_code, plan.message, list(plan.record_errors)

@@ -132,7 +132,7 @@ cdef class BrokerHalf(Half):
         cdef double now = read_clock()
         cdef Py_ssize_t size
         cdef int status = FRAME, taken
-        while status == FRAME and self.chunk is not None:
+        while status == FRAME and self.chunk is not None and client.session.answer_needs is None:
             size = 0
             status = scan_frame(self.chunk.data + self.chunk.start, self.chunk.filled - self.chunk.start,
                                 client.limit_of_answers(), &size)
@@ -290,6 +290,9 @@ cdef class ClientHalf(Half):
         if session.waiting is not None and not self.asked:
             self.asked = True
             self.shell.ask(self, session.waiting)
+        if session.answer_needs is not None and not self.answer_asked:
+            self.answer_asked = True
+            self.shell.ask_for_answer(self, session.answer_needs)
         if not self.touched and (session.to_client.queued or session.to_broker.queued
                                  or (session.state == CLOSED and not self.closing)):
             self.touched = True
@@ -342,7 +345,7 @@ cdef class ClientHalf(Half):
         cdef bint open_ = self.session.state != CLOSED
         self.read_or_pause(open_ and self.session.waiting is None and not self.stalled())
         if self.broker is not None and self.broker.login is None:
-            self.broker.read_or_pause(open_ and not self.full)
+            self.broker.read_or_pause(open_ and not self.full and self.session.answer_needs is None)
         return 0
 
     cdef int flush(self, bint noted, double now) except -1:
@@ -432,6 +435,12 @@ cdef class ClientHalf(Half):
         """After any resume_* or refuse_* of the session: go on with the frames that waited."""
         self.asked = False
         self.go_on(read_clock())
+
+    def resumed_answer(self):
+        """After ``resume_answer`` of the session."""
+        self.answer_asked = False
+        if self.broker is not None:
+            self.broker.take()
 
     cdef int go_on(self, double now) except -1:
         """Takes what was left in the buffer while something had to be waited for."""

@@ -210,8 +210,13 @@ cdef class Session:
 
     def resume_topic_ids(self):
         """The names of the ids are known now, as far as there are any: no id is asked for twice for one frame."""
-        self.waiting = None
-        self.opening.looked_up = True
+        self.waiting, self.opening.looked_up = None, True
+
+    def resume_schemas(self):
+        self.waiting, self.schemas_asked = None, True
+
+    def resume_answer(self):
+        self.answer_needs, self.answer_asked = None, True
 
     # -- serving ------------------------------------------------------------------------------------------------------
 
@@ -228,17 +233,15 @@ cdef class Session:
         if not opening.walk(False):
             self.close(CloseCause.MALFORMED_REQUEST)
             return STOP
+        opening.schemas_asked = self.schemas_asked
         self.open_request()
-        if opening.treatment == WAIT:
-            # Names first: what they are called decides who must be asked.
-            self.waiting = ("approval", list(opening.wanted)) if not opening.unknown else (
-                "topic_ids", list(opening.unknown))
+        if opening.lacks_schemas() or opening.treatment == WAIT:
+            self.waiting = opening.ticket()
             return HELD
-        opening.looked_up = False
+        opening.looked_up = self.schemas_asked = False
         self.requests += 1
-        decision = ALLOWED
-        if opening.denials or opening.refused_records or opening.guarded or opening.condition_errors:
-            decision = self.tell()
+        decision = (self.tell() if opening.denials or opening.refused_records or opening.guarded
+                    or opening.condition_errors else ALLOWED)
         if opening.treatment == ANSWER and decision == ALLOWED:
             decision = LOCAL
         self.counters.requests[api][decision] += 1
@@ -383,12 +386,17 @@ cdef class Session:
         if opens and not opening.walk(True):
             self.close(CloseCause.MALFORMED_RESPONSE)
             return STOP
-        if self.budgets is not None:
+        if self.budgets is not None and not self.answer_asked:
             slot.throttle_ms = max(slot.throttle_ms, self.throttle(self.budgets.on_answer(slot.api_key, size)))
-            if slot.throttle_ms:
-                tell_throttle(opening, slot.throttle_ms, opens)
+        if slot.throttle_ms:
+            tell_throttle(opening, slot.throttle_ms, opens)
         if opens:
+            opening.schemas_asked = self.answer_asked
             self.open_response(slot)
+            if opening.lacks_schemas():
+                self.answer_needs = list(opening.missing)
+                return HELD
+            self.answer_asked = False
             if opening.treatment == CLOSE:
                 self.close(CloseCause.MALFORMED_RESPONSE)
                 return STOP
@@ -484,7 +492,7 @@ cdef class Session:
         if self.state != CLOSED:
             self.state = CLOSED
             self.cause = str(cause)
-            self.waiting = None
+            self.waiting = self.answer_needs = None
 
     def unanswered(self):
         """Produces forwarded whose outcome is not known."""

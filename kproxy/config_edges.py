@@ -16,23 +16,45 @@ from kproxy.config_values import (
     network,
     server_name,
     server_name_pattern,
+    service_url,
     upstream_mechanism,
 )
 from kproxy.model import settings
-from kproxy.yaml_nodes import Section, Value, boolean, choice, integer, some_text, tuple_of
+from kproxy.yaml_nodes import Section, Value, boolean, choice, duration, integer, some_text, tuple_of
 
 
 def read_cluster(name: str, section: Section, files: Files) -> settings.Cluster:
-    tls = section.section("tls")
+    tls, registry = section.section("tls"), section.section("schema_registry")
     cluster = settings.Cluster(
         name=name,
         bootstrap=section.need("bootstrap", tuple_of(address), ()),
         credentials=tuple(_credential(value, files) for value in section.values("credentials")),
         tls=_broker_tls(tls, files) if tls is not None else None,
         proxy_protocol=section.optional("proxy_protocol", choice(*get_args(settings.ProxyVersion))),
+        schema_registry=_schema_registry(registry, files) if registry is not None else None,
     )
     section.close()
     return cluster
+
+
+def _schema_registry(section: Section, files: Files) -> settings.SchemaRegistry:
+    registry = settings.SchemaRegistry(
+        url=section.need("url", service_url, ""),
+        ca=files.authorities(section, "ca"),
+        username=section.take("username", some_text, ""),
+        password=section.take("password", files.secret, ""),
+        token=section.take("token", files.secret, ""),
+        timeout=section.take("timeout", duration, 3.0),
+        cache=section.take("cache", integer(1, 100_000), 1000),
+    )
+    section.close()
+    if bool(registry.username) != bool(registry.password):
+        section.value.complain("a username needs a password, and a password a username")
+    if registry.token and registry.username:
+        section.value.complain("username and token exclude each other")
+    if not 0 < registry.timeout <= 30:
+        section.value.complain("the timeout is at most 30 s: clients wait as long")
+    return registry
 
 
 def _broker_tls(section: Section, files: Files) -> settings.BrokerTls:

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 from typing import Any, get_args, get_type_hints
+from urllib.parse import urlsplit
 
 from kproxy.model.settings import Algorithm, Issuer
 from kproxy.yaml_nodes import Converter, Section, Value, Wrong, choice, integer, size, some_text, text, tuple_of
@@ -14,6 +15,7 @@ ALGORITHMS: tuple[str, ...] = get_args(Algorithm)
 TOKEN_PROFILES: tuple[str, ...] = get_args(get_type_hints(Issuer)["token_profile"])
 #: What kproxy can show a broker with a name and a password.
 UPSTREAM_MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 NODE_ROLES = ("viewer", "operator", "approver", "auditor")
 
 
@@ -133,3 +135,21 @@ def broker_range(value: Value) -> tuple[int, int]:
     if int(last) > 2**31 - 1:
         raise Wrong(value, "broker ids end at 2147483647")
     return int(first), int(last)
+
+
+def service_url(value: Value) -> str:
+    """Of a service that kproxy asks. What it answers decides what is hidden, and it is shown a secret: https, or
+    loopback."""
+    url = some_text(value)
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise Wrong(value, f"{url!r} is no address") from None
+    if parts.scheme not in ("https", "http") or not host or not url.isprintable() or " " in url or "\\" in url:
+        raise Wrong(value, f"expected an https URL, found {url!r}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise Wrong(value, "the URL may hold neither a user nor a query nor a fragment")
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise Wrong(value, "must be https; plain http is for loopback only")
+    return url

@@ -49,6 +49,7 @@ LOG_KEYS: dict[str, str] = {
     "offset": "of a record in its partition",
     "partition": "number of a partition of ``topic``",
     "pid": "process id",
+    "schema": "id of a schema in its registry",
     "policy_version": "hash of the policy's source",
     "principal": "name of the principal",
     "problem": "one problem of a configuration or policy, with its place",

@@ -37,6 +37,7 @@ DOCUMENTS: dict[str, dict[str, dict[str, type]]] = {
         "clusters": {"": settings.Cluster},
         "clusters.credentials": {"": settings.Credential},
         "clusters.tls": {"": settings.BrokerTls},
+        "clusters.schema_registry": {"": settings.SchemaRegistry},
         "listeners": {"": settings.Listener},
         "listeners.advertise.ports": {"": settings.Advertise},
         "listeners.advertise.sni": {"": settings.AdvertiseNames},

@@ -45,7 +45,7 @@ def kafka() -> Iterator[KafkaBroker]:
     from tests.support.kafka_broker import KafkaBroker
 
     _need_kafka()
-    with KafkaBroker(taps=["tapped", "tapped2", "tapped3", "tapped4"]) as broker:
+    with KafkaBroker(taps=["tapped", "tapped2", "tapped3", "tapped4", "tapped5"]) as broker:
         yield broker
 
 

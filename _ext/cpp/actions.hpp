@@ -121,6 +121,7 @@ inline void hide(const Action& action, ValueKind kind, std::string_view plain, H
 
 struct FieldRule {
     std::vector<std::string> path;
+    std::string tag;             // instead of a path: of the fields that a registered schema gives it
     Action action;
     int rule;                    // index of the rule's name
     bool is_allow_list = false;  // instead of the path: about every leaf that is not at or beneath one of `kept`

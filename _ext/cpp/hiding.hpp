@@ -137,6 +137,14 @@ class Hiding {
     // Whether it leaves the field out, where the format can: also where it is null.
     bool drops(int rule) const { return !rules.observe && fields[static_cast<size_t>(rule)].action.kind == DROP_FIELD; }
 
+    // The field rule for a field that its schema gives these tags, or -1.
+    int rule_of_tags(const std::vector<std::string>& tags) const {
+        for (int rule : rules.of_tags)
+            for (const auto& tag : tags)
+                if (rules.fields[static_cast<size_t>(rule)].tag == tag) return rule;
+        return -1;
+    }
+
     // What stands in the place of `plain`, which a detector found. Good until the next call.
     const Hidden& hide_found(const Resolved& hit, std::string_view plain, ValueKind kind = TEXT_VALUE) {
         if (hit.rule->action.kind == CLEAR) return clear_found(hit, plain);

@@ -217,10 +217,24 @@ class PathTree {
     }
     // Of what show() counted since the last settle().
     static void take_back(PathNode* node, uint64_t count) { node->pending_emitted -= count; }
+    // What is added from here on can be taken back, also once it was settled: the frame may have to be opened again.
+    void hold() {
+        holding_ = true;
+        held_.clear();
+    }
+    void take_back_held() {
+        for (const Held& one : held_) {
+            one.node->emitted -= one.emitted;
+            one.node->masked -= one.masked;
+        }
+        held_.clear();
+    }
+
     // What was added since the last call left, or did not.
     void settle(bool left) {
         for (PathNode* node : touched_) {
             if (left) {
+                if (holding_) held_.push_back({node, node->pending_emitted, node->pending_masked});
                 node->emitted += node->pending_emitted;
                 node->masked += node->pending_masked;
             }
@@ -258,6 +272,10 @@ class PathTree {
         return node.get();
     }
     PathNode* beneath(PathNode* node, MatchState* match) { return match == node->match ? node : shared(match, node->path); }
+    struct Held {
+        PathNode* node;
+        uint64_t emitted, masked;
+    };
 
     [[gnu::noinline]] void note_touched(PathNode* node) {
         if (!node->touched) touched_.push_back(node);
@@ -301,6 +319,8 @@ class PathTree {
     std::map<std::pair<MatchState*, std::string>, std::unique_ptr<PathNode>> shared_;
     size_t count_ = 0;
     std::vector<PathNode*> touched_;
+    bool holding_ = false;
+    std::vector<Held> held_;
 };
 
 }  // namespace kproxy

@@ -15,12 +15,12 @@
 
 #include "codecs.hpp"
 #include "crc32c.hpp"
-#include "json_fields.hpp"
 #include "record_cursor.hpp"
+#include "value_formats.hpp"
 
 namespace kproxy {
 
-enum Outcome : int { SAME = 0, REPLACED = 1, REFUSED = 2 };
+enum Outcome : int { SAME = 0, REPLACED = 1, REFUSED = 2, NEED_SCHEMA = 3 };
 enum ErrorCode : int { CORRUPT_MESSAGE = 2, MESSAGE_TOO_LARGE = 10, UNSUPPORTED_FOR_MESSAGE_FORMAT = 43,
                        POLICY_VIOLATION = 44, UNSUPPORTED_COMPRESSION_TYPE = 76, INVALID_RECORD = 87 };
 
@@ -28,7 +28,7 @@ class RecordRewriter {
   public:
     RecordRewriter(Rules rules, size_t rule_count)
         : rules_(std::move(rules)), in_values_(rules_, rules_.fields, paths, pending_), in_keys_(rules_, rules_.key_fields, key_paths, pending_),
-          values_(in_values_, false), keys_(in_keys_, true) {
+          values_(in_values_, pending_), keys_(in_keys_, true) {
         counts.rules.resize(rule_count);
         pending_.rules.resize(rule_count);
     }
@@ -45,6 +45,37 @@ class RecordRewriter {
         if (outcome != SAME) return outcome;
         settle(before);
         return REPLACED;
+    }
+
+    // `schemas`: those of the cluster's registry that are known, alive as long as transform() is called; null: it has none.
+    // Without `last` transform() gives NEED_SCHEMA where one is not known, see needed(); nothing is counted then.
+    void read_by(const SchemaTable* schemas, bool last) {
+        schemas_ = schemas;
+        last_ = last;
+    }
+    const std::vector<uint32_t>& needed() const { return values_.needed(); }
+
+    // A frame begins that may have to be opened again: what is counted from here on take_back() forgets.
+    void hold() {
+        holding_ = true;
+        held_.rules.resize(counts.rules.size());
+        held_.clear();
+        paths.hold();
+        key_paths.hold();
+        values_.hold();
+    }
+    void take_back() {
+        counts.take_back(held_);
+        held_.clear();
+        paths.take_back_held();
+        key_paths.take_back_held();
+        values_.take_back_held();
+    }
+    // Of values: calls tell(path, emitted, masked) for each path that has counts, and zeroes them. One path may be told twice.
+    template <typename Tell>
+    void take_paths(Tell& tell) {
+        paths.take(tell);
+        values_.take_paths(tell);
     }
 
     const Buffer& out() const { return *out_; }
@@ -80,16 +111,29 @@ class RecordRewriter {
         zstd_ = zstd;
         copied_ = 0;
         refused_at_ = 0;
+        values_.read_by(schemas_, last_);
         int outcome = walk_batches();
+        if (!values_.needed().empty()) {
+            settle_paths(false);
+            return NEED_SCHEMA;
+        }
         if (outcome == REFUSED && !rules_.enforced()) {
             pending_.uninspected++;
             outcome = SAME;
         }
-        paths.settle(outcome != REFUSED);
-        key_paths.settle(outcome != REFUSED);
-        if (outcome != REFUSED) counts.add(pending_);
+        settle_paths(outcome != REFUSED);
+        if (outcome != REFUSED) {
+            counts.add(pending_);
+            if (holding_) held_.add(pending_);
+        }
         records = pending_.records;
         return outcome;
+    }
+
+    void settle_paths(bool left) {
+        paths.settle(left);
+        key_paths.settle(left);
+        values_.settle(left);
     }
 
     int refuse(int code, const char* text) {
@@ -348,8 +392,13 @@ class RecordRewriter {
 
     Rules rules_;
     Counts pending_;                    // of the record set at hand, which may yet be refused
+    bool holding_ = false;
+    Counts held_;                       // of the frame at hand, while it may have to be opened again
     Hiding in_values_, in_keys_;
-    PartRewriter values_, keys_;
+    ValueFormats values_;
+    PartRewriter keys_;
+    const SchemaTable* schemas_ = nullptr;      // SAFETY: as read_by() says
+    bool last_ = true;
     Scratch* scratch_ = nullptr;        // SAFETY: the thread's own, which outlives its plans' calls
     Buffer* out_ = nullptr;
     const char* data_ = nullptr;        // SAFETY: the caller's record set, alive until transform() returns

@@ -14,8 +14,12 @@
 
 namespace kproxy {
 
+// How values are read; in the order of kproxy.model.record_plan.FORMATS.
+enum PlanFormat : int { AS_AUTO, AS_JSON, AS_AVRO, AS_PROTOBUF, AS_JSON_SCHEMA };
+
 struct Rules {
     std::vector<FieldRule> fields;              // of several about one value the first counts
+    std::vector<int> of_tags;                   // those of them that are about tags
     std::vector<FieldRule> key_fields;
     std::vector<HeaderRule> headers;            // of several about one header the first counts
     std::vector<DetectRule> detects;            // in the order of the detectors
@@ -24,6 +28,7 @@ struct Rules {
     std::vector<std::vector<std::string>> per_paths;    // member names; what a date_shift is per
     std::vector<std::string> rule_messages;     // shown to a refused client
     bool drops_found = false;                   // some detector's find takes its field with it
+    int format = AS_AUTO;
     bool observe = false;
     bool count_fields = false;
     bool refuse_unknown = true;
@@ -51,7 +56,7 @@ inline PathMatcher matcher_of(const std::vector<FieldRule>& fields) {
     PathMatcher made;
     for (size_t i = 0; i < fields.size(); i++) {
         if (fields[i].is_allow_list) made.add_allow_list(fields[i].kept, static_cast<int>(i));
-        else made.add_path(fields[i].path, static_cast<int>(i));
+        else if (fields[i].tag.empty()) made.add_path(fields[i].path, static_cast<int>(i));
     }
     return made;
 }
@@ -71,6 +76,14 @@ struct Counts {
         unknown += more.unknown;
         uninspected += more.uninspected;
         unread_tokens += more.unread_tokens;
+    }
+    void take_back(const Counts& more) {
+        for (size_t i = 0; i < rules.size(); i++) rules[i] -= more.rules[i];
+        for (int i = 0; i < ENTITIES; i++) entities[i] -= more.entities[i];
+        records -= more.records;
+        unknown -= more.unknown;
+        uninspected -= more.uninspected;
+        unread_tokens -= more.unread_tokens;
     }
     void clear() {
         for (auto& count : rules) count = 0;

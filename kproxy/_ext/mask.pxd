@@ -3,17 +3,20 @@
     Program   detectors and rules, compiled once for a RecordPlan and shared
     Plan      one session's use of a program: its counters and its paths (buffers are the thread's)
 """
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libcpp cimport bool
 from libcpp.memory cimport shared_ptr, unique_ptr
 from libcpp.string cimport string
 from libcpp.utility cimport pair
 from libcpp.vector cimport vector
 
+from kproxy._ext.registered cimport Registered, SchemaTable
+
 cdef enum PlanOutcome:
     PLAN_SAME = 0           # the original span goes on, byte for byte
     PLAN_REPLACED = 1       # ``out`` instead
     PLAN_REFUSED = 2        # error_code, message, record_errors, record_rules
+    PLAN_NEEDS_SCHEMA = 3   # ``needed``: ids to be asked for; then the same again
 
 
 cdef extern from "record_rewriter.hpp" namespace "kproxy":
@@ -49,6 +52,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         int per
     cdef cppclass FieldRule:
         vector[string] path
+        string tag
         Action action
         int rule
         bool is_allow_list
@@ -83,6 +87,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         size_t most_ratio
     cdef cppclass Rules:
         vector[FieldRule] fields
+        vector[int] of_tags
         vector[FieldRule] key_fields
         vector[HeaderRule] headers
         vector[DetectRule] detects
@@ -91,6 +96,7 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
         bool drops_found
         vector[vector[string]] per_paths
         vector[string] rule_messages
+        int format
         bool observe
         bool count_fields
         bool refuse_unknown
@@ -113,6 +119,10 @@ cdef extern from "record_rewriter.hpp" namespace "kproxy":
     cdef cppclass RecordRewriter:
         RecordRewriter(Rules rules, size_t rule_count) except +
         int transform(const char* data, size_t length, bool zstd) except +
+        void read_by(const SchemaTable* schemas, bool last)
+        const vector[uint32_t]& needed()
+        void hold()
+        void take_back()
         const Buffer& out()
         void done()
         int error_code
@@ -138,6 +148,13 @@ cdef class Plan:
     cdef readonly str message
     cdef readonly list record_errors    # [(index, message)]
     cdef readonly dict record_rules     # {rule: records it refused}
+    cdef Registered schemas             # of the cluster's registry; None: it has none
+    cdef readonly tuple needed          # of the last PLAN_NEEDS_SCHEMA
+    # Whether what is not in ``schemas`` is unknown, because it was asked for; while it is not, it is to be asked for.
+    cdef public bint asked
+    # What is counted from ``hold`` on ``take_back`` forgets: the frame is opened again.
+    cdef void hold(self) noexcept
+    cdef void take_back(self) noexcept
     # ``zstd``: whether the version of the API may carry it (Produce 7, Fetch 10).
     cdef int transform_span(self, const unsigned char* data, Py_ssize_t length, bint zstd) except -1
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from typing_extensions import Buffer
 
+from kproxy._ext.registered import Registered
 from kproxy.model.record_plan import RecordPlan
 from kproxy.model.settings import Limits
 
@@ -44,7 +45,10 @@ class Plan:
     message: str
     record_errors: list[tuple[int, str]]
     record_rules: dict[str, int]
+    needed: tuple[int, ...]
+    asked: bool
     def __init__(self, program: Program) -> None: ...
+    def read_by(self, schemas: Registered | None) -> None: ...
     def transform(self, record_set: Buffer, zstd: bool = True) -> Transformed: ...
     def take_counts(self) -> dict[str, Any]: ...
 

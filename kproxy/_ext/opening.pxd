@@ -15,6 +15,7 @@ REPLACE. How long each pointer lives: ARCHITECTURE.md, Who runs where.
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint64_t
 
 from kproxy._ext.chunk cimport Chunk
+from kproxy._ext.mask cimport Plan
 from kproxy._ext.policy_table cimport Cell, PolicyTable
 from kproxy._ext.request cimport Head, Splice
 from kproxy._ext.schema cimport Mark, Marks
@@ -25,7 +26,7 @@ cdef enum Treatment:
     FORWARD = 0     # the frame as it came, byte for byte
     REPLACE = 1     # opening.segments instead, sizes already right
     ANSWER = 2      # opening.answer to the client, nothing to the broker
-    WAIT = 3        # opening.unknown or opening.wanted must be asked; then the same frame is opened again
+    WAIT = 3        # opening.unknown, opening.wanted or opening.missing must be asked; then the same frame is opened again
     CLOSE = 4       # opening.cause
 
 
@@ -88,6 +89,10 @@ cdef class Opening:
     cdef dict named                         # id -> name of the request's topics; None: it names them by name
     cdef set unknown                        # WAIT: ids whose names must be asked for; the zero id: those of all topics
     cdef bint looked_up                     # they were asked for; what is unknown now is not there
+    # Record plans of a cluster with a schema registry
+    cdef list held                          # those of this frame, whose counts are taken back where it is opened again
+    cdef set missing                        # WAIT: ids of schemas that are not known here
+    cdef bint schemas_asked                 # they were asked for; one that is unknown now is not to be had
     # what came out
     cdef int treatment
     cdef list segments                      # REPLACE: whole frame, size included, for writelines
@@ -125,6 +130,12 @@ cdef class Opening:
     # Tells of a refusal that no rule can change, as ``decide`` tells of a rule's.
     cdef int tell_refusal(self, int resource, int operation, const unsigned char* name, Py_ssize_t length,
                           str reason) except -1
+    # What the plan makes of the records (PLAN_*), with what the cluster's registry knows.
+    cdef int transform(self, Plan plan, const unsigned char* data, Py_ssize_t length, bint zstd) except -1
+    # Whether a schema is missing; treatment becomes WAIT then, and nothing counts of what was done.
+    cdef bint lacks_schemas(self) except -1
+    # WAIT: what the shell is to ask.
+    cdef tuple ticket(self)
     # The text a client is shown for a refusal: the rule's own message, or the approval request that waits.
     cdef str refusal_text(self, Cell* cell)
     cdef int note(self, int kind, const unsigned char* topic, Py_ssize_t topic_length, int partition,

@@ -43,6 +43,7 @@ cdef class ClientHalf(Half):
     cdef Turn turn
     cdef bint touched           # in the turn's list
     cdef bint asked             # the ticket in session.waiting is with the shell
+    cdef bint answer_asked      # and so is what session.answer_needs
     cdef bint closing
     cdef Py_ssize_t limit_before_login
     cdef Py_ssize_t limit

@@ -12,8 +12,9 @@ asked before; the refusal is the last answer.
 
 Waiting is a ticket. While ``waiting`` is set the client's half (protocol.pxd) offers no frame; the shell
 (kproxy/dataplane/connection.py) does what the ticket asks, calls ``resume_versions``, ``resume_login``,
-``resume_broker``, ``resume_topic_ids`` or ``resume_approval`` (or ``refuse_login``), and then ``resumed`` of the half. A frame that was HELD is
-then offered again, because the answer may change what it may do.
+``resume_broker``, ``resume_topic_ids``, ``resume_schemas`` or ``resume_approval`` (or ``refuse_login``), and then ``resumed`` of the half. A frame that was HELD is
+then offered again, because the answer may change what it may do. An answer of the broker's whose records need a schema
+waits by itself, with those behind it: ``answer_needs``, ``resume_answer``, ``resumed_answer``.
 """
 from libc.stdint cimport int16_t, int32_t, int64_t, uint64_t
 
@@ -60,7 +61,10 @@ cdef class Session:
     cdef readonly str ending                # the same while ENDING
     cdef Authentication authentication
     cdef readonly object waiting            # a ticket: ("token", mechanism, payload) | ("broker",) | ("approval", [wanted])
-                                            # | ("versions",) | ("topic_ids", [id])
+                                            # | ("versions",) | ("topic_ids", [id]) | ("schemas", [id])
+    cdef readonly object answer_needs       # ids of schemas that the next answer waits for; None: it waits for none
+    cdef bint schemas_asked                 # those of the client's next frame were asked for
+    cdef bint answer_asked                  # and those of the broker's; what it took from a quota is taken
     cdef readonly uint64_t number
     cdef readonly int64_t requests
     cdef int16_t lowest[APIS]               # what is advertised, for the hot path; highest −1: not served

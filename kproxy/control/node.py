@@ -42,6 +42,7 @@ from kproxy.control.overview import Overview
 from kproxy.control.publication import Publisher
 from kproxy.control.refusals import CONFLICT, UNKNOWN, Refused
 from kproxy.control.reload import Reloader
+from kproxy.control.schemas import Schemas, build_schemas
 from kproxy.control.worker_counts import Samples, WorkerCounts
 from kproxy.control.worker_links import WorkerLink, WorkerLinks
 from kproxy.errors import ProblemsFound
@@ -51,6 +52,7 @@ from kproxy.model.messages import (
     KeyWanted,
     KillAsked,
     Message,
+    SchemasWanted,
     Sessions,
     SessionsAsked,
     SessionView,
@@ -99,6 +101,7 @@ class Node:
                                  on_hello=lambda link: self.counts.greet(link.worker, link.pid), on_gone=self._on_gone)
         self.publisher = Publisher(self._runtime / "snapshot.msgpack", events, now, self.links.announce)
         self.keys = KeyStore(config.issuers.values(), on_change=self._publish)
+        self.schemas: Schemas = build_schemas(config.clusters.values())
         self.counts = WorkerCounts(self._runtime / "counters.msgpack")
         self.reception = Reception(lambda: self.reloader.loaded, self.keys, self._published_keys, now, self.own.record,
                                    new_id)
@@ -146,6 +149,7 @@ class Node:
         await asyncio.gather(*(server.aclose() for server in self._servers))
         await self.links.aclose()
         await self.keys.aclose()
+        await self.schemas.aclose()
         self.own.record("node_stopped", details={"pid": os.getpid()})
         self.own.close()
         await self._ship_the_rest()
@@ -236,6 +240,8 @@ class Node:
     async def _answer(self, message: Message) -> Message:
         if isinstance(message, ApprovalAsked):
             return self.desk.answer(message)
+        if isinstance(message, SchemasWanted):
+            return await self.schemas.answer(message)
         assert isinstance(message, KeyWanted)
         wanted = await self.keys.wanted(message.issuer, message.kid, message.because)
         self._publish()

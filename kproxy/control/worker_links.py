@@ -27,6 +27,7 @@ from kproxy.model.messages import (
     Killed,
     Message,
     Published,
+    SchemasWanted,
     Sessions,
     Stats,
     pack,
@@ -65,8 +66,8 @@ class WorkerLink:
 
 
 class WorkerLinks:
-    """``answer`` is asked what KeyWanted and ApprovalAsked are answered; ``on_hello`` and ``on_gone`` are told of links
-    that come and go; ``epoch`` gives the snapshot in place, 0 if there is none."""
+    """``answer`` is asked what KeyWanted, ApprovalAsked and SchemasWanted are answered; ``on_hello`` and ``on_gone``
+    are told of links that come and go; ``epoch`` gives the snapshot in place, 0 if there is none."""
 
     def __init__(self, *, answer: Answer, epoch: Callable[[], int], now: Callable[[], float],
                  on_hello: Callable[[WorkerLink], None], on_gone: Callable[[WorkerLink], None]) -> None:
@@ -190,7 +191,7 @@ class WorkerLinks:
                 future = link.waiting.get(message.ask)
                 if future is not None and not future.done():
                     future.set_result(message)
-            case KeyWanted() | ApprovalAsked():
+            case KeyWanted() | ApprovalAsked() | SchemasWanted():
                 self._keep(asyncio.get_running_loop().create_task(self._reply(link, message)))
             case InForce():
                 link.error = message.error
@@ -205,7 +206,7 @@ class WorkerLinks:
             case _:
                 raise ValueError(f"{type(message).__name__} is not for the control process")
 
-    async def _reply(self, link: WorkerLink, message: KeyWanted | ApprovalAsked) -> None:
+    async def _reply(self, link: WorkerLink, message: KeyWanted | ApprovalAsked | SchemasWanted) -> None:
         answer = await self._answer(message)
         if self._links.get(link.worker) is link:
             link.send(answer)

@@ -87,6 +87,7 @@ class Connection:
         if operation == "read" and resource == "topic" and verdict.effect == "allow":
             self.backlog.note(name, plan)
         if plan is not None:
+            plan.read_by(self._runtime.schemas(self.listener.cluster))
             self._flows.keep(name, operation, plan)
         return verdict, plan
 
@@ -98,7 +99,7 @@ class Connection:
     def ask(self, half: ClientHalf, ticket: tuple[Any, ...]) -> None:
         work: dict[str, Callable[..., Coroutine[Any, Any, None]]] = {
             "versions": self._ask_versions, "token": self._ask_token, "broker": self._ask_broker,
-            "approval": self._ask_approval, "topic_ids": self._ask_topic_ids}
+            "approval": self._ask_approval, "topic_ids": self._ask_topic_ids, "schemas": self._ask_schemas}
         self._connections.start(self._answered(ticket, work[ticket[0]](*ticket[1:])))
 
     async def _answered(self, ticket: tuple[Any, ...] | None, work: Coroutine[Any, Any, None]) -> None:
@@ -109,6 +110,18 @@ class Connection:
         # A broker that must be logged in to first leaves the ticket open: broker_ready answers it.
         if self.half.session.waiting is not ticket:
             self.half.resumed()
+
+    def ask_for_answer(self, half: ClientHalf, ids: list[int]) -> None:
+        """An answer of the broker's, and those behind it, wait for schemas."""
+        self._connections.start(self._complete_answer(ids))
+
+    async def _complete_answer(self, ids: list[int]) -> None:
+        try:
+            await self._runtime.look_up_schemas(self.listener.cluster, ids)
+            self.half.session.resume_answer()
+        except Exception as error:
+            self.half.fail(error)
+        self.half.resumed_answer()
 
     def broker_ready(self, half: ClientHalf) -> None:
         """The broker's connection is logged in."""
@@ -282,6 +295,10 @@ class Connection:
     async def _ask_topic_ids(self, ids: list[bytes]) -> None:
         await self._runtime.look_up_topics(self.listener.cluster, ids)
         self.half.session.resume_topic_ids()
+
+    async def _ask_schemas(self, ids: list[int]) -> None:
+        await self._runtime.look_up_schemas(self.listener.cluster, ids)
+        self.half.session.resume_schemas()
 
     def _is_gone(self) -> bool:
         """Whether the session was closed while something was waited for: a dead session may not come to life again."""

@@ -17,7 +17,7 @@ import msgspec
 import structlog
 
 from kproxy.errors import ControlUnavailable
-from kproxy.model.messages import MAX_FRAME, ApprovalAnswer, Hello, KeyAnswer, Message, pack, unpack
+from kproxy.model.messages import MAX_FRAME, ApprovalAnswer, Hello, KeyAnswer, Message, SchemasAnswer, pack, unpack
 
 log = structlog.get_logger("kproxy.control_link")
 
@@ -25,7 +25,7 @@ FIRST_RETRY_SECONDS = 0.02
 LONGEST_RETRY_SECONDS = 1.0
 #: A control process that reads nothing would let answers pile up; beyond this the link is cut and made anew.
 UNSENT_BYTES = MAX_FRAME
-ANSWERS = (KeyAnswer, ApprovalAnswer)
+ANSWERS = (KeyAnswer, ApprovalAnswer, SchemasAnswer)
 
 Receive = Callable[[Any], Coroutine[Any, Any, Message | None]]
 

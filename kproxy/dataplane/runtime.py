@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from kproxy._ext.registered import Registered
 from kproxy._ext.topic_ids import TopicIds
 from kproxy.dataplane.cluster_view import ClusterView
 from kproxy.dataplane.in_force import Decide, SnapshotFile, decider_for
@@ -17,6 +18,7 @@ from kproxy.dataplane.journal import Journal
 from kproxy.dataplane.logins import Logins
 from kproxy.dataplane.proxy_header import Ends
 from kproxy.dataplane.quotas import Quotas
+from kproxy.dataplane.schema_lookups import SchemaLookups
 from kproxy.dataplane.stats import Stats
 from kproxy.dataplane.suspend import ApprovalQuestions
 from kproxy.dataplane.upstream import BrokerLogin, Spoken, choose_credential
@@ -30,8 +32,8 @@ class Runtime:
     """One per worker. Times are Unix seconds."""
 
     def __init__(self, config: Config, worker: int, *, file: SnapshotFile, journal: Journal, logins: Logins,
-                 approvals: ApprovalQuestions, clusters: dict[str, ClusterView], stats: Stats, quotas: Quotas,
-                 now: Callable[[], float]) -> None:
+                 approvals: ApprovalQuestions, clusters: dict[str, ClusterView],
+                 schemas: dict[str, SchemaLookups], stats: Stats, quotas: Quotas, now: Callable[[], float]) -> None:
         self.config = config
         self.worker = worker
         self.journal = journal
@@ -42,6 +44,7 @@ class Runtime:
         self._logins = logins
         self._approvals = approvals
         self._clusters = clusters
+        self._schemas = schemas
 
     @property
     def limits(self) -> Limits:
@@ -85,6 +88,15 @@ class Runtime:
     async def look_up_topics(self, cluster: str, ids: list[bytes]) -> None:
         """Until their names are in ``topic_ids``, or it is known that they cannot be had."""
         await self._clusters[cluster].topics.look_up(ids)
+
+    def schemas(self, cluster: str) -> Registered | None:
+        """What the worker knows of the cluster's schema registry; None: it has none."""
+        lookups = self._schemas.get(cluster)
+        return lookups.known if lookups is not None else None
+
+    async def look_up_schemas(self, cluster: str, ids: list[int]) -> None:
+        """Until they are in ``schemas``, or it is known that they cannot be had now."""
+        await self._schemas[cluster].look_up(ids)
 
     def forget_broker(self, cluster: str, node: int | None) -> None:
         """The broker closed a connection: it may come back elsewhere, and with other versions."""

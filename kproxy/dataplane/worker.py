@@ -37,6 +37,7 @@ from kproxy.dataplane.listener import Listeners
 from kproxy.dataplane.logins import Logins
 from kproxy.dataplane.quotas import Quotas
 from kproxy.dataplane.runtime import Runtime
+from kproxy.dataplane.schema_lookups import SchemaLookups
 from kproxy.dataplane.spool import Spool
 from kproxy.dataplane.stats import Stats
 from kproxy.dataplane.suspend import ApprovalQuestions
@@ -280,9 +281,11 @@ class Worker:
         logins = Logins(issuers, self._file, self._link, self._journal, now=time.time,
                         longest_session=config.limits.connections_max_reauth, error_id=lambda: secrets.token_hex(6),
                         on_checked=lambda *labels: self._stats.add("kproxy_token_checks_total", labels))
+        schemas = {name: SchemaLookups(name, self._link, clock=time.monotonic, seconds=cluster.schema_registry.timeout)
+                   for name, cluster in config.clusters.items() if cluster.schema_registry is not None}
         return Runtime(config, self._number, file=self._file, journal=self._journal, logins=logins,
-                       approvals=ApprovalQuestions(self._link), clusters=self._clusters, stats=self._stats,
-                       quotas=self._quotas, now=time.time)
+                       approvals=ApprovalQuestions(self._link), clusters=self._clusters,
+                       schemas=schemas, stats=self._stats, quotas=self._quotas, now=time.time)
 
     def _learn_addresses(self) -> None:
         for listener in self._config.listeners.values():

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from kproxy.model.access import ApprovalWanted, Facts
+from kproxy.model.value_schema import ValueSchema
 
 MAX_FRAME = 16 * 1024 * 1024
 
@@ -70,6 +71,22 @@ class ApprovalAnswer(msgspec.Struct, frozen=True, tag=True):
     request_id: str
     state: str
     error: str = ""
+
+
+class SchemasWanted(msgspec.Struct, frozen=True, tag=True):
+    """Worker to control: records bear these ids of the cluster's schema registry, which the worker does not know."""
+
+    ask: int
+    cluster: str
+    ids: tuple[int, ...]
+
+
+class SchemasAnswer(msgspec.Struct, frozen=True, tag=True):
+    """``missing`` are not there, or cannot be read; what is in neither could not be asked for now."""
+
+    ask: int
+    schemas: dict[int, ValueSchema]
+    missing: tuple[int, ...]
 
 
 class StatsAsked(msgspec.Struct, frozen=True, tag=True):
@@ -135,8 +152,8 @@ class Drain(msgspec.Struct, frozen=True, tag=True):
 
 
 Message = (
-    Hello | Published | InForce | KeyWanted | KeyAnswer | ApprovalAsked | ApprovalAnswer | StatsAsked | Stats
-    | SessionsAsked | Sessions | KillAsked | Killed | Drain
+    Hello | Published | InForce | KeyWanted | KeyAnswer | ApprovalAsked | ApprovalAnswer | SchemasWanted
+    | SchemasAnswer | StatsAsked | Stats | SessionsAsked | Sessions | KillAsked | Killed | Drain
 )
 
 _encoder = msgspec.msgpack.Encoder()

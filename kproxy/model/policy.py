@@ -13,7 +13,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 
-from kproxy.model.record_plan import Action, Direction
+from kproxy.model.record_plan import Action, Direction, ValueFormat
 from kproxy.model.written import NO_KEY, Duration, Pattern, Size, Written
 
 Part = Literal["value", "headers", "key"]
@@ -71,6 +71,9 @@ class TopicEntry(msgspec.Struct, frozen=True, gc=False):
     """the topics that get the labels"""
     labels: Annotated[dict[str, str], Written(default="none")] = {}
     """conditions read `topic.labels.NAME`"""
+    format: ValueFormat = "auto"
+    """what values are written in. `auto`: what the cluster's schema registry says of the schema whose id stands first
+    in the value, else JSON"""
     at: Annotated[Place, NO_KEY] = Place()
 
 
@@ -162,6 +165,8 @@ class Mask(msgspec.Struct, frozen=True, gc=False):
     `block`"""
     header_names: Annotated[tuple[Pattern, ...], Written(default="none")] = ()
     """the headers whose values are hidden"""
+    tags: Annotated[tuple[str, ...], Written(kind="list of texts", default="none")] = ()
+    """the fields that the value's registered schema gives one of these tags. A value without a schema is unknown"""
     detect: Annotated[tuple[str, ...], Written(kind="list of [entities](detectors.md)", default="none")] = ()
     """what is looked for wherever it stands"""
     parts: tuple[Part, ...] = ("value", "headers")
@@ -173,7 +178,7 @@ class Mask(msgspec.Struct, frozen=True, gc=False):
     when: When = None
     """the rule counts while this is true"""
     on_unknown: Literal["refuse", "pass"] = "refuse"
-    """what happens to a value that is not JSON where fields are looked for"""
+    """what happens to a value that is not what its format says where fields are looked for, or where it has a schema"""
     at: Annotated[Place, NO_KEY] = Place()
 
 

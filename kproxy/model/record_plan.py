@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
+ValueFormat = Literal["auto", "json", "avro", "json_schema"]
+#: In the order of the native matcher's numbers.
+FORMATS: tuple[ValueFormat, ...] = get_args(ValueFormat)
 Direction = Literal["produce", "consume"]
 ActionKind = Literal["redact", "replace", "replace_with_type", "mask", "hmac", "token", "clear", "date_shift", "bucket",
                      "drop_field", "block"]
@@ -77,6 +80,8 @@ class FieldRule(msgspec.Struct, frozen=True):
     path: tuple[str, ...]
     action: Action
     rule: str
+    tag: str = ""
+    """instead of a path: all fields that the value's registered schema gives this tag"""
 
 
 class AllowList(msgspec.Struct, frozen=True):
@@ -120,7 +125,8 @@ class OwnDetector(msgspec.Struct, frozen=True):
 class RecordPlan(msgspec.Struct, frozen=True):
     """Rules in force. ``observe`` counts what would happen and changes nothing. ``count_fields`` asks for field
     accounting even where no rule hides anything. ``on_unknown`` says what happens to a value that a field rule
-    needs and that is not JSON."""
+    needs and that is not what its ``format`` says: ``auto`` is a registered schema's where the magic byte and the id
+    of one stand first and the cluster has a registry, else JSON."""
 
     direction: Direction
     fields: tuple[FieldRule, ...] = ()
@@ -133,6 +139,7 @@ class RecordPlan(msgspec.Struct, frozen=True):
     allow_lists: tuple[AllowList, ...] = ()
     key_fields: tuple[FieldRule, ...] = ()
     headers: tuple[HeaderRule, ...] = ()
+    format: ValueFormat = "auto"
 
     def named_parts(self) -> tuple[FieldRule | AllowList | HeaderRule, ...]:
         """The rules that say where to look, not what for."""

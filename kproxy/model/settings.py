@@ -52,6 +52,25 @@ class BrokerTls(msgspec.Struct, frozen=True):
     """its unencrypted key, readable by kproxy's user alone"""
 
 
+class SchemaRegistry(msgspec.Struct, frozen=True):
+    """A registry with Confluent's REST API. ``username`` and ``token`` exclude each other."""
+
+    url: Annotated[str, Written(kind="https URL")]
+    """where `/schemas/ids/N` is; plain http is for loopback only"""
+    ca: Annotated[Path, Written(default="the system's")] = ""
+    """PEM file of the authorities trusted for its https"""
+    username: Annotated[str, Written(default="none")] = ""
+    """for basic authentication, with `password`"""
+    password: Annotated[Secret, Written(default="none")] = ""
+    """likewise"""
+    token: Annotated[Secret, Written(default="none")] = ""
+    """shown as a bearer token instead"""
+    timeout: Duration = 3.0
+    """how long one schema may take, with all that it refers to. What needs it waits, and is unknown then"""
+    cache: Annotated[int, Written(least=1, most=100_000)] = 1000
+    """schemas that the node keeps; they never change"""
+
+
 class Cluster(msgspec.Struct, frozen=True):
     """``tls`` None: the brokers are spoken to in plaintext."""
 
@@ -64,6 +83,8 @@ class Cluster(msgspec.Struct, frozen=True):
     """TLS to the brokers; `{}` is enough where the system's authorities vouch for them"""
     proxy_protocol: Annotated[ProxyVersion | None, Written(default="none")] = None
     """every connection to its brokers begins with a header of the PROXY protocol, which names the client"""
+    schema_registry: Annotated[SchemaRegistry | None, Written(default="none")] = None
+    """where the schemas of its records are: without it no Avro can be looked into"""
 
 
 class Advertise(msgspec.Struct, frozen=True, tag="ports"):

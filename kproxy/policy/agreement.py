@@ -102,20 +102,21 @@ def _roles(policy: Policy) -> Iterator[Problem]:
 
 
 def _labels(policy: Policy) -> Iterator[Problem]:
-    """A topic bears one value of a label, whichever entries match it, or conditions would depend on their order."""
+    """A topic bears one value of a label and one format, whichever entries match it, or their order would matter."""
     values: dict[str, dict[str, tuple[str, Place]]] = {}
     for entry in policy.topics:
         known = values.setdefault(entry.match, {})
-        for label, value in entry.labels.items():
-            other, at = known.setdefault(label, (value, entry.at))
+        said = {f"label {label!r}": value for label, value in entry.labels.items()}
+        for what, value in (said | ({"the format": entry.format} if entry.format != "auto" else {})).items():
+            other, at = known.setdefault(what, (value, entry.at))
             if other != value:
-                yield problem(f"label {label!r} of {entry.match!r} is {value!r} here and {other!r} at"
+                yield problem(f"{what} of {entry.match!r} is {value!r} here and {other!r} at"
                               f" {at.file}:{at.line}", entry.at)
     for one, other_match in globs.overlapping_pairs(values):
-        for label in values[one].keys() & values[other_match].keys():
-            (value, at), (other, other_at) = values[one][label], values[other_match][label]
+        for what in values[one].keys() & values[other_match].keys():
+            (value, at), (other, other_at) = values[one][what], values[other_match][what]
             if value != other:
-                yield problem(f"some topic matches {one!r} and {other_match!r}, and label {label!r} is {value!r} here"
+                yield problem(f"some topic matches {one!r} and {other_match!r}, and {what} is {value!r} here"
                               f" and {other!r} at {other_at.file}:{other_at.line}", at)
 
 
@@ -159,6 +160,8 @@ def _clashes(one: Mask | Guard, other: Mask | Guard) -> Iterator[Problem]:
         if globs.overlap(header, second_header):
             yield problem(f"{names} do two things to the header {header}", at)
     yield from _clashes_of_lists(one, other, names, at)
+    for tag in sorted(set(one.tags) & set(other.tags)):
+        yield problem(f"{names} do two things to the tag {tag}", at)
     for entity in sorted(set(one.detect) & set(other.detect)):
         yield problem(f"{names} do two things to {entity}", at)
 

@@ -36,7 +36,7 @@ def check(policy: Policy, config: Config | None = None, whole: bool = True,
         found += [*_shadowed(policy), *_unreachable_records(policy), *_unreachable_approvals(policy),
                   *_unreachable_safeguards(policy)]
     if config is not None:
-        found += [*_keys(policy, config), *_facts(policy, config, declared_lost),
+        found += [*_keys(policy, config), *_registries(policy, config), *_facts(policy, config, declared_lost),
                   *(_config_roles(policy, config) if whole else ())]
     return in_order(found)
 
@@ -148,6 +148,18 @@ def _keys(policy: Policy, config: Config) -> Iterator[Problem]:
         for key in (mask.action.key, *mask.action.old_keys):
             if key and key not in config.keys:
                 yield problem(f"key {key!r} is not among the keys of {config.file}", mask.at)
+
+
+def _registries(policy: Policy, config: Config) -> Iterator[Problem]:
+    """Rules that need a registered schema, where no cluster has a registry to ask."""
+    if any(cluster.schema_registry is not None for cluster in config.clusters.values()):
+        return
+    for mask in policy.masks:
+        if mask.tags:
+            yield problem(f"{mask.name!r} hides by tags, and no cluster has a schema_registry that tells them", mask.at)
+    for entry in policy.topics:
+        if entry.format in ("avro", "json_schema"):
+            yield problem(f"the format {entry.format!r} needs a schema_registry, and no cluster has one", entry.at)
 
 
 def _facts(policy: Policy, config: Config, declared_lost: bool) -> Iterator[Problem]:

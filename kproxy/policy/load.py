@@ -9,6 +9,7 @@ from typing import Any
 
 from kproxy.errors import PolicyError, Problem
 from kproxy.model.policy import Allow, Approval, Condition, Forbid, Policy, Role, TopicEntry
+from kproxy.model.record_plan import FORMATS
 from kproxy.policy import agreement
 from kproxy.policy.detector_values import detector
 from kproxy.policy.expressions import ACCESS_NAMES, GRANT_NAMES, SESSION_NAMES, compile_text
@@ -99,6 +100,7 @@ def _topic(value: Value) -> TopicEntry:
     entry = TopicEntry(
         match=section.need("match", glob, ""),
         labels=section.take("labels", dict_of(text), {}),
+        format=section.take("format", choice(*FORMATS), "auto"),
         at=place(value),
     )
     section.close()

@@ -18,6 +18,7 @@ from kproxy.model.record_plan import (
     HeaderRule,
     OwnDetector,
     RecordPlan,
+    ValueFormat,
 )
 from kproxy.model.settings import Mode
 from kproxy.policy import globs
@@ -57,6 +58,8 @@ class Planner:
         self._guards = _index(policy.guards)
         self._own = {own.name: OwnDetector(own.name, own.pattern, own.deny_list, own.context, own.checksum)
                      for own in policy.detectors}
+        self._formats: globs.GlobIndex[ValueFormat] = globs.GlobIndex(
+            (entry.match, entry.format) for entry in policy.topics if entry.format != "auto")
 
     def plan(self, inquiry: Inquiry, direction: Direction, mode: Mode, count_fields: bool) -> Planned:
         """Fields are counted wherever a mask or guard is meant for the topic, also for readers it spares: the audit has
@@ -72,7 +75,8 @@ class Planner:
         detectors = _detectors(active_guards, hiding, clearing)
         plan = RecordPlan(
             direction=direction,
-            fields=_fields(hiding, clearing, lambda mask: mask.fields, [mask for mask in hiding if mask.fields_except]),
+            fields=(*_fields(hiding, clearing, lambda mask: mask.fields,
+                             [mask for mask in hiding if mask.fields_except]), *_tags(hiding, clearing)),
             allow_lists=lists,
             key_fields=_fields(hiding, clearing, lambda mask: mask.key_fields, []),
             headers=tuple(HeaderRule(globs.parse(name), mask.action, mask.name)
@@ -82,7 +86,8 @@ class Planner:
             parts=_parts(active_guards, both),
             observe=mode == "observe",
             count_fields=True,
-            on_unknown="pass" if _is_lenient(hiding, clearing) else "refuse",
+            on_unknown="pass" if _is_lenient(hiding, clearing, active_guards) else "refuse",
+            format=next(iter(self._formats.find(inquiry.name)), "auto"),
         )
         return Planned(plan, inquiry.valid_until, inquiry.sorted_errors())
 
@@ -133,9 +138,20 @@ def _fields(hiding: list[Mask], clearing: list[Mask], paths: Callable[[Mask], It
     return tuple(rules[path] for path in sorted(rules, key=lambda path: (rules[path].action.kind == "clear", path)))
 
 
-def _is_lenient(hiding: list[Mask], clearing: list[Mask]) -> bool:
-    """Whether every mask that reads into values and keys lets pass what it cannot read; one that clears does."""
-    reading = [mask for mask in hiding if mask.fields or mask.fields_except or mask.key_fields]
+def _tags(hiding: list[Mask], clearing: list[Mask]) -> tuple[FieldRule, ...]:
+    rules: dict[str, FieldRule] = {}
+    for mask in (*hiding, *clearing):
+        for tag in mask.tags:
+            rules.setdefault(tag, FieldRule((), mask.action, mask.name, tag))
+    return tuple(rules[tag] for tag in sorted(rules, key=lambda tag: (rules[tag].action.kind == "clear", tag)))
+
+
+def _is_lenient(hiding: list[Mask], clearing: list[Mask], guards: list[Guard]) -> bool:
+    """Whether every mask that reads into values and keys lets pass what it cannot read; one that clears does. Where
+    none does, detectors need values of a registered schema read; a guard lets nothing pass."""
+    reading = [mask for mask in hiding if mask.fields or mask.fields_except or mask.key_fields or mask.tags]
+    if not reading and not guards:
+        reading = [mask for mask in hiding if mask.detect]
     return bool(reading or clearing) and all(mask.on_unknown == "pass" for mask in reading)
 
 

@@ -16,7 +16,7 @@ _when = condition(ACCESS_NAMES)
 
 def mask(value: Value) -> Mask | None:
     section = Section(value)
-    looks_for = {"fields", "fields_except", "key_fields", "header_names", "detect"} & section.entries.keys()
+    looks_for = {"fields", "fields_except", "key_fields", "header_names", "tags", "detect"} & section.entries.keys()
     rule = Mask(
         name=section.need("name", some_text, ""),
         topics=section.need("topics", tuple_of(glob), ()),
@@ -26,6 +26,7 @@ def mask(value: Value) -> Mask | None:
         fields_except=section.take("fields_except", tuple_of(field_path), ()),
         key_fields=section.take("key_fields", tuple_of(field_path), ()),
         header_names=section.take("header_names", tuple_of(glob), ()),
+        tags=section.take("tags", tuple_of(some_text), ()),
         detect=section.take("detect", tuple_of(some_text), ()),
         parts=section.take("parts", _parts, ("value", "headers")),
         except_roles=section.take("except_roles", tuple_of(some_text), ()),
@@ -38,8 +39,8 @@ def mask(value: Value) -> Mask | None:
     if rule.action is None:
         return None
     if not looks_for:
-        value.complain("the mask names neither fields nor anything to detect nor headers, so it can never fire")
-    if (rule.fields or rule.fields_except) and "value" not in rule.parts:
+        value.complain("the mask names no fields, tags or headers and nothing to detect, so it can never fire")
+    if (rule.fields or rule.fields_except or rule.tags) and "value" not in rule.parts:
         value.complain("fields are looked for in values only, and parts leaves value out: they can never be found")
     if () in rule.fields_except:
         value.complain("fields_except names the whole value, so nothing is hidden")

@@ -14,13 +14,14 @@ def say_fields(rule: Mask) -> list[str]:
         *([_say_list(rule.fields_except)] if rule.fields_except else []),
         *(_say_key(path) for path in rule.key_fields),
         *(f"header {name}" for name in rule.header_names),
+        *(f"tag {tag}" for tag in rule.tags),
     ]
 
 
 def say_plan(plan: RecordPlan) -> list[str]:
     """What is done to which parts, with the rule that does it."""
     rules: list[tuple[str, FieldRule | AllowList | HeaderRule | DetectRule]] = [
-        *((write(rule.path), rule) for rule in plan.fields),
+        *((f"tag {rule.tag}" if rule.tag else write(rule.path), rule) for rule in plan.fields),
         *((_say_list(rule.paths), rule) for rule in plan.allow_lists),
         *((_say_key(rule.path), rule) for rule in plan.key_fields),
         *((f"header {'*'.join(rule.name)}", rule) for rule in plan.headers),

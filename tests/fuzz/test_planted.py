@@ -33,6 +33,8 @@ class Plant:
 PLANTS = (
     Plant("wire", "kproxy/_ext/wire.pxd", "n > c.end - c.at:", "n > c.end - c.at + 1:", "schema,request"),
     Plant("records", "_ext/cpp/record_cursor.hpp", "length > end - at", "length > end - at + 1", "mask,record_batch"),
+    Plant("avro", "_ext/cpp/avro_fields.hpp", "static_cast<size_t>(index) >= type.branches.size()",
+          "static_cast<size_t>(index) > type.branches.size()", "mask"),
     Plant("wire_api", "_ext/authorise.pyx", 'item.whole_length, b""))\n            if code',
           'item.whole_length - 1, b""))\n            if code', "authorise"),
     Plant("session", "_ext/session.pyx", "if self.slots.count == 0:\n            return self.to_client.add(frame)",

@@ -36,6 +36,8 @@ class Cluster:
     mechanism: str = "PLAIN"
     tls: Mapping[str, str] | None = None
     proxy_protocol: str = ""
+    registry: str = ""
+    """URL of a schema registry"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +218,9 @@ class KproxyNode(children.Served):
             credential = {"mechanism": cluster.mechanism, "username": cluster.username,
                           "password": {"file": str(secret)}}
         tls = {"tls": dict(cluster.tls)} if cluster.tls is not None else {}
-        header = {"proxy_protocol": cluster.proxy_protocol} if cluster.proxy_protocol else {}
+        header: dict[str, Any] = {"proxy_protocol": cluster.proxy_protocol} if cluster.proxy_protocol else {}
+        if cluster.registry:
+            header["schema_registry"] = {"url": cluster.registry, "timeout": "20s"}
         return {"bootstrap": bootstrap, "credentials": [credential], **tls, **header}
 
     def _listener(self, name: str, listener: Listener) -> dict[str, Any]:

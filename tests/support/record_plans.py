@@ -16,13 +16,18 @@ def build_plan(
     direction: str = "consume",
     fields: dict[str, Action] | None = None,
     detect: dict[str, Action] | None = None,
+    tags: dict[str, Action] | None = None,
+    exact_fields: dict[tuple[str, ...], Action] | None = None,
     **more: Any,
 ) -> mask.Plan:
-    """``fields``: action by path, as ``a.b[*].c``. ``detect``: action by entity. Rules: ``f:…``, ``d:…``."""
+    """``fields``: action by path, as ``a.b[*].c``. ``detect``: action by entity. ``tags``: action by tag of a schema.
+    ``exact_fields``: action by steps. Rules: ``f:…``, ``d:…``, ``t:…``."""
     steps = {path: tuple(path.replace("[*]", ".[*]").strip(".").split(".")) for path in fields or {}}
     made = RecordPlan(
         direction=direction,  # type: ignore[arg-type]
-        fields=tuple(FieldRule(steps[path], action, f"f:{path}") for path, action in (fields or {}).items()),
+        fields=(*(FieldRule(steps[path], action, f"f:{path}") for path, action in (fields or {}).items()),
+                *(FieldRule(path, action, f"f:{path}") for path, action in (exact_fields or {}).items()),
+                *(FieldRule((), action, f"t:{tag}", tag) for tag, action in (tags or {}).items())),
         detectors=tuple(DetectRule(name, action, f"d:{name}", "not here") for name, action in (detect or {}).items()),
         **more,
     )

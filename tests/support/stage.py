@@ -66,18 +66,19 @@ TAPPED_HOST = "127.0.0.2"
 
 class Stage:
     """A context manager. ``kafka`` and ``java`` outlive it. ``way`` is a tap of the broker that no other stage uses.
-    With ``tls`` (the configuration's own words) there is ``secure`` too, a listener like ``tapped`` that speaks TLS."""
+    With ``tls`` (the configuration's own words) there is ``secure`` too, a listener like ``tapped`` that speaks TLS.
+    ``registry`` is the URL of the schema registry behind ``public``."""
 
     def __init__(self, kafka: KafkaBroker, java: JavaDriver, *, way: str = "tapped", policy: str = POLICY,
                  workers: int = 1, more: dict[str, Any] | None = None, clock_skew: str = "30s",
-                 tls: Mapping[str, str] | None = None) -> None:
+                 tls: Mapping[str, str] | None = None, registry: str = "") -> None:
         self.kafka = kafka
         self.java = java
         self.issuers = IssuerServer()
         self.issuers.issuer = DevelopmentIssuer(self.issuers.url, [SigningKey.create("ES256")])
         self.behind = Tap((kafka.address(way), kafka.behind(way)))
         self.node = KproxyNode(
-            clusters={"plain": Cluster(kafka.address("sasl"), USERNAME, PASSWORD),
+            clusters={"plain": Cluster(kafka.address("sasl"), USERNAME, PASSWORD, registry=registry),
                       "tapped": Cluster(kafka.address(way))},
             listeners={"public": Listener("plain"), "tapped": Listener("tapped", TAPPED_HOST),
                        **({"secure": Listener("tapped", TAPPED_HOST, tls=tls)} if tls else {})},

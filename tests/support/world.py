@@ -111,6 +111,9 @@ class World:
         self.asked.append("topic_ids")
         await self.gates["topic_ids"].wait()
 
+    def schemas(self, cluster):
+        return None
+
     async def broker_login(self, cluster, node, facts):
         return self.login
 

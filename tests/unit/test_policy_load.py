@@ -99,7 +99,7 @@ def test_every_problem_of_every_file_is_told_at_once() -> None:
      "must be longer than nothing"),
     ("masks: [{name: m, topics: [t], fields: [a], action: redact, except_roles: [nobody]}]",
      "role 'nobody' is not defined"),
-    ("masks: [{name: m, topics: [t], action: redact}]", "neither fields nor anything to detect"),
+    ("masks: [{name: m, topics: [t], action: redact}]", "no fields, tags or headers and nothing to detect"),
     ("masks: [{name: m, topics: [t], fields: [a]}]", "'action' is missing"),
     ("masks: [{name: m, topics: [t], fields: [a], action: hide}]", "'hide' is not one of redact, replace_with_type"),
     ("masks: [{name: m, topics: [t], fields: [a], action: {hmac: {}}}]", "'key' is missing"),

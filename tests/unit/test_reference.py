@@ -21,7 +21,8 @@ NOT_YET = {"admin": {"tls"}, "metrics": {"topics"}}
 SHARED = {"records": {"action"}}
 
 SMALL: dict[str, Any] = {
-    "node": {}, "clusters": {"c": {"bootstrap": ["h:1"], "tls": {}, "credentials": [{"mechanism": "NONE"}]}},
+    "node": {}, "clusters": {"c": {"bootstrap": ["h:1"], "tls": {}, "credentials": [{"mechanism": "NONE"}],
+                                         "schema_registry": {"url": "https://registry.example.com"}}},
     "listeners": {"l": {"cluster": "c", "bind": "127.0.0.1:9092", "authenticate": ["PLAIN"],
                         "advertise": {"ports": {"host": "h", "brokers": "0-3", "first": 9100}}}},
     "identity": {"issuers": {"i": {"issuer": "https://idp.example.com", "audience": ["k"]}}},
@@ -30,6 +31,7 @@ SMALL: dict[str, Any] = {
 #: Place in the document → path in SMALL.
 PATHS: dict[str, tuple[str | int, ...]] = {
     "node": ("node",), "clusters": ("clusters", "c"), "clusters.tls": ("clusters", "c", "tls"),
+    "clusters.schema_registry": ("clusters", "c", "schema_registry"),
     "clusters.credentials": ("clusters", "c", "credentials", 0), "listeners": ("listeners", "l"),
     "listeners.advertise.ports": ("listeners", "l", "advertise", "ports"),
     "listeners.advertise.sni": ("listeners", "l", "advertise", "sni"), "listeners.tls": ("listeners", "l", "tls"),
