@@ -58,7 +58,7 @@ def read(stage: Stage, topic: str, count: int, groups: tuple[str, ...] = ("worke
 
 def test_what_the_schema_tags_is_hidden_from_all_but_those_who_may_see_it(staged: Stage, registry: FakeRegistry
                                                                          ) -> None:
-    topic = staged.make_topic("pii")
+    topic = staged.make_topic("pii.")
     sent = [avro(name=f"Ann {n}", email=f"ann{n}@example.com") for n in range(20)]
     with staged.client("confluent").producer(staged.login()) as producer:
         assert [one.code for one in producer.send(topic, [Record(value) for value in sent])] == [0] * 20
@@ -68,7 +68,7 @@ def test_what_the_schema_tags_is_hidden_from_all_but_those_who_may_see_it(staged
 
 
 def test_a_produce_waits_for_its_schema_and_is_refused_by_what_stands_in_it(staged: Stage) -> None:
-    topic = staged.make_topic("open")
+    topic = staged.make_topic("open.")
     with staged.client("confluent").producer(staged.login()) as producer:
         values = [avro(name="Ann", email="none"), avro(name="Ann", email="ann@example.com"),
                   avro(8, name="Ann", email="none")]
