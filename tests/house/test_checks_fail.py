@@ -176,7 +176,7 @@ def test_every_check_has_a_planted_fault() -> None:
 IMPORT_FAULTS = [
     ("kproxy/control/astray.py", "import kproxy.dataplane\n", "Each layer imports what lies below"),
     ("kproxy/policy/astray.py", "import kproxy.control\n", "Each layer imports what lies below"),
-    ("kproxy/identity/astray.py", "import time\n", "Identity and policy are pure"),
+    ("kproxy/identity/astray.py", "import time\n", "Identity, policy and schemas are pure"),
     ("kproxy/model/astray.py", "import asyncio\n", "Values, configuration and errors"),
     ("kproxy/control/busy.py", "import kproxy._ext.session\n", "stays off the hot path"),
     ("kproxy/_ext/astray.py", "import kproxy.model.access\n", "nothing of kproxy but errors"),

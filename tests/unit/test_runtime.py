@@ -100,7 +100,7 @@ class World:
                             "kproxy_token_checks_total", labels))
         view = SimpleNamespace(versions=AsyncMock(side_effect=lambda node: Spoken({36: (0, 2 if node == 1 else 0)})))
         self.runtime = Runtime(self.config, 2, file=self.file, journal=self.journal, logins=logins,
-                               approvals=ApprovalQuestions(link), clusters={"prod": view}, stats=self.stats,
+                               approvals=ApprovalQuestions(link), clusters={"prod": view}, schemas={}, stats=self.stats,
                                quotas=Quotas(None),
                                now=lambda: self.now)
 
